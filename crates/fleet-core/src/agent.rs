@@ -1,0 +1,453 @@
+//! One agent: what is recorded of it, and the state that follows from the facts of its journal.
+//!
+//! States: `starting · ready · working · waiting(reason) · idle · exited(code) · lost`.
+//!
+//! The rules, first match wins (see [`Standing::state`]):
+//! 1. the child ended → `exited(code)`
+//! 2. nobody holds the supervisor's lock → `lost`
+//! 3. the child does not run yet → `starting`
+//! 4. the harness has no `ready` rule → `working`, never a guessed `idle`
+//! 5. the `ready` rule has not matched yet → `starting`
+//! 6. the `ready` rule matches → `ready` before the first turn, `idle` after one
+//! 7. otherwise → `working`
+//!
+//! Deliberately not decided here: whether the lock is held (an argument), and what a screen means (a fact).
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::fact::{Entry, Fact};
+use crate::id::AgentId;
+use crate::{Error, Time};
+
+/// Why an agent waits for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A tool wants permission.
+    Permission,
+    /// The agent asked a question.
+    Question,
+    /// A provider's quota is used up.
+    Limit,
+    /// The harness wants a login.
+    Login,
+}
+
+impl Reason {
+    const ALL: [(Reason, &str); 4] = [
+        (Reason::Permission, "permission"),
+        (Reason::Question, "question"),
+        (Reason::Limit, "limit"),
+        (Reason::Login, "login"),
+    ];
+}
+
+/// How an agent stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// It is being set up, or its program has not shown that it is up.
+    Starting,
+    /// It is up and has not been given a turn.
+    Ready,
+    /// It works, or its harness gives no way to tell.
+    Working,
+    /// It waits for a person.
+    Waiting(Reason),
+    /// It finished a turn.
+    Idle,
+    /// Its program ended with this code (128 + n for signal n).
+    Exited(i32),
+    /// Its supervisor is gone and no end was recorded.
+    Lost,
+}
+
+impl State {
+    /// Whether the agent's program may still run.
+    pub fn is_live(self) -> bool {
+        !matches!(self, State::Exited(_) | State::Lost)
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            State::Starting => f.write_str("starting"),
+            State::Ready => f.write_str("ready"),
+            State::Working => f.write_str("working"),
+            State::Waiting(reason) => {
+                let name = Reason::ALL
+                    .iter()
+                    .find(|(each, _)| each == reason)
+                    .map_or("", |(_, name)| name);
+                write!(f, "waiting({name})")
+            }
+            State::Idle => f.write_str("idle"),
+            State::Exited(code) => write!(f, "exited({code})"),
+            State::Lost => f.write_str("lost"),
+        }
+    }
+}
+
+impl std::str::FromStr for State {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (name, argument) = match text.strip_suffix(')').and_then(|rest| rest.split_once('(')) {
+            Some((name, argument)) => (name, Some(argument)),
+            None => (text, None),
+        };
+        let state = match (name, argument) {
+            ("starting", None) => Some(State::Starting),
+            ("ready", None) => Some(State::Ready),
+            ("working", None) => Some(State::Working),
+            ("idle", None) => Some(State::Idle),
+            ("lost", None) => Some(State::Lost),
+            ("exited", Some(code)) => code.parse().ok().map(State::Exited),
+            ("waiting", Some(reason)) => Reason::ALL
+                .iter()
+                .find(|(_, name)| *name == reason)
+                .map(|(reason, _)| State::Waiting(*reason)),
+            _ => None,
+        };
+        state.ok_or_else(|| Error::usage(format!("`{text}` is no state")))
+    }
+}
+
+/// A set of states to wait for, as the user names it: `waiting` and `exited` mean any of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Exactly this state.
+    State(State),
+    /// `waiting` for any reason.
+    Waiting,
+    /// `exited` with any code.
+    Exited,
+}
+
+impl Until {
+    /// The names a user may give, for hints.
+    pub const NAMES: [&str; 7] = [
+        "starting", "ready", "working", "waiting", "idle", "exited", "lost",
+    ];
+
+    /// Whether `state` is in the set.
+    pub fn holds(self, state: State) -> bool {
+        match self {
+            Until::State(wanted) => wanted == state,
+            Until::Waiting => matches!(state, State::Waiting(_)),
+            Until::Exited => matches!(state, State::Exited(_)),
+        }
+    }
+}
+
+impl std::str::FromStr for Until {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "waiting" => Ok(Until::Waiting),
+            "exited" => Ok(Until::Exited),
+            _ => text.parse().map(Until::State).map_err(|error| {
+                let near = crate::nearest::nearest(text, Until::NAMES, 1);
+                let hint = match near.first() {
+                    Some(name) => format!(
+                        "did you mean `{name}`? The states are {}",
+                        Until::NAMES.join(", ")
+                    ),
+                    None => format!("the states are {}", Until::NAMES.join(", ")),
+                };
+                error.hint(hint)
+            }),
+        }
+    }
+}
+
+/// Which part of an agent's life the store has recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Its names are taken; its workspace is being made.
+    Reserved,
+    /// It was started. Whether it lives is known from its lock and journal alone.
+    Started,
+    /// Its end was asked for and is being carried out.
+    Ending,
+    /// Its workspace is gone and its names are free.
+    Ended,
+}
+
+/// Where an agent works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Workspace {
+    /// A git worktree of its own, on its own branch; fleet made it and removes it.
+    Worktree,
+    /// A directory of the user's (`--here`); fleet never changes or removes it.
+    Here,
+}
+
+/// What the store keeps of one agent. The key of a live agent is (`repo`, `branch`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Agent {
+    /// Its id.
+    pub id: AgentId,
+    /// Real path of the repository's common git directory.
+    pub repo: PathBuf,
+    /// Folder name of the repository's main checkout, for people.
+    pub repo_name: String,
+    /// Its branch, or its label with [`Workspace::Here`].
+    pub branch: String,
+    /// Whether it works in a worktree of its own.
+    pub workspace: Workspace,
+    /// Where it works, absolute.
+    pub worktree: PathBuf,
+    /// Name of its tmux session; the session may not exist yet (headless agents get it at the first attach).
+    pub session: String,
+    /// The batch it was made in.
+    pub batch_id: String,
+    /// Name of its harness.
+    pub harness: String,
+    /// The model asked for.
+    pub model: Option<String>,
+    /// The commit its worktree started from.
+    pub base: Option<String>,
+    /// Whether fleet made the branch.
+    pub made_branch: bool,
+    /// Without a terminal: prompt on standard input, output by pipe.
+    pub headless: bool,
+    /// Process id of its program, once started.
+    pub pid: Option<u32>,
+    /// First port of its block.
+    pub port_base: u16,
+    /// Names (never values) of the variables that `--env` gave it.
+    pub env_names: Vec<String>,
+    /// The harness's conversation, where it has an id.
+    pub conversation: Option<String>,
+    /// How far its life has come.
+    pub phase: Phase,
+    /// How often it was launched.
+    pub generation: u32,
+    /// When its names were taken.
+    pub created_at: Time,
+    /// When its end was complete.
+    pub ended_at: Option<Time>,
+}
+
+/// Everything the facts of one journal say, folded; ordered by sequence, not by clocks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Standing {
+    /// Sequence of the last fact.
+    pub seq: u64,
+    /// Launches so far.
+    pub generation: u32,
+    /// Whether the harness has a `ready` rule.
+    pub ready_rule: bool,
+    /// The running child: pid and start time.
+    pub child: Option<(u32, u64)>,
+    /// Exit code of the child of this generation.
+    pub exited: Option<i32>,
+    /// Why the child could not be started.
+    pub start_failed: Option<String>,
+    /// Whether the `ready` rule matches; none before the first match of this generation.
+    pub at_prompt: Option<bool>,
+    /// Prompts the program has taken, over all generations.
+    pub turns: u32,
+    /// Prompts that wait for the end of the turn, in order: id and text.
+    pub queue: Vec<(String, String)>,
+    /// The prompt that was written and has no receipt yet.
+    pub typed: Option<String>,
+    /// Files that were copied into the workspace: path and SHA-256.
+    pub copied: Vec<(String, String)>,
+    /// Whether the end was asked for.
+    pub stopping: bool,
+}
+
+impl Standing {
+    /// The standing after all of `entries`.
+    pub fn fold<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Self {
+        let mut standing = Self::default();
+        for entry in entries {
+            standing.apply(entry.seq, &entry.fact);
+        }
+        standing
+    }
+
+    /// Takes in one fact. A sequence that was seen already changes nothing.
+    pub fn apply(&mut self, seq: u64, fact: &Fact) {
+        if seq <= self.seq {
+            return;
+        }
+        self.seq = seq;
+        match fact {
+            Fact::Launched {
+                generation,
+                ready_rule,
+                ..
+            } => {
+                self.generation = *generation;
+                self.ready_rule = *ready_rule;
+                self.child = None;
+                self.exited = None;
+                self.start_failed = None;
+                self.at_prompt = None;
+                self.typed = None;
+                self.stopping = false;
+            }
+            Fact::Copied { path, sha256 } => {
+                self.copied.retain(|(each, _)| each != path);
+                self.copied.push((path.clone(), sha256.clone()));
+            }
+            Fact::Started { pid, start } => self.child = Some((*pid, *start)),
+            Fact::StartFailed { why } => {
+                self.start_failed = Some(why.clone());
+                self.exited = Some(127);
+            }
+            Fact::Ready => self.at_prompt = Some(true),
+            Fact::Busy => self.at_prompt = self.at_prompt.map(|_| false),
+            Fact::PromptQueued { id, text } => self.queue.push((id.clone(), text.clone())),
+            Fact::PromptTyped { id } => {
+                self.queue.retain(|(each, _)| each != id);
+                self.typed = Some(id.clone());
+            }
+            Fact::PromptDelivered { .. } => {
+                self.typed = None;
+                self.turns += 1;
+            }
+            Fact::PromptUnverified { .. } => self.typed = None,
+            Fact::PromptRefused { id, .. } => self.queue.retain(|(each, _)| each != id),
+            Fact::Stopping { .. } => self.stopping = true,
+            Fact::Exited { code } => self.exited = Some(*code),
+            Fact::Setup { .. } | Fact::Swept { .. } | Fact::Notified { .. } | Fact::Unknown => {}
+        }
+    }
+
+    /// The state and the rule that won. `alive` says whether the supervisor's lock is held.
+    pub fn state(&self, alive: bool) -> (State, &'static str) {
+        if let Some(code) = self.exited {
+            return (State::Exited(code), "the program ended");
+        }
+        if !alive {
+            return (
+                State::Lost,
+                "nobody holds the supervisor's lock and no end was recorded",
+            );
+        }
+        if self.child.is_none() {
+            return (State::Starting, "the program does not run yet");
+        }
+        if !self.ready_rule {
+            return (
+                State::Working,
+                "the harness has no `ready` rule, so nothing more is known",
+            );
+        }
+        match self.at_prompt {
+            None => (State::Starting, "the `ready` rule has not matched yet"),
+            Some(true) if self.turns == 0 => (
+                State::Ready,
+                "the `ready` rule matches and no turn was given",
+            ),
+            Some(true) => (State::Idle, "the `ready` rule matches after a turn"),
+            Some(false) => (State::Working, "the `ready` rule does not match"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fact::Receipt;
+
+    fn standing(facts: &[Fact]) -> Standing {
+        let mut standing = Standing::default();
+        for (index, fact) in facts.iter().enumerate() {
+            standing.apply(index as u64 + 1, fact);
+        }
+        standing
+    }
+
+    fn launched(ready_rule: bool) -> Fact {
+        Fact::Launched {
+            generation: 1,
+            supervisor: 1,
+            boot: "b".into(),
+            harness: "h".into(),
+            ready_rule,
+        }
+    }
+
+    #[test]
+    fn a_life_passes_through_its_states() {
+        let delivered = Fact::PromptDelivered {
+            id: "p".into(),
+            by: Receipt::Screen,
+        };
+        let mut facts = Vec::new();
+        let steps = [
+            (launched(true), State::Starting),
+            (Fact::Started { pid: 7, start: 1 }, State::Starting),
+            (Fact::Ready, State::Ready),
+            (Fact::PromptTyped { id: "p".into() }, State::Ready),
+            (Fact::Busy, State::Working),
+            (delivered, State::Working),
+            (Fact::Ready, State::Idle),
+            (Fact::Exited { code: 3 }, State::Exited(3)),
+        ];
+        for (fact, wanted) in steps {
+            facts.push(fact);
+            assert_eq!(standing(&facts).state(true).0, wanted, "after {facts:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_ready_rule_nothing_is_guessed() {
+        let facts = [launched(false), Fact::Started { pid: 7, start: 1 }];
+        assert_eq!(standing(&facts).state(true).0, State::Working);
+        assert_eq!(standing(&facts).state(false).0, State::Lost);
+    }
+
+    #[test]
+    fn a_repeated_sequence_changes_nothing() {
+        let mut once = standing(&[launched(true), Fact::Started { pid: 7, start: 1 }]);
+        let before = once.clone();
+        once.apply(2, &Fact::Exited { code: 0 });
+        assert_eq!(once, before);
+    }
+
+    #[test]
+    fn a_queued_prompt_survives_a_relaunch_and_a_typed_one_does_not_come_back() {
+        let queue = |id: &str| Fact::PromptQueued {
+            id: id.into(),
+            text: id.into(),
+        };
+        let facts = [
+            launched(true),
+            queue("a"),
+            queue("b"),
+            Fact::PromptTyped { id: "a".into() },
+            launched(true),
+        ];
+        let standing = standing(&facts);
+        assert_eq!(standing.queue, [("b".to_owned(), "b".to_owned())]);
+        assert_eq!(standing.typed, None);
+    }
+
+    #[test]
+    fn states_read_back_as_they_were_written() {
+        for text in [
+            "starting",
+            "ready",
+            "working",
+            "waiting(limit)",
+            "idle",
+            "exited(137)",
+            "lost",
+        ] {
+            assert_eq!(text.parse::<State>().expect(text).to_string(), text);
+        }
+        let error = "idel".parse::<Until>().expect_err("no state");
+        assert!(error.hint.expect("a hint").contains("did you mean `idle`"));
+    }
+}

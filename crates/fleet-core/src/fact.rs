@@ -1,0 +1,202 @@
+//! What a supervisor observes of its agent, as lines of the agent's journal.
+//!
+//! A journal is a text file of one JSON object a line. The supervisor is its only writer. Lines carry the
+//! format version, a sequence that never repeats in one agent's life, the time, the source of the
+//! observation and the state that followed from it, so that the last line alone tells how an agent stands.
+//! A reader that meets an unknown fact keeps its sequence and skips it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Time;
+
+/// The version of the journal's format. A journal that starts with a newer one is refused, never half read.
+pub const VERSION: u32 = 1;
+
+/// Where an observation came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The kernel: a process was started, ended or reaped.
+    Process,
+    /// The rendered screen.
+    Screen,
+    /// A request over the socket.
+    Request,
+    /// The supervisor's own doing.
+    Supervisor,
+    /// A source this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// One line of a journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Format version.
+    pub v: u32,
+    /// Position in the agent's life, from 1; it goes on when the agent is resumed.
+    pub seq: u64,
+    /// When it was observed.
+    pub at: Time,
+    /// Who observed it.
+    pub src: Source,
+    /// What was observed.
+    #[serde(flatten)]
+    pub fact: Fact,
+    /// The state that followed, in words (see [`crate::agent::State`]).
+    pub state: String,
+}
+
+/// How a receipt was had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Receipt {
+    /// The prompt was an argument of the program that now runs.
+    Argv,
+    /// The prompt was read from standard input to its end.
+    Stdin,
+    /// The text was seen in the draft and then seen leaving it, and the terminal's input queue was empty.
+    Screen,
+    /// A receipt this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// One observation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum Fact {
+    /// A supervisor took the agent over: at the start and at each resume.
+    Launched {
+        /// 1 at the start, one more at each resume.
+        generation: u32,
+        /// The supervisor's process id.
+        supervisor: u32,
+        /// The boot it belongs to.
+        boot: String,
+        /// Name of the harness.
+        harness: String,
+        /// Whether the harness has a `ready` rule: without one the state stays `working`.
+        ready_rule: bool,
+    },
+    /// A file was copied into the workspace; the digest tells later whether it was edited.
+    Copied {
+        /// Path relative to the workspace.
+        path: String,
+        /// SHA-256 of its bytes, hexadecimal.
+        sha256: String,
+    },
+    /// A setup command ended.
+    Setup {
+        /// The command as configured.
+        command: String,
+        /// Its exit code; 128 + n when signal n ended it.
+        code: i32,
+    },
+    /// The child runs.
+    Started {
+        /// Its process id.
+        pid: u32,
+        /// Its start time in clock ticks since boot, which makes the pid unambiguous.
+        start: u64,
+    },
+    /// The child could not be started.
+    StartFailed {
+        /// Why.
+        why: String,
+    },
+    /// The cursor's line matches the harness's `ready` rule and output has settled.
+    Ready,
+    /// The program works: it was given a turn, or its prompt went away.
+    Busy,
+    /// A prompt waits for the end of the turn. The text is kept here so that it outlives everything.
+    PromptQueued {
+        /// The request's id; a second request of the same id is the same prompt.
+        id: String,
+        /// The prompt.
+        text: String,
+    },
+    /// A prompt is about to be written to the child. From here on it is never written again.
+    PromptTyped {
+        /// The request's id.
+        id: String,
+    },
+    /// A receipt was seen.
+    PromptDelivered {
+        /// The request's id.
+        id: String,
+        /// What counted as the receipt.
+        by: Receipt,
+    },
+    /// The prompt was written but no receipt was seen.
+    PromptUnverified {
+        /// The request's id.
+        id: String,
+        /// What was seen instead.
+        why: String,
+    },
+    /// The prompt was not written.
+    PromptRefused {
+        /// The request's id.
+        id: String,
+        /// Why.
+        why: String,
+    },
+    /// The end was asked for.
+    Stopping {
+        /// Without the polite waits.
+        force: bool,
+    },
+    /// The child ended.
+    Exited {
+        /// Its exit code; 128 + n when signal n ended it.
+        code: i32,
+    },
+    /// Processes that outlived the child were ended.
+    Swept {
+        /// Their process ids.
+        pids: Vec<u32>,
+    },
+    /// A notifier of the config ran.
+    Notified {
+        /// `on_waiting`, `on_idle` or `on_exit`.
+        hook: String,
+        /// Its exit code; none when it could not start or ran out of time.
+        code: Option<i32>,
+    },
+    /// A fact of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_fact_is_kept_as_unknown() {
+        let line = r#"{"v":1,"seq":9,"at":"2026-11-21T00:00:00Z","src":"oracle","fact":"dreamt","of":"sheep","state":"working"}"#;
+        let entry: Entry = serde_json::from_str(line).expect("an entry");
+        assert_eq!(
+            (entry.seq, entry.src, entry.fact),
+            (9, Source::Unknown, Fact::Unknown)
+        );
+    }
+
+    #[test]
+    fn an_entry_reads_back_as_it_was_written() {
+        let entry = Entry {
+            v: VERSION,
+            seq: 1,
+            at: Time(0),
+            src: Source::Process,
+            fact: Fact::Exited { code: 137 },
+            state: "exited(137)".into(),
+        };
+        let line = serde_json::to_string(&entry).expect("json");
+        assert_eq!(
+            serde_json::from_str::<Entry>(&line).expect("an entry"),
+            entry
+        );
+    }
+}

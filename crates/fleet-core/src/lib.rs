@@ -1,0 +1,17 @@
+//! The rules of fleet: values, facts, states and errors.
+//!
+//! This crate is pure. It reads no file, clock, environment or random source and starts nothing; time and
+//! ids come in as arguments. So every rule here is tested by tables, without a machine around it.
+
+pub mod agent;
+pub mod error;
+pub mod fact;
+pub mod fault;
+pub mod id;
+pub mod name;
+pub mod nearest;
+pub mod target;
+pub mod time;
+
+pub use error::{Error, Kind, Result};
+pub use time::Time;

@@ -1,0 +1,143 @@
+//! Names: which branches git takes, and how branches become session names, folders and batch ids.
+
+use crate::{Error, Result, Time};
+
+/// Refuses what is no valid name of a local branch, by the rules of git-check-ref-format(1) and those of
+/// `git branch` (no leading dash, not `HEAD`).
+pub fn check_branch(branch: &str) -> Result<()> {
+    let why = if branch.is_empty() {
+        "it is empty"
+    } else if branch.starts_with('-') {
+        "it starts with a dash"
+    } else if branch == "HEAD" || branch == "@" {
+        "git keeps that name for itself"
+    } else if branch.len() > 200 {
+        "it is longer than 200 bytes"
+    } else if branch.contains("..") {
+        "it contains `..`"
+    } else if branch.contains("@{") {
+        "it contains `@{`"
+    } else if branch
+        .chars()
+        .any(|c| c.is_ascii_control() || " ~^:?*[\\".contains(c))
+    {
+        "it contains a space, a control character or one of ~ ^ : ? * [ \\"
+    } else if branch.ends_with('/') || branch.ends_with('.') {
+        "it ends with a slash or a dot"
+    } else if branch
+        .split('/')
+        .any(|part| part.is_empty() || part.starts_with('.') || part.ends_with(".lock"))
+    {
+        "a part of it is empty, starts with a dot or ends with `.lock`"
+    } else {
+        return Ok(());
+    };
+    let error = Error::usage(format!("`{branch}` is no valid branch name: {why}"));
+    Err(match suggestion(branch) {
+        Some(name) => error.hint(format!("use `{name}`")),
+        None => error.hint("use letters, digits, `-`, `_`, `.` and `/`, such as `fix-42`"),
+    })
+}
+
+fn suggestion(branch: &str) -> Option<String> {
+    let plain: String = branch
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "-_/".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    let mut joined = String::new();
+    for c in plain.trim_matches(['-', '/']).chars() {
+        if !(c == '-' && joined.ends_with('-')) {
+            joined.push(c);
+        }
+    }
+    (!joined.is_empty() && joined != branch && check_branch(&joined).is_ok()).then_some(joined)
+}
+
+/// `branch` with every character that tmux, a shell or a file system could trip over replaced by `-`.
+///
+/// A leading dot becomes `-` too: no workspace is hidden, and none is `.` or `..`.
+pub fn safe(branch: &str) -> String {
+    let name: String = branch
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
+        .take(120)
+        .collect();
+    match name.strip_prefix('.') {
+        Some(rest) => format!("-{rest}"),
+        None => name,
+    }
+}
+
+/// The session name of `branch`: `<prefix><branch>`, where tmux allows neither `.` nor `:`.
+pub fn session(prefix: &str, branch: &str) -> String {
+    safe(&format!("{prefix}{branch}")).replace('.', "-")
+}
+
+/// `manual-2026-11-21`, the batch of agents made one by one.
+pub fn manual_batch(now: Time) -> String {
+    format!("manual-{}", now.date())
+}
+
+/// The branches of a fan-out of `count`: `<prefix>-A1` to `<prefix>-A<count>`.
+pub fn fanout(prefix: &str, count: u16) -> Vec<String> {
+    (1..=count)
+        .map(|index| format!("{prefix}-A{index}"))
+        .collect()
+}
+
+/// One line about `count` things: `1 agent`, `2 agents`, `3 branches`.
+pub fn plural(count: usize, one: &str) -> String {
+    match (count, one) {
+        (1, _) => format!("1 {one}"),
+        (_, "process") => format!("{count} processes"),
+        (_, "branch") => format!("{count} branches"),
+        (_, "directory") => format!("{count} directories"),
+        _ => format!("{count} {one}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn branches_are_judged_as_git_judges_them() {
+        for good in ["fix-42", "feature/x", "v1.2", "a@b", "ünïcode", "x/y.z"] {
+            assert!(check_branch(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "", "-x", "a..b", "a b", "x.lock", "a//b", "/a", "a/", ".a", "a/.b", "HEAD", "@",
+            "a@{b", "a\\b", "a.",
+        ] {
+            assert!(check_branch(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_bad_branch_gets_a_valid_suggestion() {
+        let hint = |name: &str| check_branch(name).expect_err("bad").hint.expect("hint");
+        assert_eq!(hint("a..b"), "use `a-b`");
+        assert_eq!(hint("-x"), "use `x`");
+        assert_eq!(hint("fix the login"), "use `fix-the-login`");
+    }
+
+    #[test]
+    fn sessions_and_folders_are_safe() {
+        assert_eq!(session("ai_", "feature/x"), "ai_feature-x");
+        assert_eq!(session("ai_", "v1.2"), "ai_v1-2");
+        assert_eq!(safe("feature/x y:z"), "feature-x-y-z");
+        assert_eq!(safe("../x"), "-.-x");
+    }
+}

@@ -1,0 +1,1 @@
+//! This machine: processes, files, git, tmux, supervisors, harnesses.

@@ -1,0 +1,1 @@
+//! What fleet remembers: SQLite behind one door.

@@ -1,0 +1,1 @@
+//! A terminal's screen and modes, rebuilt from its output. Pure.

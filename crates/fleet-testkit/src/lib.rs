@@ -1,0 +1,1 @@
+//! What the tests stand on: private environments and a scripted harness.
