@@ -1,1 +1,25 @@
 //! What fleet remembers: SQLite behind one door.
+//!
+//! Many processes share one file. It is in WAL mode with `synchronous=FULL`; a writer waits for the file lock
+//! `<database>.lock` before it begins, so that writers queue in the kernel and nobody polls. Reads never write. SQL
+//! exists in this crate only, and no type of SQLite leaves it.
+//!
+//! A transaction never spans a fork, another program or the network: the closures given to this crate are short.
+
+mod agents;
+mod damage;
+mod events;
+mod failure;
+mod intents;
+mod migrate;
+mod open;
+mod reserve;
+mod salvage;
+mod snapshot;
+mod turn;
+mod values;
+
+pub use intents::{Begun, Intent, Outcome, Owner};
+pub use open::Store;
+pub use reserve::{PortRange, Reservation};
+pub use salvage::Salvage;

@@ -1,1 +1,19 @@
-//! What the tests stand on: private environments and a scripted harness.
+//! What the tests stand on: private environments, a terminal to drive programs with, and a scripted harness.
+//!
+//! [`TestEnv`] is a throw-away HOME with a fleet in it; its [`Cmd`] runs programs under a deadline; [`Pty`] plays
+//! the user at a terminal; [`wait_until`] is how a test waits. The program `scripted-agent` behaves like a coding
+//! agent's terminal program and does what its prompts say; [`Received`] is a line of the log that it keeps.
+//! Everything here panics with a story instead of returning errors: its callers are tests.
+
+mod cmd;
+mod env;
+mod pty;
+mod received;
+pub mod scan;
+mod wait;
+
+pub use cmd::{Background, Cmd, Finished, raw_command};
+pub use env::{TestEnv, binary};
+pub use pty::Pty;
+pub use received::{Received, append_received, read_received};
+pub use wait::wait_until;

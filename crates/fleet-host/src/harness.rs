@@ -1,0 +1,241 @@
+//! The agent programs fleet knows, each described as data.
+//!
+//! A harness says how its program is launched, resumed and given a prompt. It never acts. One file each under
+//! `harness/`, listed in [`builtin`]; a user's own come from `[harness.NAME]` of the config and need no code.
+
+mod claude;
+mod codex;
+
+use fleet_core::{Error, Result};
+
+/// How the program is given its first prompt. Later ones are pasted into its terminal, unless it has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PromptBy {
+    /// As its last argument.
+    Argv,
+    /// On standard input, to its end: the program runs without a terminal and takes no second prompt.
+    Stdin,
+    /// Pasted into its terminal.
+    Paste,
+}
+
+/// One agent program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Harness {
+    /// Its name in `--agent` and in the config.
+    pub name: String,
+    /// Program and fixed arguments.
+    pub command: Vec<String>,
+    /// How it is given its first prompt.
+    pub prompt: PromptBy,
+    /// Arguments that name a model; `{model}` stands for it. Empty: it cannot be told.
+    pub model: Vec<String>,
+    /// Arguments that choose the id of a new conversation; `{id}` stands for it. Empty: it chooses itself.
+    pub conversation: Vec<String>,
+    /// Arguments that go on with a conversation; `{id}` stands for its id. Empty: it starts anew.
+    pub resume: Vec<String>,
+    /// Whether `--` goes before a prompt argument, so that a leading dash is text.
+    pub dashes: bool,
+    /// The regular expression that the cursor's line matches while it takes a prompt.
+    pub ready: Option<String>,
+    /// The command that installs it.
+    pub install: Option<String>,
+}
+
+/// What differs from one launch to the next.
+#[derive(Clone, Debug, Default)]
+pub struct Launch<'a> {
+    /// The model asked for.
+    pub model: Option<&'a str>,
+    /// The first prompt.
+    pub prompt: Option<&'a str>,
+    /// The conversation's id, where fleet chose one.
+    pub conversation: Option<&'a str>,
+    /// Whether it goes on with an earlier conversation.
+    pub resume: bool,
+}
+
+/// How a launch looks: what to run, and which way the prompt goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandLine {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Standard input, for [`PromptBy::Stdin`].
+    pub stdin: Option<String>,
+    /// Whether the prompt is part of `argv` or `stdin`; otherwise it is pasted.
+    pub holds_prompt: bool,
+}
+
+/// The longest single argument that the kernel takes (MAX_ARG_STRLEN of execve(2)), less its end.
+const MAX_ARGUMENT: usize = 128 * 1024 - 1;
+
+impl Harness {
+    /// Whether it runs without a terminal.
+    pub fn is_headless(&self) -> bool {
+        self.prompt == PromptBy::Stdin
+    }
+
+    /// The command line of a launch. Errors: a model for a harness that cannot be told one, a prompt that is too
+    /// long for an argument, no prompt for a program that only reads one.
+    pub fn command_line(&self, launch: &Launch<'_>) -> Result<CommandLine> {
+        let mut argv = self.command.clone();
+        if launch.resume {
+            let known = launch.conversation.is_some() || !self.resume.iter().any(|arg| arg.contains("{id}"));
+            if known {
+                argv.extend(fill(&self.resume, "{id}", launch.conversation.unwrap_or_default()));
+            }
+        } else if let Some(id) = launch.conversation {
+            argv.extend(fill(&self.conversation, "{id}", id));
+        }
+        if let Some(model) = launch.model {
+            if self.model.is_empty() {
+                return Err(
+                    Error::usage(format!("the harness `{}` has no way to be told a model", self.name)).hint(format!(
+                        "add `model = [\"--model\", \"{{model}}\"]` to `[harness.{}]`: `fleet config edit`",
+                        self.name
+                    )),
+                );
+            }
+            argv.extend(fill(&self.model, "{model}", model));
+        }
+        let mut line = CommandLine {
+            argv,
+            stdin: None,
+            holds_prompt: false,
+        };
+        match (self.prompt, launch.prompt) {
+            (PromptBy::Argv, Some(prompt)) => {
+                if prompt.len() > MAX_ARGUMENT {
+                    return Err(Error::usage(format!(
+                        "the prompt has {} bytes; `{}` takes it as an argument, and the most is {MAX_ARGUMENT}",
+                        prompt.len(),
+                        self.name
+                    ))
+                    .hint("put the text into a file in the repository and name the file in the prompt"));
+                }
+                if self.dashes {
+                    line.argv.push("--".to_owned());
+                }
+                line.argv.push(prompt.to_owned());
+                line.holds_prompt = true;
+            }
+            (PromptBy::Stdin, Some(prompt)) => {
+                line.stdin = Some(prompt.to_owned());
+                line.holds_prompt = true;
+            }
+            (PromptBy::Stdin, None) if !launch.resume => {
+                return Err(Error::usage(format!(
+                    "the harness `{}` reads its prompt once, at the start",
+                    self.name
+                ))
+                .hint("give it one with `--prompt TEXT`"));
+            }
+            _ => {}
+        }
+        Ok(line)
+    }
+}
+
+/// The harness that ships with fleet under this name.
+///
+/// `claude_flags` and `codex_flags` are the user's extra arguments for them.
+pub fn builtin(name: &str, claude_flags: &[String], codex_flags: &[String]) -> Option<Harness> {
+    match name {
+        "claude" => Some(claude::harness(claude_flags)),
+        "codex" => Some(codex::harness(codex_flags)),
+        _ => None,
+    }
+}
+
+/// The names that [`builtin`] knows.
+pub const BUILTIN: [&str; 2] = ["claude", "codex"];
+
+fn fill(args: &[String], mark: &str, value: &str) -> Vec<String> {
+    args.iter().map(|arg| arg.replace(mark, value)).collect()
+}
+
+/// Shorthand for tables of arguments.
+fn words(args: &[&str]) -> Vec<String> {
+    args.iter().map(|arg| (*arg).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn argv(harness: &Harness, launch: &Launch<'_>) -> Vec<String> {
+        harness.command_line(launch).expect("a command line").argv
+    }
+
+    #[test]
+    fn claude_is_launched_and_resumed_by_its_documented_flags() {
+        let claude = builtin("claude", &words(&["--dangerously-skip-permissions"]), &[]).expect("built in");
+        let launch = Launch {
+            model: Some("opus"),
+            prompt: Some("-x"),
+            conversation: Some("u-1"),
+            resume: false,
+        };
+        assert_eq!(
+            argv(&claude, &launch),
+            [
+                "claude",
+                "--dangerously-skip-permissions",
+                "--session-id",
+                "u-1",
+                "--model",
+                "opus",
+                "--",
+                "-x"
+            ]
+        );
+        let resume = Launch {
+            conversation: Some("u-1"),
+            resume: true,
+            ..Launch::default()
+        };
+        assert_eq!(
+            argv(&claude, &resume),
+            ["claude", "--dangerously-skip-permissions", "--resume", "u-1"]
+        );
+    }
+
+    #[test]
+    fn codex_goes_on_with_the_last_conversation_of_its_folder() {
+        let codex = builtin("codex", &[], &[]).expect("built in");
+        assert_eq!(
+            argv(
+                &codex,
+                &Launch {
+                    resume: true,
+                    ..Launch::default()
+                }
+            ),
+            ["codex", "resume", "--last"]
+        );
+        assert_eq!(
+            argv(
+                &codex,
+                &Launch {
+                    prompt: Some("hi"),
+                    ..Launch::default()
+                }
+            ),
+            ["codex", "--", "hi"]
+        );
+    }
+
+    #[test]
+    fn a_prompt_longer_than_an_argument_is_refused() {
+        let claude = builtin("claude", &[], &[]).expect("built in");
+        let long = "x".repeat(MAX_ARGUMENT + 1);
+        assert!(
+            claude
+                .command_line(&Launch {
+                    prompt: Some(&long),
+                    ..Launch::default()
+                })
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,73 @@
+//! The notifiers of the config: an argv, run once per transition, with JSON on standard input and ten seconds
+//! to live. Their failure never matters to the agent.
+
+use std::io::Write;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use fleet_core::fault;
+use nix::sys::signal::Signal;
+
+use crate::exec::{find_program, raw_command};
+use crate::{process, sys};
+
+const TIME_TO_LIVE: Duration = Duration::from_secs(10);
+
+/// A notifier on its way.
+#[derive(Debug)]
+pub(crate) struct Notifier {
+    pub(crate) hook: &'static str,
+    pub(crate) pid: u32,
+    start: u64,
+    pub(crate) deadline: Instant,
+}
+
+impl Notifier {
+    /// Starts `argv`; none when it cannot be started.
+    pub(crate) fn start(
+        hook: &'static str,
+        argv: &[String],
+        env: &[(String, String)],
+        body: &serde_json::Value,
+    ) -> Option<Notifier> {
+        let (program, args) = argv.split_first()?;
+        let path = env
+            .iter()
+            .find(|(name, _)| name == "PATH")
+            .map_or("/usr/bin:/bin", |(_, path)| path);
+        let mut command = raw_command(find_program(program, path)?);
+        command
+            .args(args)
+            .current_dir("/")
+            .env_clear()
+            .envs(env.iter().map(|(name, value)| (name, value)));
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        sys::with_new_session(&mut command);
+        let mut child = fault::guard("supervisor.notifier", || command.spawn()).ok()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A pipe holds 64 KiB and the body is far smaller, so this cannot block.
+            let _ = stdin.write_all(body.to_string().as_bytes());
+        }
+        let pid = child.id();
+        let start = process::start_time(pid).unwrap_or(0);
+        Some(Notifier {
+            hook,
+            pid,
+            start,
+            deadline: Instant::now() + TIME_TO_LIVE,
+        })
+    }
+
+    /// Ends it.
+    pub(crate) fn kill(&self) {
+        let identity = process::Identity {
+            boot: process::boot_id().to_owned(),
+            pid: self.pid,
+            start: self.start,
+        };
+        process::signal(&identity, Signal::SIGKILL);
+    }
+}

@@ -1,0 +1,358 @@
+//! How a text becomes a turn exactly once.
+//!
+//! A delivery is a small machine without I/O. The supervisor feeds it what the terminal looks like and does
+//! what it says.
+//!
+//! `Typing` (our bytes are not all written) → `Draft` (they are; is the text in the draft?) → `Entered` (Enter
+//! was pressed; has the text left the draft?) → done.
+//!
+//! - A text is written once. Enter is pressed a second time only while the text is still seen in the draft.
+//! - The receipt: the text was seen in the draft, then seen to have left it, while the terminal's input queue
+//!   was empty, so the program has read all of it. Anything less ends as `unverified`.
+//! - With bracketed paste Enter follows as soon as the draft shows the text. Without it some programs take an
+//!   Enter that comes within 120 ms of a burst for a line break, so it waits longer.
+//!
+//! Not decided here: whether the program takes a prompt at all (the `ready` rule), and the order of prompts.
+
+use std::time::{Duration, Instant};
+
+use fleet_core::{Error, Result};
+
+/// The longest prompt.
+pub const MAX_BYTES: usize = 1024 * 1024;
+
+/// The longest line that a terminal in line mode takes (N_TTY_BUF_SIZE of the kernel, less room for the end).
+const MAX_COOKED_BYTES: usize = 4000;
+
+const DRAFT_WAIT: Duration = Duration::from_millis(600);
+const BURST_GAP: Duration = Duration::from_millis(160);
+const CONFIRM: Duration = Duration::from_millis(12);
+const SECOND_ENTER: Duration = Duration::from_millis(900);
+const RECEIPT_WAIT: Duration = Duration::from_millis(3000);
+
+/// A prompt that may be sent, without line breaks at its end. Errors: empty, too large, control characters.
+pub fn check_text(text: &str) -> Result<String> {
+    let text = text.trim_end_matches(['\n', '\r']).replace("\r\n", "\n");
+    if text.trim().is_empty() {
+        return Err(Error::usage("the prompt is empty")
+            .hint("give the text after `--prompt`, or `@FILE`, or `-` for standard input"));
+    }
+    if text.len() > MAX_BYTES {
+        return Err(
+            Error::usage(format!("the prompt has {} bytes; the most is {MAX_BYTES}", text.len()))
+                .hint("put the text into a file in the workspace and name the file in the prompt"),
+        );
+    }
+    match text
+        .char_indices()
+        .find(|(_, c)| c.is_control() && !"\n\t".contains(*c))
+    {
+        Some((at, c)) => Err(Error::usage(format!(
+            "the prompt has the control character U+{:04X} at byte {at}",
+            c as u32
+        ))
+        .hint("remove escape sequences and control characters: a terminal would obey them")),
+        None => Ok(text),
+    }
+}
+
+/// What the supervisor sees when it steps a delivery.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    /// The text of the cursor's logical line up to the cursor.
+    pub before_cursor: &'a str,
+    /// Bytes the program has not read yet.
+    pub pending: usize,
+    /// Whether bytes of ours still wait to be written.
+    pub unsent: bool,
+    /// When the program last wrote something.
+    pub last_output: Option<Instant>,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Press Enter.
+    Enter,
+    /// The receipt was seen.
+    Delivered,
+    /// No receipt came: what was seen instead.
+    Unverified(&'static str),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Typing,
+    Draft {
+        since: Instant,
+    },
+    Entered {
+        at: Instant,
+        seen: bool,
+        presses: u8,
+        left: Option<Instant>,
+    },
+}
+
+/// One prompt on its way into the program.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The request's id.
+    pub id: String,
+    squeezed: Vec<char>,
+    bracketed: bool,
+    cooked: bool,
+    phase: Phase,
+    deadline: Option<Instant>,
+}
+
+impl Delivery {
+    /// Starts the delivery of `text` (as [`check_text`] gave it) to a program that asked for bracketed paste or
+    /// not, on a terminal in line mode (`cooked`) or not. Gives the bytes to write.
+    ///
+    /// Error: the text cannot reach this program as one message.
+    pub fn start(id: String, text: &str, bracketed: bool, cooked: bool) -> Result<(Delivery, Vec<u8>)> {
+        if !bracketed && text.contains('\n') {
+            return Err(Error::refused(format!(
+                "the program has not asked for bracketed paste, so {} lines would arrive as that many messages",
+                text.lines().count()
+            ))
+            .hint("send one line, or put the text into a file in the workspace and name the file"));
+        }
+        if cooked && text.len() > MAX_COOKED_BYTES {
+            return Err(Error::refused(format!(
+                "the program reads line by line; the kernel would cut {} bytes at 4095",
+                text.len()
+            ))
+            .hint("put the text into a file in the workspace and name the file"));
+        }
+        let bytes = if bracketed {
+            format!("\x1b[200~{text}\x1b[201~").into_bytes()
+        } else {
+            text.as_bytes().to_vec()
+        };
+        let squeezed = squeeze(text);
+        Ok((
+            Delivery {
+                id,
+                squeezed,
+                bracketed,
+                cooked,
+                phase: Phase::Typing,
+                deadline: None,
+            },
+            bytes,
+        ))
+    }
+
+    /// Whether Enter was pressed: before that the program cannot have taken the prompt.
+    pub fn entered(&self) -> bool {
+        matches!(self.phase, Phase::Entered { .. })
+    }
+
+    /// When to step again at the latest, if nothing happens before.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Looks at the terminal and decides. Called after every output, after every write, and at the deadline.
+    pub fn step(&mut self, look: Look<'_>, now: Instant) -> Option<Action> {
+        if self.phase == Phase::Typing {
+            if look.unsent {
+                return None;
+            }
+            self.phase = Phase::Draft { since: now };
+        }
+        match self.phase {
+            Phase::Typing => None,
+            Phase::Draft { since } => self.step_draft(since, look, now),
+            Phase::Entered {
+                at,
+                seen,
+                presses,
+                left,
+            } => self.step_entered((at, seen, presses, left), look, now),
+        }
+    }
+
+    fn step_draft(&mut self, since: Instant, look: Look<'_>, now: Instant) -> Option<Action> {
+        let seen = self.is_draft(look.before_cursor);
+        let gap = if self.bracketed || self.cooked {
+            Duration::ZERO
+        } else {
+            BURST_GAP
+        };
+        let taken = seen && look.pending == 0 && now >= since + gap;
+        if !taken && now < since + DRAFT_WAIT {
+            let wait = if seen && look.pending == 0 { gap } else { DRAFT_WAIT };
+            self.deadline = Some(since + wait);
+            return None;
+        }
+        self.phase = Phase::Entered {
+            at: now,
+            seen,
+            presses: 1,
+            left: None,
+        };
+        self.deadline = Some(now + SECOND_ENTER);
+        Some(Action::Enter)
+    }
+
+    fn step_entered(
+        &mut self,
+        (at, seen, presses, left): (Instant, bool, u8, Option<Instant>),
+        look: Look<'_>,
+        now: Instant,
+    ) -> Option<Action> {
+        let drafted = self.is_draft(look.before_cursor);
+        let seen = seen || drafted;
+        let answered = look.last_output.is_some_and(|last| last >= at);
+        let gone = seen && !drafted && !look.unsent && look.pending == 0 && answered;
+        let left = if gone { left.or(Some(now)) } else { None };
+        if left.is_some_and(|since| now >= since + CONFIRM) {
+            return Some(Action::Delivered);
+        }
+        if now >= at + RECEIPT_WAIT {
+            return Some(Action::Unverified(match (seen, drafted) {
+                (false, _) => "the text was never seen in the draft",
+                (true, true) => "the text stayed in the draft after Enter",
+                (true, false) => "the program has not read its input",
+            }));
+        }
+        let again = drafted && presses == 1 && now >= at + SECOND_ENTER;
+        self.phase = Phase::Entered {
+            at,
+            seen,
+            presses: presses + u8::from(again),
+            left,
+        };
+        self.deadline = Some(match left {
+            Some(since) => since + CONFIRM,
+            None if presses == 1 && !again && now < at + SECOND_ENTER => at + SECOND_ENTER,
+            None => at + RECEIPT_WAIT,
+        });
+        again.then_some(Action::Enter)
+    }
+
+    /// Whether the line before the cursor ends as the text ends. Programs wrap, indent and decorate drafts, so
+    /// white space does not count, and a short last row of a wrapped draft is enough.
+    fn is_draft(&self, before_cursor: &str) -> bool {
+        let line = squeeze(before_cursor);
+        let common = line
+            .iter()
+            .rev()
+            .zip(self.squeezed.iter().rev())
+            .take_while(|(a, b)| a == b)
+            .count();
+        common >= self.squeezed.len().min(8) || (common >= 2 && line.len() - common <= 3)
+    }
+}
+
+fn squeeze(text: &str) -> Vec<char> {
+    text.chars().filter(|c| !c.is_whitespace()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Bench {
+        delivery: Delivery,
+        start: Instant,
+        last_output: Option<Instant>,
+    }
+
+    impl Bench {
+        fn new(text: &str, bracketed: bool) -> Bench {
+            let (delivery, _) = Delivery::start("p".into(), text, bracketed, false).expect("started");
+            Bench {
+                delivery,
+                start: Instant::now(),
+                last_output: None,
+            }
+        }
+
+        fn at(&mut self, millis: u64, before_cursor: &str, pending: usize, output: bool) -> Option<Action> {
+            let now = self.start + Duration::from_millis(millis);
+            if output {
+                self.last_output = Some(now);
+            }
+            self.delivery.step(
+                Look {
+                    before_cursor,
+                    pending,
+                    unsent: false,
+                    last_output: self.last_output,
+                },
+                now,
+            )
+        }
+    }
+
+    #[test]
+    fn a_text_that_leaves_the_draft_is_delivered() {
+        let mut bench = Bench::new("fix the login", true);
+        assert_eq!(bench.at(0, "> ", 25, false), None);
+        assert_eq!(bench.at(3, "> fix the login", 0, true), Some(Action::Enter));
+        assert_eq!(bench.at(5, "> ", 0, true), None);
+        assert_eq!(bench.at(20, "> ", 0, false), Some(Action::Delivered));
+    }
+
+    #[test]
+    fn nothing_is_delivered_while_input_is_unread_or_the_draft_comes_back() {
+        let mut bench = Bench::new("fix the login", true);
+        bench.at(0, "> fix the login", 0, true);
+        assert_eq!(bench.at(5, "", 1, true), None, "a cleared line while Enter is unread");
+        assert_eq!(bench.at(30, "", 1, false), None);
+        assert_eq!(bench.at(32, "", 0, true), None);
+        assert_eq!(bench.at(34, "> fix the login", 0, true), None, "only a redraw");
+        assert_eq!(bench.at(60, "> fix the login", 0, false), None);
+    }
+
+    #[test]
+    fn a_draft_that_stays_gets_one_more_enter_and_then_an_honest_end() {
+        let mut bench = Bench::new("fix", true);
+        bench.at(0, "> fix", 0, true);
+        assert_eq!(bench.at(950, "> fix", 0, true), Some(Action::Enter));
+        assert_eq!(bench.at(1900, "> fix", 0, true), None);
+        assert!(matches!(bench.at(3100, "> fix", 0, false), Some(Action::Unverified(_))));
+    }
+
+    #[test]
+    fn a_program_without_an_echo_is_unverified() {
+        let mut bench = Bench::new("secret", true);
+        assert_eq!(bench.at(0, "> ", 0, true), None);
+        assert_eq!(bench.at(700, "> ", 0, false), Some(Action::Enter));
+        assert_eq!(bench.at(720, "", 0, true), None);
+        assert!(matches!(bench.at(4000, "> ", 0, true), Some(Action::Unverified(_))));
+    }
+
+    #[test]
+    fn without_bracketed_paste_enter_waits_out_the_burst() {
+        let mut bench = Bench::new("fix", false);
+        assert_eq!(bench.at(0, "> ", 3, false), None);
+        assert_eq!(bench.at(2, "> fix", 0, true), None);
+        assert_eq!(bench.at(170, "> fix", 0, false), Some(Action::Enter));
+    }
+
+    #[test]
+    fn several_lines_need_bracketed_paste() {
+        assert!(Delivery::start("p".into(), "a\nb", false, false).is_err());
+        assert!(Delivery::start("p".into(), "a\nb", true, false).is_ok());
+    }
+
+    #[test]
+    fn a_wrapped_draft_is_seen_by_its_last_row() {
+        let (delivery, _) = Delivery::start("p".into(), "a long text that wraps", true, false).expect("started");
+        assert!(delivery.is_draft("│ aps"));
+        assert!(!delivery.is_draft("> "));
+    }
+
+    #[test]
+    fn texts_are_checked() {
+        assert_eq!(check_text("a\r\nb\n\n").expect("fine"), "a\nb");
+        assert!(check_text(" \n").is_err());
+        assert!(check_text("a\x1b[201~b").is_err());
+        assert!(check_text(&"x".repeat(MAX_BYTES + 1)).is_err());
+    }
+}

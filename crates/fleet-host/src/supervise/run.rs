@@ -1,0 +1,581 @@
+//! The event loop of a supervisor.
+//!
+//! One thread, one `poll`. It wakes for: a signal (a child ended, or somebody ends us), output of the program,
+//! a connection, a request, and the deadlines of what is under way (a prompt, an end, a notifier, the moment
+//! at which output has settled). When nothing is under way there is no deadline and it sleeps.
+
+mod ending;
+mod programs;
+mod prompts;
+mod talk;
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use fleet_core::agent::{Standing, State};
+use fleet_core::fact::{Fact, Source};
+use fleet_core::{Error, Result, Time, fault};
+use fleet_term::Terminal as Screen;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use regex_lite::Regex;
+use serde_json::{Value, json};
+
+use super::child::Terminal;
+use super::journal::Journal;
+use super::notify::Notifier;
+use super::output::Output;
+use super::prompt::Delivery;
+use super::spec::{Report, Spec};
+use super::stop::Stop;
+use super::views::Connection;
+use super::wire::{Outcome, Prompted};
+use crate::process;
+use crate::{exec, sys};
+
+/// Output counts as settled after this long without more.
+const SETTLE: Duration = Duration::from_millis(30);
+/// The screen is looked at this often at least while output goes on.
+const LOOK: Duration = Duration::from_millis(100);
+/// Without a `ready` rule the first prompt waits for this long a silence, so that the program is up.
+const QUIET_START: Duration = Duration::from_millis(250);
+/// … but not longer than this.
+const LONGEST_START: Duration = Duration::from_secs(5);
+/// The connections of views smaller than this are hidden or half made: their size is ignored.
+const LEAST_SIZE: (u16, u16) = (3, 10);
+
+/// Enters a supervisor: the specification on standard input, the report on standard output, the agent's lock on
+/// descriptor 3. Returns in the short-lived first process at once, in the supervisor when all is over.
+pub fn main() -> ExitCode {
+    sys::close_from(4);
+    match sys::fork_is_parent() {
+        Ok(true) => return ExitCode::SUCCESS,
+        Ok(false) => {}
+        Err(_) => return ExitCode::FAILURE,
+    }
+    match Supervisor::enter().and_then(Supervisor::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&Report::Failed {
+                why: error.message,
+                output: String::new(),
+            });
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Somebody who waits for the end of a prompt or of the agent.
+#[derive(Debug)]
+struct Waiter {
+    connection: u64,
+    request: Value,
+    prompt: Option<String>,
+}
+
+/// What runs under the supervisor now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Running {
+    Nothing,
+    Setup { index: usize, pid: u32 },
+    Child { pid: u32 },
+}
+
+struct Supervisor {
+    spec: Spec,
+    journal: Journal,
+    output: Output,
+    screen: Screen,
+    terminal: Option<Terminal>,
+    pipe: Option<OwnedFd>,
+    child_stdin: Option<(std::process::ChildStdin, Vec<u8>)>,
+    ready: Option<Regex>,
+    prompt_line: Option<String>,
+    running: Running,
+    started_at: Instant,
+    unsent: Vec<u8>,
+    held_input: Vec<u8>,
+    last_output: Option<Instant>,
+    dirty_since: Option<Instant>,
+    first_pending: bool,
+    delivery: Option<Delivery>,
+    outcomes: Vec<(String, Prompted)>,
+    waiters: Vec<Waiter>,
+    stop: Option<Stop>,
+    notifiers: Vec<Notifier>,
+    notifier_env: Vec<(String, String)>,
+    connections: Vec<Connection>,
+    next_key: u64,
+    active_view: Option<u64>,
+    signals: SignalFd,
+    listener: UnixListener,
+    _lock: OwnedFd,
+}
+
+impl Supervisor {
+    fn enter() -> Result<Supervisor> {
+        sys::frugal_heap();
+        for signal in [
+            Signal::SIGHUP,
+            Signal::SIGINT,
+            Signal::SIGQUIT,
+            Signal::SIGPIPE,
+            Signal::SIGTTOU,
+            Signal::SIGTTIN,
+        ] {
+            sys::ignore_signal(signal);
+        }
+        let _ = nix::unistd::setsid();
+        sys::become_subreaper().map_err(|error| Error::unavailable(format!("cannot become a subreaper: {error}")))?;
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+        let mut text = String::new();
+        io::stdin()
+            .read_to_string(&mut text)
+            .map_err(|error| Error::internal(format!("no specification: {error}")))?;
+        let spec: Spec =
+            serde_json::from_str(&text).map_err(|error| Error::internal(format!("a broken specification: {error}")))?;
+        drop(text);
+        let lock =
+            sys::inherited_fd(3).map_err(|error| Error::internal(format!("no lock was handed over: {error}")))?;
+        nix::fcntl::fcntl(&lock, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))
+            .map_err(|error| Error::internal(format!("fcntl: {error}")))?;
+        let _ = nix::unistd::chdir("/");
+
+        let mut wanted = SigSet::empty();
+        wanted.add(Signal::SIGCHLD);
+        wanted.add(Signal::SIGTERM);
+        wanted
+            .thread_block()
+            .map_err(|error| Error::internal(format!("sigmask: {error}")))?;
+        let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .map_err(|error| Error::internal(format!("signalfd: {error}")))?;
+
+        let _ = std::fs::remove_file(&spec.socket);
+        let listener = fault::guard("supervisor.listen", || UnixListener::bind(&spec.socket))
+            .map_err(|error| crate::files::io_error("listen on", &spec.socket, &error))?;
+        let _ = std::fs::set_permissions(&spec.socket, std::fs::Permissions::from_mode(0o600));
+        listener
+            .set_nonblocking(true)
+            .map_err(|error| Error::internal(format!("socket: {error}")))?;
+
+        let journal = Journal::open(&spec.agent_dir)?;
+        let output = Output::open(&spec.agent_dir, spec.output_limit, spec.rows, spec.cols)
+            .map_err(|error| crate::files::io_error("write", &spec.agent_dir, &error))?;
+        let ready = match spec.ready.as_deref().map(Regex::new).transpose() {
+            Ok(ready) => ready,
+            Err(error) => {
+                return Err(Error::new(
+                    fleet_core::Kind::Config,
+                    format!("the `ready` rule of `{}`: {error}", spec.harness),
+                ));
+            }
+        };
+        let notifier_env = spec
+            .env
+            .iter()
+            .filter(|(name, _)| is_notifier_variable(name))
+            .cloned()
+            .collect();
+        Ok(Supervisor {
+            screen: Screen::new(spec.rows, spec.cols),
+            journal,
+            output,
+            terminal: None,
+            pipe: None,
+            child_stdin: None,
+            ready,
+            prompt_line: None,
+            running: Running::Nothing,
+            started_at: Instant::now(),
+            unsent: Vec::new(),
+            held_input: Vec::new(),
+            last_output: None,
+            dirty_since: None,
+            first_pending: spec.prompt_to_paste.is_some(),
+            delivery: None,
+            outcomes: Vec::new(),
+            waiters: Vec::new(),
+            stop: None,
+            notifiers: Vec::new(),
+            notifier_env,
+            connections: Vec::new(),
+            next_key: 1,
+            active_view: None,
+            signals,
+            listener,
+            _lock: lock,
+            spec,
+        })
+    }
+
+    fn run(mut self) -> Result<()> {
+        let launched = Fact::Launched {
+            generation: self.spec.generation,
+            supervisor: std::process::id(),
+            boot: process::boot_id().to_owned(),
+            harness: self.spec.harness.clone(),
+            ready_rule: self.ready.is_some(),
+        };
+        self.record(Source::Supervisor, launched);
+        if let Err(error) = self.prepare() {
+            self.fail(&error.message);
+        }
+        while !self.is_over() {
+            self.wait()?;
+            self.tick(Instant::now());
+        }
+        let _ = std::fs::remove_file(&self.spec.socket);
+        Ok(())
+    }
+
+    fn standing(&self) -> &Standing {
+        self.journal.standing()
+    }
+
+    fn state(&self) -> State {
+        self.standing().state(true).0
+    }
+
+    /// Appends a fact, tells the watchers, and runs the notifier of the transition.
+    fn record(&mut self, src: Source, fact: Fact) {
+        let before = self.state();
+        let durable = matches!(fact, Fact::PromptQueued { .. });
+        let Ok(entry) = self.journal.append(src, fact, now(), durable) else {
+            return;
+        };
+        if self.connections.iter().any(|each| each.watches) {
+            let event = json!({ "entry": entry });
+            for connection in self.connections.iter_mut().filter(|each| each.watches) {
+                connection.send(&event);
+            }
+        }
+        let after = self.state();
+        if after != before {
+            self.notify(before, after, entry.at);
+        }
+    }
+
+    fn notify(&mut self, before: State, after: State, at: Time) {
+        let (hook, argv) = match after {
+            State::Waiting(_) => ("on_waiting", &self.spec.on_waiting),
+            State::Idle => ("on_idle", &self.spec.on_idle),
+            State::Exited(_) => ("on_exit", &self.spec.on_exit),
+            _ => return,
+        };
+        let Some(argv) = argv.as_deref() else { return };
+        let body = json!({
+            "hook": hook, "agent": self.spec.agent, "branch": self.spec.branch, "harness": self.spec.harness,
+            "worktree": self.spec.cwd, "state": after.to_string(), "previous": before.to_string(), "at": at,
+        });
+        if let Some(notifier) = Notifier::start(hook, argv, &self.notifier_env, &body) {
+            self.notifiers.push(notifier);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.is_none()
+            && self.running == Running::Nothing
+            && self.standing().exited.is_some()
+            && self.notifiers.is_empty()
+    }
+
+    /// Sleeps until something happens, and takes in what did.
+    fn wait(&mut self) -> Result<()> {
+        let deadline = self.next_deadline(Instant::now());
+        let mut fds = vec![
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.listener.as_fd(), PollFlags::POLLIN),
+        ];
+        let output: Option<BorrowedFd<'_>> = self
+            .pipe
+            .as_ref()
+            .map(AsFd::as_fd)
+            .or(self.terminal.as_ref().map(|terminal| terminal.master.as_fd()));
+        if let Some(fd) = output {
+            let write = if self.unsent.is_empty() || self.pipe.is_some() {
+                PollFlags::empty()
+            } else {
+                PollFlags::POLLOUT
+            };
+            fds.push(PollFd::new(fd, PollFlags::POLLIN | write));
+        }
+        if let Some((stdin, _)) = &self.child_stdin {
+            fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLOUT));
+        }
+        for connection in &self.connections {
+            let write = if connection.wants_to_write() {
+                PollFlags::POLLOUT
+            } else {
+                PollFlags::empty()
+            };
+            fds.push(PollFd::new(connection.stream.as_fd(), PollFlags::POLLIN | write));
+        }
+        match poll(&mut fds, exec::until(deadline)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(Error::internal(format!("poll: {error}"))),
+        }
+        let came = |fd: i32| {
+            fds.iter()
+                .any(|each| each.as_fd().as_raw_fd() == fd && each.any().unwrap_or(false))
+        };
+        let (signalled, called) = (came(self.signals.as_raw_fd()), came(self.listener.as_raw_fd()));
+        let wrote = output.is_some_and(|fd| came(fd.as_raw_fd()));
+        let talked: Vec<u64> = self
+            .connections
+            .iter()
+            .filter(|each| came(each.stream.as_raw_fd()))
+            .map(|each| each.key)
+            .collect();
+        drop(fds);
+        if wrote {
+            self.read_output();
+        }
+        if signalled {
+            self.take_signals();
+        }
+        self.flush_input();
+        self.feed_child();
+        for key in talked {
+            self.hear(key);
+        }
+        if called {
+            self.accept();
+        }
+        self.connections.retain(|each| !each.closed);
+        if self
+            .active_view
+            .is_some_and(|key| !self.connections.iter().any(|each| each.key == key))
+        {
+            self.active_view = None;
+            if let Some((key, size)) = self
+                .connections
+                .iter()
+                .rev()
+                .find_map(|each| Some((each.key, each.view?)))
+            {
+                self.activate(key, size);
+            }
+        }
+        Ok(())
+    }
+
+    fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let settle = self
+            .dirty_since
+            .map(|since| (self.last_output.unwrap_or(since) + SETTLE).min(since + LOOK));
+        let first = self.waits_for_quiet().then(|| self.quiet_at());
+        let notifier = self.notifiers.iter().map(|each| each.deadline).min();
+        let delivery = self.delivery.as_ref().and_then(Delivery::deadline);
+        let stop = self.stop.as_ref().map(|stop| stop.deadline);
+        [settle, first, notifier, delivery, stop]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.max(now))
+    }
+
+    /// Does what is due.
+    fn tick(&mut self, now: Instant) {
+        self.look_at_screen(now);
+        self.step_delivery(now);
+        self.begin_delivery(now);
+        if let Some(stop) = &mut self.stop {
+            stop.tick(now);
+            self.press_stop(now);
+        }
+        for notifier in &self.notifiers {
+            if now >= notifier.deadline {
+                notifier.kill();
+            }
+        }
+    }
+
+    fn read_output(&mut self) {
+        let mut chunk = vec![0; 32 * 1024];
+        // A program that floods must not keep requests waiting: a few chunks, then the other descriptors.
+        for _ in 0..8 {
+            let source = match (&self.pipe, &self.terminal) {
+                (Some(pipe), _) => nix::unistd::read(pipe, &mut chunk),
+                (None, Some(terminal)) => nix::unistd::read(&terminal.master, &mut chunk),
+                (None, None) => return,
+            };
+            match source {
+                Ok(0) => {
+                    self.pipe = None;
+                    return;
+                }
+                Ok(count) => {
+                    if self.pipe.is_some() {
+                        let text = with_carriage_returns(&chunk[..count]);
+                        self.keep(&text);
+                    } else {
+                        self.keep(&chunk[..count]);
+                    }
+                }
+                Err(Errno::EINTR) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Takes in output: keeps it, draws it, answers its queries, shows it to the views.
+    fn keep(&mut self, bytes: &[u8]) {
+        let (size, screen) = (self.screen.size(), &self.screen);
+        let _ = self.output.write(bytes, size, || screen.snapshot());
+        let fed = self.screen.feed(bytes);
+        if !fed.answers.is_empty() && self.terminal.is_some() {
+            self.unsent.extend_from_slice(&fed.answers);
+        }
+        if !fed.show.is_empty() {
+            for connection in self.connections.iter_mut().filter(|each| each.view.is_some()) {
+                connection.send_output(&fed.show);
+            }
+        }
+        let now = Instant::now();
+        self.last_output = Some(now);
+        self.dirty_since.get_or_insert(now);
+    }
+
+    fn flush_input(&mut self) {
+        let Some(terminal) = &self.terminal else { return };
+        while !self.unsent.is_empty() {
+            match nix::unistd::write(&terminal.master, &self.unsent) {
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(Errno::EINTR) => {}
+                Err(_) => break,
+            }
+        }
+        if self.unsent.is_empty() {
+            self.unsent = Vec::new();
+        }
+    }
+
+    fn take_signals(&mut self) {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            if info.ssi_signo == Signal::SIGTERM as u32 {
+                self.begin_stop(false, Duration::from_millis(self.spec.grace_ms));
+            }
+        }
+        loop {
+            match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => self.reaped(pid.as_raw() as u32, code),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => self.reaped(pid.as_raw() as u32, 128 + signal as i32),
+                Ok(WaitStatus::StillAlive) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn reaped(&mut self, pid: u32, code: i32) {
+        if let Some(index) = self.notifiers.iter().position(|each| each.pid == pid) {
+            let notifier = self.notifiers.swap_remove(index);
+            let code = (code != 128 + Signal::SIGKILL as i32).then_some(code);
+            self.record(
+                Source::Process,
+                Fact::Notified {
+                    hook: notifier.hook.to_owned(),
+                    code,
+                },
+            );
+            return;
+        }
+        match self.running {
+            Running::Setup { index, pid: own } if own == pid => {
+                self.read_output();
+                let command = self.spec.setup[index].clone();
+                self.record(
+                    Source::Process,
+                    Fact::Setup {
+                        command: command.clone(),
+                        code,
+                    },
+                );
+                self.running = Running::Nothing;
+                if self.stop.is_some() {
+                    self.record(Source::Process, Fact::Exited { code });
+                } else if code != 0 && !self.spec.keep_going {
+                    self.fail(&format!("the setup command `{command}` ended with exit code {code}"));
+                } else {
+                    self.next_program(index + 1);
+                }
+            }
+            Running::Child { pid: own } if own == pid => {
+                self.read_output();
+                self.running = Running::Nothing;
+                self.child_ended(code);
+            }
+            _ => {}
+        }
+    }
+
+    fn child_ended(&mut self, code: i32) {
+        if let Some(delivery) = self.delivery.take() {
+            let why = "the program ended before a receipt was seen";
+            self.finish_prompt(&delivery.id, Outcome::Unverified, why);
+        }
+        self.record(Source::Process, Fact::Exited { code });
+        if self.stop.is_none() {
+            self.begin_sweep();
+        }
+    }
+}
+
+fn to_json(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+fn report(report: &Report) {
+    let mut line = serde_json::to_vec(report).unwrap_or_default();
+    line.push(b'\n');
+    let _ = io::stdout().write_all(&line).and_then(|()| io::stdout().flush());
+}
+
+/// A notifier gets what a desktop or mail notifier needs, and none of the agent's keys.
+fn is_notifier_variable(name: &str) -> bool {
+    const NAMES: [&str; 12] = [
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "LANG",
+        "SHELL",
+        "TMPDIR",
+        "DISPLAY",
+        "WAYLAND_DISPLAY",
+        "XDG_RUNTIME_DIR",
+        "DBUS_SESSION_BUS_ADDRESS",
+        "TZ",
+    ];
+    NAMES.contains(&name) || name.starts_with("LC_")
+}
+
+/// Line feeds of a pipe as a terminal would show them.
+fn with_carriage_returns(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + 16);
+    for byte in bytes {
+        if *byte == b'\n' {
+            out.push(b'\r');
+        }
+        out.push(*byte);
+    }
+    out
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a supervisor has no App; the journal is stamped here alone"
+)]
+fn now() -> Time {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    Time(since.as_millis() as i64)
+}

@@ -1,0 +1,229 @@
+//! Prompts: when the program takes one, and how one gets there. The delivery itself is
+//! [`crate::supervise::prompt`].
+
+use std::time::Instant;
+
+use fleet_core::fact::{Fact, Receipt, Source};
+use fleet_core::{Error, Result};
+use serde_json::Value;
+
+use super::{LONGEST_START, LOOK, QUIET_START, Running, SETTLE, Supervisor, Waiter, to_json};
+use crate::supervise::child::Terminal;
+use crate::supervise::prompt::{Action, Delivery, Look, check_text};
+use crate::supervise::wire::{Outcome, Prompted};
+
+impl Supervisor {
+    /// Without a `ready` rule: whether the first prompt still waits for the program to come up.
+    pub(super) fn waits_for_quiet(&self) -> bool {
+        self.ready.is_none()
+            && self.first_pending
+            && matches!(self.running, Running::Child { .. })
+            && self.delivery.is_none()
+    }
+
+    pub(super) fn quiet_at(&self) -> Instant {
+        let latest = self.started_at + LONGEST_START;
+        self.last_output
+            .filter(|last| *last >= self.started_at)
+            .map_or(latest, |last| (last + QUIET_START).min(latest))
+    }
+
+    /// Looks whether the cursor's line matches the `ready` rule, once output has settled.
+    pub(super) fn look_at_screen(&mut self, now: Instant) {
+        let Some(since) = self.dirty_since else { return };
+        let quiet = self.last_output.is_none_or(|last| now >= last + SETTLE);
+        if !quiet && now < since + LOOK {
+            return;
+        }
+        self.dirty_since = if quiet { None } else { Some(now) };
+        let Running::Child { .. } = self.running else { return };
+        let Some(ready) = &self.ready else { return };
+        let line = self.screen.cursor_line();
+        let at_prompt = self.standing().at_prompt;
+        if ready.is_match(&line) {
+            self.prompt_line = Some(line.trim_end().to_owned());
+            if quiet && at_prompt != Some(true) && self.delivery.is_none() {
+                self.record(Source::Screen, Fact::Ready);
+            }
+            return;
+        }
+        // A person's draft behind the same prompt is no work.
+        let drafts = self
+            .prompt_line
+            .as_ref()
+            .is_some_and(|prompt| !prompt.is_empty() && line.starts_with(prompt.as_str()));
+        if at_prompt == Some(true) && !drafts {
+            self.record(Source::Screen, Fact::Busy);
+        }
+    }
+
+    /// Whether the program would take a prompt now.
+    pub(super) fn takes_prompt(&self, now: Instant) -> bool {
+        if self.delivery.is_some() || self.stop.is_some() || !matches!(self.running, Running::Child { .. }) {
+            return false;
+        }
+        match &self.ready {
+            Some(ready) => self.standing().at_prompt == Some(true) && ready.is_match(&self.screen.cursor_line()),
+            None => !self.first_pending || now >= self.quiet_at(),
+        }
+    }
+
+    /// Starts the next queued prompt if the program takes one.
+    pub(super) fn begin_delivery(&mut self, now: Instant) {
+        while self.takes_prompt(now) {
+            let Some((id, text)) = self.standing().queue.first().cloned() else {
+                return;
+            };
+            self.first_pending = false;
+            self.type_prompt(id, &text, now);
+        }
+    }
+
+    pub(super) fn type_prompt(&mut self, id: String, text: &str, now: Instant) {
+        let cooked = self.terminal.as_ref().is_some_and(Terminal::is_cooked);
+        let bracketed = self.screen.modes().bracketed_paste;
+        match Delivery::start(id.clone(), text, bracketed, cooked) {
+            Err(error) => {
+                let why = match error.hint {
+                    Some(hint) => format!("{}\n{hint}", error.message),
+                    None => error.message,
+                };
+                self.finish_prompt(&id, Outcome::Refused, &why);
+            }
+            Ok((delivery, bytes)) => {
+                self.record(Source::Request, Fact::PromptTyped { id });
+                self.unsent.extend_from_slice(&bytes);
+                self.delivery = Some(delivery);
+                self.flush_input();
+                self.step_delivery(now);
+            }
+        }
+    }
+
+    pub(super) fn step_delivery(&mut self, now: Instant) {
+        let Some(delivery) = &mut self.delivery else { return };
+        let before_cursor = self.screen.before_cursor();
+        let look = Look {
+            before_cursor: &before_cursor,
+            pending: self.terminal.as_ref().map_or(0, Terminal::pending),
+            unsent: !self.unsent.is_empty(),
+            last_output: self.last_output,
+        };
+        let id = delivery.id.clone();
+        match delivery.step(look, now) {
+            None => {}
+            Some(Action::Enter) => {
+                self.record(Source::Request, Fact::Busy);
+                self.unsent.push(b'\r');
+                self.flush_input();
+            }
+            Some(Action::Delivered) => self.finish_prompt(&id, Outcome::Delivered, "the text left the draft"),
+            Some(Action::Unverified(why)) => self.finish_prompt(&id, Outcome::Unverified, why),
+        }
+    }
+
+    /// Records the end of a prompt and answers everyone who waits for it.
+    pub(super) fn finish_prompt(&mut self, id: &str, outcome: Outcome, why: &str) {
+        let id = id.to_owned();
+        let fact = match outcome {
+            Outcome::Delivered => Fact::PromptDelivered {
+                id: id.clone(),
+                by: Receipt::Screen,
+            },
+            Outcome::Unverified => Fact::PromptUnverified {
+                id: id.clone(),
+                why: why.to_owned(),
+            },
+            Outcome::Refused | Outcome::Queued => Fact::PromptRefused {
+                id: id.clone(),
+                why: why.to_owned(),
+            },
+        };
+        self.record(Source::Screen, fact);
+        self.delivery = None;
+        // The program may be back at its prompt already: look again.
+        self.dirty_since.get_or_insert_with(Instant::now);
+        let held = std::mem::take(&mut self.held_input);
+        self.unsent.extend_from_slice(&held);
+        self.flush_input();
+        let prompted = Prompted {
+            outcome,
+            why: why.to_owned(),
+        };
+        let (done, rest) = self
+            .waiters
+            .drain(..)
+            .partition(|each| each.prompt.as_ref() == Some(&id));
+        self.waiters = rest;
+        let done: Vec<Waiter> = done;
+        for waiter in done {
+            self.answer(waiter.connection, &waiter.request, to_json(&prompted));
+        }
+        self.outcomes.push((id, prompted));
+        if self.outcomes.len() > 64 {
+            self.outcomes.remove(0);
+        }
+    }
+
+    pub(super) fn asked_to_prompt(&mut self, key: u64, request: Value, body: &Value) -> Result<()> {
+        let id = body["prompt"]
+            .as_str()
+            .ok_or_else(|| Error::usage("`prompt` wants the id of the request"))?
+            .to_owned();
+        let text = check_text(body["text"].as_str().unwrap_or_default())?;
+        let past_queue = body["past_queue"].as_bool().unwrap_or(false);
+        if let Some((_, prompted)) = self.outcomes.iter().find(|(each, _)| *each == id) {
+            let prompted = to_json(prompted);
+            self.answer(key, &request, prompted);
+            return Ok(());
+        }
+        if self.spec.headless {
+            return Err(
+                Error::refused("the agent runs without a terminal and has read its only prompt").hint(format!(
+                    "start another: `fleet create BRANCH --agent {} --prompt TEXT`",
+                    self.spec.harness
+                )),
+            );
+        }
+        if self.stop.is_some() || self.standing().exited.is_some() {
+            return Err(
+                Error::refused("the agent is ending").hint(format!("revive it: `fleet resume {}`", self.spec.branch))
+            );
+        }
+        let waiting = self.standing().queue.iter().any(|(each, _)| *each == id);
+        let in_flight = self.delivery.as_ref().is_some_and(|each| each.id == id);
+        let now = Instant::now();
+        if !waiting && !in_flight {
+            if self.standing().queue.is_empty() && self.takes_prompt(now) {
+                self.first_pending = false;
+                self.waiters.push(Waiter {
+                    connection: key,
+                    request,
+                    prompt: Some(id.clone()),
+                });
+                self.type_prompt(id, &text, now);
+                return Ok(());
+            }
+            self.record(Source::Request, Fact::PromptQueued { id: id.clone(), text });
+        }
+        if past_queue || in_flight {
+            self.waiters.push(Waiter {
+                connection: key,
+                request,
+                prompt: Some(id),
+            });
+        } else {
+            let why = format!("the agent is {}", self.state());
+            self.answer(
+                key,
+                &request,
+                to_json(&Prompted {
+                    outcome: Outcome::Queued,
+                    why,
+                }),
+            );
+        }
+        self.begin_delivery(now);
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! What a supervisor is to start. It is handed over as JSON on standard input, through a pipe that no file
+//! backs, because it carries the values of the child's environment.
+
+use std::path::PathBuf;
+
+use fleet_core::id::AgentId;
+use serde::{Deserialize, Serialize};
+
+/// The version of this format. Both ends are the same executable, so there is no other.
+pub const VERSION: u32 = 1;
+
+/// One launch of one agent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Spec {
+    /// Format version.
+    pub v: u32,
+    /// The agent.
+    pub agent: AgentId,
+    /// Its branch or label, for notifiers and the process title.
+    pub branch: String,
+    /// Name of the harness.
+    pub harness: String,
+    /// 1 at the start, one more at each resume.
+    pub generation: u32,
+    /// The folder of the agent's journal, output and lock.
+    pub agent_dir: PathBuf,
+    /// Where to listen.
+    pub socket: PathBuf,
+    /// Where the child runs.
+    pub cwd: PathBuf,
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// The child's whole environment.
+    pub env: Vec<(String, String)>,
+    /// On pipes instead of a terminal, with [`Spec::stdin`] as its input.
+    pub headless: bool,
+    /// Standard input of a headless child.
+    pub stdin: Option<String>,
+    /// Files to copy into `cwd` before anything runs, relative to [`Spec::copy_from`].
+    pub copy: Vec<String>,
+    /// Where they are copied from.
+    pub copy_from: PathBuf,
+    /// The user's own shell lines to run in `cwd` before the child.
+    pub setup: Vec<String>,
+    /// Whether to go on when one of them fails.
+    pub keep_going: bool,
+    /// The regular expression that the cursor's line matches when the program takes a prompt.
+    pub ready: Option<String>,
+    /// The prompt that is part of `argv` or `stdin`: its request id.
+    pub prompt_in_argv: Option<String>,
+    /// The first prompt, to be pasted when the program is ready: request id and text.
+    pub prompt_to_paste: Option<(String, String)>,
+    /// Rows of the terminal until a view says otherwise.
+    pub rows: u16,
+    /// Columns of the terminal until a view says otherwise.
+    pub cols: u16,
+    /// Notifiers: an argv each.
+    pub on_waiting: Option<Vec<String>>,
+    /// Run when a turn ended.
+    pub on_idle: Option<Vec<String>>,
+    /// Run when the child ended.
+    pub on_exit: Option<Vec<String>>,
+    /// How long the polite steps of an end may take together.
+    pub grace_ms: u64,
+    /// Bytes of output to keep.
+    pub output_limit: u64,
+}
+
+/// What the supervisor says on its standard output while it starts, one JSON object a line; then it closes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// A setup command begins.
+    Setup(String),
+    /// The child runs under this process id.
+    Started(u32),
+    /// It could not be started: why, and the output that explains it.
+    Failed {
+        /// Why.
+        why: String,
+        /// Output of the setup command, if that is what failed.
+        output: String,
+    },
+}

@@ -1,0 +1,106 @@
+//! How an agent ends: interrupt, wait, terminate, wait, kill; then every descendant that is left.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::process::{self, Identity};
+
+/// How far an end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Ctrl-C was typed.
+    Interrupt,
+    /// SIGTERM was sent.
+    Terminate,
+    /// SIGKILL was sent.
+    Kill,
+}
+
+/// An end under way.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    pub(crate) step: Step,
+    pub(crate) deadline: Instant,
+    grace: Duration,
+    swept: Vec<u32>,
+}
+
+impl Stop {
+    /// Begins an end, politely or not. The caller types the Ctrl-C of the first step.
+    pub(crate) fn begin(force: bool, grace: Duration, now: Instant) -> Stop {
+        let step = if force { Step::Kill } else { Step::Interrupt };
+        let mut stop = Stop {
+            step,
+            deadline: now,
+            grace,
+            swept: Vec::new(),
+        };
+        stop.deadline = now + stop.wait();
+        stop
+    }
+
+    /// Begins the sweep of what a child that ended by itself has left behind.
+    pub(crate) fn begin_sweep(grace: Duration, now: Instant) -> Stop {
+        let mut stop = Stop {
+            step: Step::Terminate,
+            deadline: now,
+            grace,
+            swept: Vec::new(),
+        };
+        stop.deadline = now + stop.wait();
+        stop
+    }
+
+    /// Goes on to the next step if the time of this one is over.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        if now < self.deadline {
+            return;
+        }
+        self.step = match self.step {
+            Step::Interrupt => Step::Terminate,
+            Step::Terminate | Step::Kill => Step::Kill,
+        };
+        self.deadline = now + self.wait();
+    }
+
+    /// Signals all of `left`, as the step asks.
+    pub(crate) fn signal(&mut self, left: &[Identity], child: Option<u32>) {
+        let signal = match self.step {
+            Step::Interrupt => return,
+            Step::Terminate => Signal::SIGTERM,
+            Step::Kill => Signal::SIGKILL,
+        };
+        for identity in left {
+            if process::signal(identity, signal) {
+                // A stopped process would not see SIGTERM.
+                process::signal(identity, Signal::SIGCONT);
+                if Some(identity.pid) != child && !self.swept.contains(&identity.pid) {
+                    self.swept.push(identity.pid);
+                }
+            }
+        }
+    }
+
+    /// Skips the polite steps from now on.
+    pub(crate) fn force(&mut self, now: Instant) {
+        if self.step != Step::Kill {
+            self.step = Step::Kill;
+            self.deadline = now + self.wait();
+        }
+    }
+
+    /// The processes other than the child that were signalled.
+    pub(crate) fn swept(&self) -> &[u32] {
+        &self.swept
+    }
+
+    fn wait(&self) -> Duration {
+        match self.step {
+            Step::Interrupt => self.grace / 2,
+            Step::Terminate => self.grace / 2,
+            // A killed process goes at once; this only paces the search for ones that were born meanwhile.
+            Step::Kill => Duration::from_millis(20),
+        }
+    }
+}

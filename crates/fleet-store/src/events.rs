@@ -1,0 +1,67 @@
+//! Journals, folded into the database.
+
+use fleet_core::Result;
+use fleet_core::fact::Entry;
+use fleet_core::id::AgentId;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::failure::Attempt;
+use crate::open::Store;
+use crate::{agents, values};
+
+impl Store {
+    /// Takes in what is new in `entries` and answers how many that were. Entries up to [`Store::folded`] are old, so
+    /// an entry counts once however often and by however many processes it is folded.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such agent.
+    pub fn fold(&self, site: &'static str, agent: &AgentId, entries: &[Entry]) -> Result<u64> {
+        let Some(last) = entries.iter().map(|entry| entry.seq).max() else {
+            return Ok(0);
+        };
+        // A reader that finds nothing new has no reason to wait for its turn.
+        if last <= self.folded(agent)? {
+            return Ok(0);
+        }
+        self.write(site, |transaction| {
+            let folded = high_water(transaction, agent)?;
+            let sql = "INSERT OR IGNORE INTO events (agent, seq, at, fact) VALUES (?1, ?2, ?3, ?4)";
+            let mut insert = transaction.prepare_cached(sql)?;
+            let mut new = 0;
+            for entry in entries.iter().filter(|entry| entry.seq > folded) {
+                let fact = values::json(entry)?;
+                new += insert.execute(params![agent.as_str(), values::int(entry.seq), entry.at.0, fact])?;
+            }
+            let sql = "UPDATE agents SET folded = max(folded, ?2) WHERE id = ?1";
+            transaction.execute(sql, params![agent.as_str(), values::int(last)])?;
+            Ok(new as u64)
+        })
+    }
+
+    /// Sequence of the last entry that was folded; 0 when none was.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such agent.
+    pub fn folded(&self, agent: &AgentId) -> Result<u64> {
+        self.read(|connection| high_water(connection, agent))
+    }
+
+    /// The folded entries after sequence `after`, in order.
+    pub fn events(&self, agent: &AgentId, after: u64) -> Result<Vec<Entry>> {
+        self.read(|connection| {
+            let sql = "SELECT fact FROM events WHERE agent = ?1 AND seq > ?2 ORDER BY seq";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_and_then(params![agent.as_str(), values::int(after)], |row| {
+                let fact: String = row.get(0)?;
+                Ok(values::from_json(&fact)?)
+            })?;
+            rows.collect()
+        })
+    }
+}
+
+fn high_water(connection: &Connection, agent: &AgentId) -> Attempt<u64> {
+    let mut statement = connection.prepare_cached("SELECT folded FROM agents WHERE id = ?1")?;
+    let folded: Option<i64> = statement.query_row([agent.as_str()], |row| row.get(0)).optional()?;
+    Ok(folded.map(values::uint).ok_or_else(|| agents::unknown(agent))?)
+}

@@ -1,0 +1,4 @@
+//! The test kit tested: the scripted agent on a real terminal, and the private environment.
+
+mod env;
+mod scripted_agent;
