@@ -1,1 +1,15 @@
 //! The operations of fleet and their one dispatch.
+//!
+//! Surfaces call [`op::dispatch`] and nothing else to change the world.
+
+pub mod app;
+pub mod caller;
+pub mod config;
+pub mod end;
+pub mod op;
+pub mod ops;
+pub mod page;
+pub mod record;
+pub mod repair;
+pub mod sessions;
+pub mod start;

@@ -128,9 +128,7 @@ pub enum Until {
 
 impl Until {
     /// The names a user may give, for hints.
-    pub const NAMES: [&str; 7] = [
-        "starting", "ready", "working", "waiting", "idle", "exited", "lost",
-    ];
+    pub const NAMES: [&str; 7] = ["starting", "ready", "working", "waiting", "idle", "exited", "lost"];
 
     /// Whether `state` is in the set.
     pub fn holds(self, state: State) -> bool {
@@ -152,10 +150,7 @@ impl std::str::FromStr for Until {
             _ => text.parse().map(Until::State).map_err(|error| {
                 let near = crate::nearest::nearest(text, Until::NAMES, 1);
                 let hint = match near.first() {
-                    Some(name) => format!(
-                        "did you mean `{name}`? The states are {}",
-                        Until::NAMES.join(", ")
-                    ),
+                    Some(name) => format!("did you mean `{name}`? The states are {}", Until::NAMES.join(", ")),
                     None => format!("the states are {}", Until::NAMES.join(", ")),
                 };
                 error.hint(hint)
@@ -282,9 +277,7 @@ impl Standing {
         self.seq = seq;
         match fact {
             Fact::Launched {
-                generation,
-                ready_rule,
-                ..
+                generation, ready_rule, ..
             } => {
                 self.generation = *generation;
                 self.ready_rule = *ready_rule;
@@ -345,10 +338,7 @@ impl Standing {
         }
         match self.at_prompt {
             None => (State::Starting, "the `ready` rule has not matched yet"),
-            Some(true) if self.turns == 0 => (
-                State::Ready,
-                "the `ready` rule matches and no turn was given",
-            ),
+            Some(true) if self.turns == 0 => (State::Ready, "the `ready` rule matches and no turn was given"),
             Some(true) => (State::Idle, "the `ready` rule matches after a turn"),
             Some(false) => (State::Working, "the `ready` rule does not match"),
         }

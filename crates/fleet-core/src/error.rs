@@ -58,11 +58,7 @@ impl Kind {
             Kind::Failed => (1, 422, "the thing asked for did not succeed"),
             Kind::Usage => (2, 400, "bad arguments or parameters"),
             Kind::NotFound => (3, 404, "no such agent, batch, repository or salvage"),
-            Kind::Conflict => (
-                4,
-                409,
-                "it exists already, is held by another, or changed meanwhile",
-            ),
+            Kind::Conflict => (4, 409, "it exists already, is held by another, or changed meanwhile"),
             Kind::Refused => (5, 403, "not allowed, not confirmed, or it would lose work"),
             Kind::OverBudget => (6, 402, "a cap would be passed"),
             Kind::Unavailable => (
@@ -71,11 +67,7 @@ impl Kind {
                 "git, tmux, a supervisor or a file system cannot be used; a retry may help",
             ),
             Kind::Timeout => (8, 504, "waited as long as told"),
-            Kind::Unverified => (
-                9,
-                502,
-                "the act was done but its effect could not be observed",
-            ),
+            Kind::Unverified => (9, 502, "the act was done but its effect could not be observed"),
             Kind::Internal => (70, 500, "a bug in fleet"),
             Kind::Config => (78, 500, "broken settings"),
         }

@@ -177,10 +177,7 @@ mod tests {
     fn an_unknown_fact_is_kept_as_unknown() {
         let line = r#"{"v":1,"seq":9,"at":"2026-11-21T00:00:00Z","src":"oracle","fact":"dreamt","of":"sheep","state":"working"}"#;
         let entry: Entry = serde_json::from_str(line).expect("an entry");
-        assert_eq!(
-            (entry.seq, entry.src, entry.fact),
-            (9, Source::Unknown, Fact::Unknown)
-        );
+        assert_eq!((entry.seq, entry.src, entry.fact), (9, Source::Unknown, Fact::Unknown));
     }
 
     #[test]
@@ -194,9 +191,6 @@ mod tests {
             state: "exited(137)".into(),
         };
         let line = serde_json::to_string(&entry).expect("json");
-        assert_eq!(
-            serde_json::from_str::<Entry>(&line).expect("an entry"),
-            entry
-        );
+        assert_eq!(serde_json::from_str::<Entry>(&line).expect("an entry"), entry);
     }
 }

@@ -21,9 +21,7 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// The id of one agent: 10 characters of base 32 (50 bits), never used twice.
-#[derive(
-    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct AgentId(String);
 

@@ -17,10 +17,7 @@ pub fn check_branch(branch: &str) -> Result<()> {
         "it contains `..`"
     } else if branch.contains("@{") {
         "it contains `@{`"
-    } else if branch
-        .chars()
-        .any(|c| c.is_ascii_control() || " ~^:?*[\\".contains(c))
-    {
+    } else if branch.chars().any(|c| c.is_ascii_control() || " ~^:?*[\\".contains(c)) {
         "it contains a space, a control character or one of ~ ^ : ? * [ \\"
     } else if branch.ends_with('/') || branch.ends_with('.') {
         "it ends with a slash or a dot"
@@ -92,9 +89,7 @@ pub fn manual_batch(now: Time) -> String {
 
 /// The branches of a fan-out of `count`: `<prefix>-A1` to `<prefix>-A<count>`.
 pub fn fanout(prefix: &str, count: u16) -> Vec<String> {
-    (1..=count)
-        .map(|index| format!("{prefix}-A{index}"))
-        .collect()
+    (1..=count).map(|index| format!("{prefix}-A{index}")).collect()
 }
 
 /// One line about `count` things: `1 agent`, `2 agents`, `3 branches`.
@@ -118,8 +113,7 @@ mod tests {
             assert!(check_branch(good).is_ok(), "{good}");
         }
         for bad in [
-            "", "-x", "a..b", "a b", "x.lock", "a//b", "/a", "a/", ".a", "a/.b", "HEAD", "@",
-            "a@{b", "a\\b", "a.",
+            "", "-x", "a..b", "a b", "x.lock", "a//b", "/a", "a/", ".a", "a/.b", "HEAD", "@", "a@{b", "a\\b", "a.",
         ] {
             assert!(check_branch(bad).is_err(), "{bad}");
         }

@@ -3,35 +3,19 @@
 /// The candidates nearest to `wrong`, best first, at most `most`; none that is nothing like it.
 ///
 /// Distance is Damerau-Levenshtein in its restricted form (insert, delete, replace, swap of neighbours).
-pub fn nearest<'a>(
-    wrong: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-    most: usize,
-) -> Vec<&'a str> {
+pub fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
     let limit = wrong.chars().count().max(3) / 3 + 1;
     let mut ranked: Vec<(usize, &str)> = candidates
         .into_iter()
         .map(|candidate| {
-            let contains =
-                !wrong.is_empty() && (candidate.contains(wrong) || wrong.contains(candidate));
-            (
-                if contains {
-                    1
-                } else {
-                    distance(wrong, candidate)
-                },
-                candidate,
-            )
+            let contains = !wrong.is_empty() && (candidate.contains(wrong) || wrong.contains(candidate));
+            (if contains { 1 } else { distance(wrong, candidate) }, candidate)
         })
         .filter(|(distance, _)| *distance <= limit)
         .collect();
     ranked.sort();
     ranked.dedup();
-    ranked
-        .into_iter()
-        .take(most)
-        .map(|(_, candidate)| candidate)
-        .collect()
+    ranked.into_iter().take(most).map(|(_, candidate)| candidate).collect()
 }
 
 fn distance(a: &str, b: &str) -> usize {

@@ -33,10 +33,7 @@ pub fn resolve(target: &str, candidates: &[Candidate]) -> Result<Vec<AgentId>> {
     if is_glob(target) {
         return resolve_glob(target, candidates);
     }
-    let exact: Vec<&Candidate> = candidates
-        .iter()
-        .filter(|each| each.branch == target)
-        .collect();
+    let exact: Vec<&Candidate> = candidates.iter().filter(|each| each.branch == target).collect();
     let here: Vec<&Candidate> = exact.iter().copied().filter(|each| each.here).collect();
     let by_id = || {
         candidates
@@ -62,12 +59,10 @@ pub fn resolve(target: &str, candidates: &[Candidate]) -> Result<Vec<AgentId>> {
                 .iter()
                 .map(|each| format!("{} ({})", full_name(each), each.id))
                 .collect();
-            Err(Error::usage(format!(
-                "`{target}` fits {} agents: {}",
-                many.len(),
-                names.join(", ")
-            ))
-            .hint(format!("name one by its id, such as `{}`", many[0].id)))
+            Err(
+                Error::usage(format!("`{target}` fits {} agents: {}", many.len(), names.join(", ")))
+                    .hint(format!("name one by its id, such as `{}`", many[0].id)),
+            )
         }
     }
 }
@@ -97,11 +92,7 @@ fn full_name(candidate: &Candidate) -> String {
 
 fn missing(target: &str, candidates: &[Candidate]) -> Error {
     let error = Error::not_found(format!("no agent matches `{target}`"));
-    let near = nearest(
-        target,
-        candidates.iter().map(|each| each.branch.as_str()),
-        3,
-    );
+    let near = nearest(target, candidates.iter().map(|each| each.branch.as_str()), 3);
     if !near.is_empty() {
         return error.hint(format!(
             "did you mean {}?",
@@ -112,8 +103,7 @@ fn missing(target: &str, candidates: &[Candidate]) -> Error {
         ));
     }
     if candidates.is_empty() {
-        return error
-            .hint("there are no agents yet: start one with `fleet create BRANCH --prompt TEXT`");
+        return error.hint("there are no agents yet: start one with `fleet create BRANCH --prompt TEXT`");
     }
     error.hint("run `fleet list` to see the agents")
 }
@@ -146,8 +136,7 @@ mod tests {
 
     fn found(target: &str) -> Result<Vec<u8>> {
         let all = candidates();
-        let index =
-            |id: &AgentId| all.iter().position(|each| &each.id == id).expect("known") as u8 + 1;
+        let index = |id: &AgentId| all.iter().position(|each| &each.id == id).expect("known") as u8 + 1;
         resolve(target, &all).map(|ids| ids.iter().map(index).collect())
     }
 
@@ -170,10 +159,7 @@ mod tests {
     fn globs_match_many_and_nothing_names_the_nearest() {
         assert_eq!(found("auth-A*").expect("two"), [7, 8]);
         assert_eq!(
-            found("auth-a1")
-                .expect_err("case counts")
-                .hint
-                .expect("hint"),
+            found("auth-a1").expect_err("case counts").hint.expect("hint"),
             "did you mean `auth-A1` or `auth-A2`?"
         );
     }

@@ -34,9 +34,7 @@ impl std::str::FromStr for Time {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let stamp: jiff::Timestamp = text
-            .parse()
-            .map_err(|_| format!("`{text}` is not an RFC 3339 time"))?;
+        let stamp: jiff::Timestamp = text.parse().map_err(|_| format!("`{text}` is not an RFC 3339 time"))?;
         Ok(Time(stamp.as_millisecond()))
     }
 }

@@ -179,6 +179,23 @@ pub(crate) fn raw_command(program: impl AsRef<OsStr>) -> Command {
     Command::new(program)
 }
 
+/// Runs `argv` on this process's own terminal, for an editor, and waits for its end.
+pub fn run_on_this_terminal(site: &'static str, argv: &[String], cwd: &Path) -> Result<ExitStatus> {
+    let (program, args) = argv.split_first().ok_or_else(|| Error::usage("an empty command"))?;
+    fault::guard(site, || raw_command(program).args(args).current_dir(cwd).status())
+        .map_err(|error| cannot_start(OsStr::new(program), &error))
+}
+
+/// Becomes `argv`. Returns only the error when that fails.
+pub fn replace_self(argv: &[String]) -> Error {
+    use std::os::unix::process::CommandExt;
+    let Some((program, args)) = argv.split_first() else {
+        return Error::usage("an empty command");
+    };
+    let error = raw_command(program).args(args).exec();
+    cannot_start(OsStr::new(program), &error)
+}
+
 /// `exit code 3` or `signal 9`.
 pub fn status_words(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;

@@ -90,7 +90,7 @@ impl Dimensions for Size {
 impl Screen {
     pub(crate) fn new(size: Size, history: usize) -> Self {
         Screen {
-            term: editor(size, Grid::new(size.rows, size.cols, history)),
+            term: editor(size, history),
             main: None,
             modes: Modes::default(),
             region: (0, size.rows),
@@ -129,9 +129,8 @@ impl Screen {
     /// Changes the screen as a piece of output says.
     pub(crate) fn apply(&mut self, token: &Token<'_>, effects: &mut Effects) {
         match token {
-            // The commonest piece cannot break what `settle` looks after.
-            Token::Text(text) => return text.chars().for_each(|c| self.print(c)),
-            Token::Broken => return self.print('\u{fffd}'),
+            Token::Text(text) => text.chars().for_each(|c| self.print(c)),
+            Token::Broken => self.print('\u{fffd}'),
             Token::Control(byte) => self.control(*byte, effects),
             Token::Escape { intermediate, last } => self.escape(*intermediate, *last, effects),
             Token::Csi(csi) => self.csi(csi, effects),
@@ -159,7 +158,8 @@ impl Screen {
             }
         }
         let history = if alternate { 0 } else { self.history };
-        self.term = editor(size, resized(shown, !alternate, size, history));
+        self.term = editor(size, 0);
+        *self.grid_mut() = resized(shown, !alternate, size, history);
         let kept = self.modes;
         self.term.set_active_charset(self.charset);
         self.set_autowrap(kept.autowrap);
@@ -473,10 +473,10 @@ pub(crate) fn standard_tabs(cols: usize) -> Vec<bool> {
     (0..cols).map(|column| column % 8 == 0).collect()
 }
 
-/// An alacritty terminal that edits `grid`.
-fn editor(size: Size, grid: Grid<Cell>) -> Term<VoidListener> {
+/// An alacritty terminal with a blank grid to edit.
+fn editor(size: Size, history: usize) -> Term<VoidListener> {
     let config = Config {
-        scrolling_history: 0,
+        scrolling_history: history,
         ..Config::default()
     };
     let mut term = Term::new(config, &size, VoidListener);
@@ -484,39 +484,48 @@ fn editor(size: Size, grid: Grid<Cell>) -> Term<VoidListener> {
     term.swap_alt();
     *term.grid_mut() = Grid::new(1, 2, 0);
     term.swap_alt();
-    *term.grid_mut() = grid;
     term
 }
 
 fn resized(mut grid: Grid<Cell>, reflow: bool, size: Size, history: usize) -> Grid<Cell> {
-    let rows = if history == 0 {
-        grid.screen_lines().min(size.rows)
-    } else {
-        size.rows
-    };
-    grid.resize(reflow, rows, size.cols);
+    if history == 0 {
+        return rebuilt(grid, reflow, size);
+    }
+    grid.resize(reflow, size.rows, size.cols);
+    grid.truncate();
     let Grid {
         cursor, saved_cursor, ..
     } = &mut grid;
     for cursor in [cursor, saved_cursor] {
         cursor.input_needs_wrap &= cursor.point.column.0 + 1 == size.cols;
     }
-    if history > 0 {
-        grid.truncate();
-        return grid;
-    }
-    // Built anew: growing in place would reserve a thousand rows for a history that never comes.
+    grid
+}
+
+/// A new grid of the new size with the text of `grid`: growing one in place would reserve a thousand rows for a history
+/// that never comes.
+fn rebuilt(mut grid: Grid<Cell>, reflow: bool, size: Size) -> Grid<Cell> {
+    // Only for a moment: lines that flow out at the top may find room at the bottom.
+    grid.update_history(size.rows);
+    grid.resize(reflow, grid.screen_lines(), size.cols);
+    let rows = size.rows as i32;
+    let first = grid.topmost_line().max(grid.cursor.point.line - (rows - 1));
     let mut new = Grid::new(size.rows, size.cols, 0);
-    new.cursor = grid.cursor.clone();
-    new.saved_cursor = grid.saved_cursor.clone();
-    for line in (0..rows as i32).map(Line) {
+    for line in 0..rows.min(grid.screen_lines() as i32 - first.0) {
         let mut row = Row::new(size.cols);
-        row[..].clone_from_slice(&grid[line][..]);
+        row[..].clone_from_slice(&grid[first + line][..]);
         mend(&mut row);
         for cell in &mut row[..Column(size.cols - 1)] {
             cell.flags.remove(Flags::WRAPLINE | Flags::LEADING_WIDE_CHAR_SPACER);
         }
-        new[line] = row;
+        new[Line(line)] = row;
+    }
+    new.cursor = grid.cursor.clone();
+    new.saved_cursor = grid.saved_cursor.clone();
+    for cursor in [&mut new.cursor, &mut new.saved_cursor] {
+        cursor.point.line = Line((cursor.point.line - first).0.clamp(0, rows - 1));
+        cursor.point.column = cursor.point.column.min(Column(size.cols - 1));
+        cursor.input_needs_wrap &= cursor.point.column.0 + 1 == size.cols;
     }
     new
 }

@@ -249,7 +249,7 @@ fn cursor(it: &Cursor<Cell>) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_terminal_that_reads_a_snapshot_goes_on_as_the_first_one(before in output(), stale in output(), after in output()) {

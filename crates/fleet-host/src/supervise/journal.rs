@@ -103,6 +103,14 @@ pub fn last(folder: &Path) -> Option<Entry> {
     None
 }
 
+/// The process id of the supervisor that was launched last.
+pub fn supervisor(folder: &Path) -> Option<u32> {
+    read(folder).ok()?.iter().rev().find_map(|entry| match &entry.fact {
+        Fact::Launched { supervisor, .. } => Some(*supervisor),
+        _ => None,
+    })
+}
+
 fn parse(bytes: &[u8]) -> Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = Vec::new();
     for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {

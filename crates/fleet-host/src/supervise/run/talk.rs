@@ -150,6 +150,8 @@ impl Supervisor {
         let event = json!({ "size": { "rows": rows, "cols": cols } });
         for connection in self.connections.iter_mut().filter(|each| each.view.is_some()) {
             connection.send(&event);
+            // A real terminal reflows in its own way: it is brought back to what this one shows.
+            connection.send_output(&self.screen.snapshot());
         }
         self.dirty_since.get_or_insert_with(Instant::now);
     }

@@ -1,0 +1,287 @@
+//! Ending agents: processes first, then the work is saved, then the workspace goes. Nothing is destroyed.
+//!
+//! Every step can be cut off and is found again: the phase `ending` is recorded first, saving is idempotent,
+//! the workspace moves before it is removed. [`crate::repair`] carries on whatever it finds `ending`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fleet_core::agent::{Agent, Phase, Standing, Workspace};
+use fleet_core::fact::Fact;
+use fleet_core::{Error, Kind, Result};
+use fleet_host::lock::Lock;
+use fleet_host::process::{self, Identity};
+use fleet_host::salvage::{self, Findings, Job, Saved};
+use fleet_host::supervise::client::Client;
+use fleet_host::supervise::journal;
+use fleet_host::{files, git};
+use fleet_store::Salvage;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::app::App;
+use crate::caller::Caller;
+
+/// How an agent is to end.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Without the polite waits.
+    pub force: bool,
+    /// Keep ignored files too.
+    pub salvage_ignored: bool,
+    /// Delete its branch as well; what only the branch holds is saved.
+    pub delete_branch: bool,
+    /// Take the record back too, when nothing had to be saved: it never really was.
+    pub forget: bool,
+    /// How long the polite steps may take together.
+    pub grace: Option<Duration>,
+}
+
+/// Saved work, as it is printed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SalvageNote {
+    /// Its id: `fleet salvage restore ID`.
+    pub id: String,
+    /// The ref that holds it.
+    pub reference: Option<String>,
+    /// The folder that holds what git cannot.
+    pub trash: Option<PathBuf>,
+    /// What was saved, in words.
+    pub holds: Vec<String>,
+}
+
+/// A process that works in a workspace and is none of the agent's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Stranger {
+    /// Its process id.
+    pub pid: u32,
+    /// Its name.
+    pub name: String,
+}
+
+/// What an end did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ended {
+    /// Exit code of the agent's program, where it is known.
+    pub exit_code: Option<i32>,
+    /// Processes that outlived the program and were ended.
+    pub swept: Vec<u32>,
+    /// What was saved.
+    pub salvage: Option<SalvageNote>,
+    /// Whether the branch was deleted.
+    pub deleted_branch: bool,
+    /// Processes of others in the workspace: named, and left.
+    pub left: Vec<Stranger>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Ends `agent`. When its work cannot be saved everything stays but the processes, and the error says so.
+///
+/// The tmux session is the caller's to close: sessions are closed together.
+pub fn end(app: &App, caller: &Caller, agent: &Agent, options: &Options) -> Result<Ended> {
+    let store = app.store()?;
+    let folder = app.home.agent_dir(&agent.id);
+    files::create_private_dir("end.agent-dir", &folder)?;
+    let turn = Lock::take(&folder.join("end"))?;
+    match store.agent(&agent.id)? {
+        Some(now) if now.phase != Phase::Ended => {}
+        _ => {
+            return Err(Error::conflict(format!(
+                "`{}` was ended by somebody else meanwhile",
+                agent.branch
+            )));
+        }
+    }
+    let before = [Phase::Reserved, Phase::Started, Phase::Ending];
+    store.set_phase("end.begin", &agent.id, &before, Phase::Ending, app.now())?;
+
+    let mut ended = Ended::default();
+    stop_processes(app, agent, options, &mut ended)?;
+    if agent.workspace == Workspace::Worktree {
+        remove_workspace(app, agent, options, &mut ended)?;
+    }
+    if let Ok(runtime) = app.runtime() {
+        let _ = files::remove_file("end.socket", &runtime.socket(&agent.id));
+    }
+    fold(app, agent);
+    store.set_phase("end.done", &agent.id, &[Phase::Ending], Phase::Ended, app.now())?;
+    if options.forget && ended.salvage.is_none() {
+        let _ = app
+            .tmux(caller)
+            .and_then(|tmux| tmux.kill_sessions("end.session", &[agent.session.as_str()]));
+        store.erase("end.forget", &agent.id)?;
+        drop(turn);
+        files::remove_tree("end.forget-dir", &folder)?;
+    }
+    Ok(ended)
+}
+
+/// What [`end`] would find in the workspace, without touching anything.
+pub fn look(app: &App, agent: &Agent, options: &Options) -> Result<Option<Findings>> {
+    if agent.workspace == Workspace::Here || !agent.worktree.exists() {
+        return Ok(None);
+    }
+    let copied = copied(app, agent);
+    let trash = PathBuf::new();
+    salvage::inspect(&job(app, agent, options, "dry-run", &copied, &trash)).map(Some)
+}
+
+/// Folds the journal of `agent` into the store.
+pub fn fold(app: &App, agent: &Agent) {
+    if let (Ok(store), Ok(entries)) = (app.store(), journal::read(&app.home.agent_dir(&agent.id))) {
+        let _ = store.fold("fold.journal", &agent.id, &entries);
+    }
+}
+
+/// Ends every process of `agent`: by its supervisor when that lives, by the mark otherwise.
+fn stop_processes(app: &App, agent: &Agent, options: &Options, ended: &mut Ended) -> Result<()> {
+    let lock = app.home.agent_lock(&agent.id);
+    let grace = match options.force {
+        true => Duration::ZERO,
+        false => options.grace.unwrap_or(Duration::from_secs(3)),
+    };
+    let mut clean = false;
+    if Lock::is_held(&lock) {
+        match app
+            .client(agent)
+            .and_then(|mut client: Client| client.stop(options.force, grace))
+        {
+            Ok(stopped) => {
+                ended.exit_code = stopped.code;
+                ended.swept = stopped.swept;
+                clean = true;
+            }
+            Err(error) if error.kind == Kind::Timeout => kill_supervisor(app, agent),
+            // It ended by itself meanwhile, or it cannot be spoken to.
+            Err(_) => kill_supervisor(app, agent),
+        }
+        // It releases the lock with its very last step; waiting for the lock is waiting for its end.
+        drop(Lock::take(&lock)?);
+    }
+    if !clean {
+        let standing = Standing::fold(&journal::read(&app.home.agent_dir(&agent.id)).unwrap_or_default());
+        ended.exit_code = standing.exited;
+        let gone_cleanly = standing.exited.is_some() && standing.child.is_some();
+        if !gone_cleanly || options.force || standing.stopping {
+            let id = agent.id.clone();
+            ended.swept = process::end_all(
+                || process::marked(&id).iter().map(process::Process::identity).collect(),
+                grace.min(Duration::from_secs(1)),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Kills a supervisor that does not answer. Its descendants are found by their mark afterwards.
+fn kill_supervisor(app: &App, agent: &Agent) {
+    let entries = journal::read(&app.home.agent_dir(&agent.id)).unwrap_or_default();
+    let launched = entries.iter().rev().find_map(|entry| match &entry.fact {
+        Fact::Launched { supervisor, boot, .. } => Some((*supervisor, boot.clone())),
+        _ => None,
+    });
+    let Some((pid, boot)) = launched else { return };
+    if crate::start::is_this_boot(&boot)
+        && process::is_supervisor_of(pid, &agent.id)
+        && let Some(identity) = Identity::of(pid)
+    {
+        process::kill(&identity);
+    }
+}
+
+fn remove_workspace(app: &App, agent: &Agent, options: &Options, ended: &mut Ended) -> Result<()> {
+    let store = app.store()?;
+    let copied = copied(app, agent);
+    let salvage_id = agent.id.to_string();
+    let trash = trash_for(app, agent, &salvage_id);
+    let job = job(app, agent, options, &salvage_id, &copied, &trash);
+    if agent.worktree.exists() {
+        for (pid, name) in process::working_in(&agent.worktree) {
+            ended.left.push(Stranger { pid, name });
+        }
+        let findings = salvage::inspect(&job)?;
+        let saved = salvage::save(&job, &findings)?;
+        ended.warnings.extend(saved.warnings.iter().cloned());
+        if !saved.is_empty() {
+            let holds = findings.reasons.clone();
+            store.salvage_add("end.salvage", &record(app, agent, &salvage_id, &saved, &trash, &holds))?;
+            ended.salvage = Some(SalvageNote {
+                id: salvage_id.clone(),
+                reference: saved.reference.clone(),
+                trash: (saved.needs_trash || !saved.trashed_credentials.is_empty()).then(|| trash.clone()),
+                holds,
+            });
+        }
+        salvage::remove_workspace(&job, &saved)?;
+    } else {
+        salvage::finish_removal(&job)?;
+        if let Some(before) = store.salvage_get(&salvage_id)? {
+            ended.salvage = Some(SalvageNote {
+                id: salvage_id.clone(),
+                reference: before.ref_name,
+                trash: before.trash,
+                holds: Vec::new(),
+            });
+        }
+    }
+    if options.delete_branch && (agent.made_branch || !options.forget) {
+        ended.deleted_branch = git::delete_branch("end.delete-branch", &agent.repo, &agent.branch)?;
+    }
+    Ok(())
+}
+
+fn job<'a>(
+    app: &App,
+    agent: &'a Agent,
+    options: &Options,
+    id: &'a str,
+    copied: &'a [(String, String)],
+    trash: &'a std::path::Path,
+) -> Job<'a> {
+    Job {
+        id,
+        agent: agent.id.as_str(),
+        repo: &agent.repo,
+        worktree: &agent.worktree,
+        branch: &agent.branch,
+        base: agent.base.as_deref(),
+        copied,
+        salvage_ignored: options.salvage_ignored,
+        delete_branch: options.delete_branch,
+        trash,
+        now: app.now(),
+    }
+}
+
+/// The files that were copied into the workspace, from the agent's own journal.
+fn copied(app: &App, agent: &Agent) -> Vec<(String, String)> {
+    Standing::fold(&journal::read(&app.home.agent_dir(&agent.id)).unwrap_or_default()).copied
+}
+
+/// Where the workspace is moved: on its own file system, so that the move is one step.
+fn trash_for(app: &App, agent: &Agent, id: &str) -> PathBuf {
+    let own = app.home.trash();
+    match (files::same_file_system(&own, &agent.worktree), agent.worktree.parent()) {
+        (false, Some(parent)) => parent.join(".fleet-trash").join(id),
+        _ => own.join(id),
+    }
+}
+
+fn record(app: &App, agent: &Agent, id: &str, saved: &Saved, trash: &std::path::Path, holds: &[String]) -> Salvage {
+    Salvage {
+        id: id.to_owned(),
+        agent: agent.id.clone(),
+        repo: agent.repo.clone(),
+        branch: agent.branch.clone(),
+        reason: "kill".to_owned(),
+        ref_name: saved.reference.clone(),
+        commit: saved.commit.clone(),
+        head: saved.head.clone(),
+        trash: (saved.needs_trash || !saved.trashed_credentials.is_empty()).then(|| trash.to_owned()),
+        note: json!({ "holds": holds, "saved": saved, "repo_name": agent.repo_name, "harness": agent.harness }),
+        created_at: app.now(),
+        pruned_at: None,
+    }
+}

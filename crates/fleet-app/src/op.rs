@@ -1,0 +1,222 @@
+//! The one abstraction: an operation, the list of all, and the one door to them.
+//!
+//! An [`Operation`] is an args struct, an output struct and a plain `run`. From it come the CLI verb with its
+//! help, the MCP tool with its schema and, later, the other surfaces. Doc comments are the only text.
+
+use clap::{ArgMatches, Args};
+use fleet_core::{Error, Kind, Result};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::app::App;
+use crate::caller::{Caller, Effect};
+use crate::ops;
+use crate::page::{Page, Show};
+
+/// Where an operation can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Surfaces {
+    /// As a CLI verb.
+    pub cli: bool,
+    /// As an MCP tool.
+    pub mcp: bool,
+}
+
+impl Surfaces {
+    /// Everywhere.
+    pub const ALL: Surfaces = Surfaces { cli: true, mcp: true };
+    /// The CLI alone: what an agent has no use for.
+    pub const CLI: Surfaces = Surfaces { cli: true, mcp: false };
+}
+
+/// One thing a person, program or agent can ask fleet to do.
+pub trait Operation: Args + Serialize + DeserializeOwned + JsonSchema + Send + 'static {
+    /// `create`, or `salvage.list` for a verb below a noun.
+    const NAME: &'static str;
+    /// What it does to the world.
+    const EFFECT: Effect;
+    /// Where it can be asked for.
+    const SURFACES: Surfaces = Surfaces::ALL;
+    /// Its answer.
+    type Output: Serialize + JsonSchema + Show + Send;
+
+    /// What this request does, where that depends on its arguments.
+    fn effect(&self) -> Effect {
+        Self::EFFECT
+    }
+
+    /// Replaces `@file` and `-` by their contents. Only the CLI calls it: elsewhere a text is a text.
+    fn read_local(&mut self, _read: &dyn Fn(&str) -> Result<String>) -> Result<()> {
+        Ok(())
+    }
+
+    /// The arguments as they may be recorded: without the values of environment variables.
+    fn redacted(&self) -> Value {
+        serde_json::to_value(self).unwrap_or(Value::Null)
+    }
+
+    /// Does it.
+    fn run(self, app: &App, caller: &Caller) -> Result<Self::Output>;
+}
+
+/// What an operation answered.
+#[derive(Debug)]
+pub struct Done {
+    /// For programs.
+    pub json: Value,
+    /// For people.
+    pub page: Page,
+    /// The kind of failure, when a part of it failed.
+    pub failed: Option<Kind>,
+}
+
+/// One row of [`ALL`].
+#[derive(Clone, Copy)]
+pub struct Op {
+    /// [`Operation::NAME`].
+    pub name: &'static str,
+    /// [`Operation::EFFECT`].
+    pub effect: Effect,
+    /// [`Operation::SURFACES`].
+    pub surfaces: Surfaces,
+    /// Adds help and arguments to a command of the CLI.
+    pub command: fn(clap::Command) -> clap::Command,
+    /// The schema of its arguments.
+    pub params: fn() -> Schema,
+    /// The schema of its answer.
+    pub output: fn() -> Schema,
+    /// The arguments of a parsed command line, local texts read, as JSON.
+    pub from_matches: fn(&ArgMatches, &dyn Fn(&str) -> Result<String>) -> Result<Value>,
+    call: fn(&App, &Caller, &str, Value) -> Result<Done>,
+}
+
+impl Op {
+    /// The row of `O`.
+    pub const fn of<O: Operation>() -> Op {
+        Op {
+            name: O::NAME,
+            effect: O::EFFECT,
+            surfaces: O::SURFACES,
+            command: O::augment_args,
+            params: schema::<O>,
+            output: schema::<O::Output>,
+            from_matches: from_matches::<O>,
+            call: call::<O>,
+        }
+    }
+
+    /// The name of its MCP tool: letters, digits and underscores.
+    pub fn tool_name(&self) -> String {
+        format!("fleet_{}", self.name.replace('.', "_"))
+    }
+
+    /// The first sentence of its help.
+    pub fn about(&self) -> String {
+        (self.command)(clap::Command::new("about"))
+            .get_about()
+            .map(ToString::to_string)
+            .unwrap_or_default()
+    }
+}
+
+/// Every operation, in the order of the help.
+pub const ALL: &[Op] = &[
+    Op::of::<ops::create::Create>(),
+    Op::of::<ops::fanout::Fanout>(),
+    Op::of::<ops::multi::Multi>(),
+    Op::of::<ops::list::List>(),
+    Op::of::<ops::prompt::Prompt>(),
+    Op::of::<ops::logs::Logs>(),
+    Op::of::<ops::diff::Diff>(),
+    Op::of::<ops::path::Path>(),
+    Op::of::<ops::wait::Wait>(),
+    Op::of::<ops::explain::Explain>(),
+    Op::of::<ops::kill::Kill>(),
+    Op::of::<ops::resume::Resume>(),
+    Op::of::<ops::restart::Restart>(),
+    Op::of::<ops::salvage::List>(),
+    Op::of::<ops::salvage::Show>(),
+    Op::of::<ops::salvage::Restore>(),
+    Op::of::<ops::salvage::Prune>(),
+    Op::of::<ops::clean::Clean>(),
+    Op::of::<ops::config::Show>(),
+    Op::of::<ops::config::Validate>(),
+    Op::of::<ops::config::Path>(),
+    Op::of::<ops::doctor::Doctor>(),
+];
+
+/// The one door: looks the operation up, authorises, records the intent, runs, records the outcome.
+///
+/// A `request` names this request for good: asked for again under the same name it is not done twice, but its
+/// recorded answer is given. Without one, the call is a request of its own.
+pub fn dispatch(app: &App, caller: &Caller, name: &str, args: Value, request: Option<&str>) -> Result<Done> {
+    let op = ALL.iter().find(|op| op.name == name).ok_or_else(|| {
+        let near = fleet_core::nearest::nearest(name, ALL.iter().map(|op| op.name), 1);
+        let error = Error::not_found(format!("there is no operation `{name}`"));
+        match near.first() {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint("run `fleet --help` for the list"),
+        }
+    })?;
+    let request = match request {
+        Some(request) => request.to_owned(),
+        None => app.new_id(),
+    };
+    (op.call)(app, caller, &request, args)
+}
+
+fn call<O: Operation>(app: &App, caller: &Caller, request: &str, args: Value) -> Result<Done> {
+    let op: O = serde_json::from_value(args).map_err(|error| bad_arguments::<O>(&error))?;
+    let effect = op.effect();
+    caller.may(effect, O::NAME)?;
+    if effect == Effect::Read {
+        return finish(op.run(app, caller)?);
+    }
+    if let Some(answer) = app.begin(request, O::NAME, &op.redacted())? {
+        let page = Page {
+            blocks: vec![crate::page::Block::Raw(answer.to_string())],
+        };
+        return Ok(Done {
+            json: answer,
+            page,
+            failed: None,
+        });
+    }
+    let done = op.run(app, caller).and_then(finish);
+    app.finish(request, &done);
+    done
+}
+
+fn finish<T: Serialize + Show>(output: T) -> Result<Done> {
+    let json =
+        serde_json::to_value(&output).map_err(|error| Error::internal(format!("the answer is no JSON: {error}")))?;
+    let mut page = Page::default();
+    output.show(&mut page);
+    Ok(Done {
+        json,
+        page,
+        failed: output.failed(),
+    })
+}
+
+fn bad_arguments<O: Operation>(error: &serde_json::Error) -> Error {
+    let schema = schema::<O>();
+    let known: Vec<&str> = schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .map(|map| map.keys().map(String::as_str).collect())
+        .unwrap_or_default();
+    Error::usage(format!("`{}`: {error}", O::NAME)).hint(format!("its arguments are: {}", known.join(", ")))
+}
+
+fn schema<T: JsonSchema>() -> Schema {
+    SchemaGenerator::default().into_root_schema_for::<T>()
+}
+
+fn from_matches<O: Operation>(matches: &ArgMatches, read: &dyn Fn(&str) -> Result<String>) -> Result<Value> {
+    let mut op = O::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
+    op.read_local(read)?;
+    serde_json::to_value(&op).map_err(|error| Error::internal(format!("the arguments are no JSON: {error}")))
+}

@@ -1,0 +1,39 @@
+//! The operations, one file a verb or noun. Each is an args struct, an output struct and a plain `run`.
+
+pub mod clean;
+pub mod config;
+pub mod create;
+pub mod diff;
+pub mod doctor;
+pub mod explain;
+pub mod fanout;
+pub mod kill;
+pub mod list;
+pub mod logs;
+pub mod multi;
+pub mod path;
+pub mod prompt;
+pub mod restart;
+pub mod resume;
+pub mod salvage;
+pub mod started;
+pub mod wait;
+
+use fleet_core::agent::Agent;
+use fleet_core::{Error, Result};
+
+/// The one agent of a selection. Error: there are several.
+fn one(agents: Vec<Agent>) -> Result<Agent> {
+    match <[Agent; 1]>::try_from(agents) {
+        Ok([agent]) => Ok(agent),
+        Err(many) => {
+            let names: Vec<&str> = many.iter().map(|agent| agent.branch.as_str()).collect();
+            Err(Error::usage(format!(
+                "this takes one agent, and {} match: {}",
+                many.len(),
+                names.join(", ")
+            ))
+            .hint("name one of them"))
+        }
+    }
+}

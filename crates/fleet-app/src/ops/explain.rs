@@ -1,0 +1,124 @@
+//! `explain`: why an agent's state is what it is.
+
+use clap::Args;
+use fleet_core::Result;
+use fleet_core::agent::Standing;
+use fleet_core::fact::{Entry, Fact};
+use fleet_host::supervise::journal;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::app::App;
+use crate::caller::{Caller, Effect};
+use crate::op::Operation;
+use crate::page::{Label, Page, Show, plain, span};
+use crate::record::{AgentRecord, state_span};
+
+/// Say why an agent's state is what it is: the rule that won, and the facts it rests on
+#[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Explain {
+    /// A branch, repo/branch or id
+    pub target: String,
+    /// How many of the last facts
+    #[arg(short = 'n', long, default_value_t = default_facts(), value_name = "N")]
+    #[serde(default = "default_facts")]
+    pub facts: usize,
+}
+
+fn default_facts() -> usize {
+    12
+}
+
+/// Why a state is what it is.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Explanation {
+    /// The agent.
+    pub agent: AgentRecord,
+    /// Whether its supervisor lives.
+    pub alive: bool,
+    /// The rule that won.
+    pub rule: String,
+    /// The line that the cursor is in, while it lives.
+    pub cursor_line: Option<String>,
+    /// Prompts that wait for the end of the turn.
+    pub queued: usize,
+    /// The last facts of its journal, oldest first.
+    pub facts: Vec<Value>,
+}
+
+impl Operation for Explain {
+    const NAME: &'static str = "explain";
+    const EFFECT: Effect = Effect::Read;
+    type Output = Explanation;
+
+    fn run(self, app: &App, caller: &Caller) -> Result<Explanation> {
+        let agent = app.select_any(caller, &self.target)?;
+        let entries = journal::read(&app.home.agent_dir(&agent.id))?;
+        let seen = app.see(&agent);
+        let standing = Standing::fold(&entries);
+        let status = if seen.alive {
+            app.client(&agent).and_then(|mut client| client.status()).ok()
+        } else {
+            None
+        };
+        let shown = entries.iter().skip(entries.len().saturating_sub(self.facts));
+        Ok(Explanation {
+            agent: AgentRecord::seen(&agent, &seen),
+            alive: seen.alive,
+            rule: standing.state(seen.alive).1.to_owned(),
+            cursor_line: status.map(|status| status.cursor_line),
+            queued: standing.queue.len(),
+            facts: shown.map(without_text).collect(),
+        })
+    }
+}
+
+/// The fact as JSON, a prompt's text cut to its first line.
+fn without_text(entry: &Entry) -> Value {
+    let mut entry = entry.clone();
+    if let Fact::PromptQueued { text, .. } = &mut entry.fact {
+        let first: String = text.lines().next().unwrap_or_default().chars().take(60).collect();
+        *text = first;
+    }
+    serde_json::to_value(entry).unwrap_or(Value::Null)
+}
+
+impl Show for Explanation {
+    fn show(&self, page: &mut Page) {
+        page.spans(vec![
+            span(Label::Name, &self.agent.branch),
+            plain(" is "),
+            state_span(&self.agent.state),
+            plain(format!(": {}", self.rule)),
+        ]);
+        let supervisor = if self.alive { "lives" } else { "is gone" };
+        page.line(format!(
+            "its supervisor {supervisor}; {} waiting",
+            fleet_core::name::plural(self.queued, "prompt")
+        ));
+        if let Some(line) = &self.cursor_line {
+            page.line(format!("the cursor is in: {line:?}"));
+        }
+        let rows = self.facts.iter().map(|fact| {
+            let text = |name: &str| fact[name].as_str().unwrap_or_default().to_owned();
+            let rest: Vec<String> = fact
+                .as_object()
+                .into_iter()
+                .flatten()
+                .filter(|(name, _)| !["v", "seq", "at", "src", "fact", "state"].contains(&name.as_str()))
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            vec![
+                plain(fact["seq"].to_string()),
+                span(Label::Dim, text("at")),
+                plain(text("src")),
+                span(Label::Name, text("fact")),
+                plain(rest.join(" ")),
+                state_span(&text("state")),
+            ]
+        });
+        page.table(&["seq", "at", "source", "fact", "", "state after"], rows.collect());
+    }
+}

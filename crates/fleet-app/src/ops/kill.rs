@@ -1,0 +1,265 @@
+//! `kill`: ends agents, saves their work, removes their workspaces.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use fleet_core::agent::Agent;
+use fleet_core::id::AgentId;
+use fleet_core::name::plural;
+use fleet_core::{Error, Kind, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::caller::{Caller, Effect};
+use crate::end::{self, Ended, Options};
+use crate::op::Operation;
+use crate::page::{Label, Page, Show, plain, span};
+
+/// End agents: their processes, their worktrees and sessions; unsaved work is saved first, and printed
+///
+/// Asks nothing and loses nothing: work that is in no commit goes to a salvage ref, what git cannot hold to the
+/// trash. When it cannot be saved everything stays. Branches stay unless --delete-branch is given.
+#[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Kill {
+    /// Branches, repo/branch, ids or patterns
+    #[arg(required_unless_present = "batch")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
+    /// All agents of this batch
+    #[arg(long)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
+    /// Skip the polite waits
+    #[arg(long)]
+    #[serde(default)]
+    pub force: bool,
+    /// Keep ignored files as well
+    #[arg(long)]
+    #[serde(default)]
+    pub salvage_ignored: bool,
+    /// Delete the branches too; commits that only they hold are saved
+    #[arg(long)]
+    #[serde(default)]
+    pub delete_branch: bool,
+    /// Show what would be saved and removed, and do nothing
+    #[arg(long)]
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What became of one agent.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Killed {
+    /// Its branch.
+    pub branch: String,
+    /// Its id.
+    pub id: AgentId,
+    /// What was done; none when it failed.
+    pub ended: Option<Ended>,
+    /// Why it failed. Everything but its processes is still there.
+    pub error: Option<Error>,
+    /// With --dry-run: what would be saved.
+    pub would_save: Option<Vec<String>>,
+}
+
+/// What became of all.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Kills {
+    /// Each agent.
+    pub agents: Vec<Killed>,
+}
+
+impl Operation for Kill {
+    const NAME: &'static str = "kill";
+    const EFFECT: Effect = Effect::Write;
+    type Output = Kills;
+
+    fn effect(&self) -> Effect {
+        if self.dry_run { Effect::Read } else { Effect::Write }
+    }
+
+    fn run(self, app: &App, caller: &Caller) -> Result<Kills> {
+        let agents = app.select(caller, &self.targets, self.batch.as_deref())?;
+        if let Some(own) = agents
+            .iter()
+            .find(|agent| caller.var("FLEET_AGENT") == Some(agent.id.as_str()))
+        {
+            return Err(Error::refused(format!("`{}` is the agent that asks", own.branch))
+                .hint("leave it to the person or to another agent"));
+        }
+        let mut options = Options {
+            force: self.force,
+            salvage_ignored: self.salvage_ignored,
+            delete_branch: self.delete_branch,
+            ..Options::default()
+        };
+        if self.dry_run {
+            return dry_run(app, &agents, &options);
+        }
+        let config = app.config(caller, None)?;
+        options.grace = Some(std::time::Duration::from_millis(config.kill_grace_ms));
+        let results = end_all(app, caller, &agents, &options);
+        let sessions: Vec<&str> = agents
+            .iter()
+            .zip(&results)
+            .filter(|(_, result)| result.is_ok())
+            .map(|(agent, _)| agent.session.as_str())
+            .collect();
+        if !sessions.is_empty()
+            && let Err(error) = app
+                .tmux(caller)
+                .and_then(|tmux| tmux.kill_sessions("kill.sessions", &sessions))
+        {
+            (caller.progress)(&format!("warning: tmux sessions may be left: {}", error.message));
+        }
+        app.publish();
+        if let ([_], [Err(error)]) = (agents.as_slice(), results.as_slice()) {
+            return Err(error.clone());
+        }
+        let killed = agents.iter().zip(results).map(|(agent, result)| {
+            let (ended, error) = match result {
+                Ok(ended) => (Some(ended), None),
+                Err(error) => (None, Some(error)),
+            };
+            Killed {
+                branch: agent.branch.clone(),
+                id: agent.id.clone(),
+                ended,
+                error,
+                would_save: None,
+            }
+        });
+        Ok(Kills {
+            agents: killed.collect(),
+        })
+    }
+}
+
+/// Ends all of `agents`: the waiting of one overlaps with the waiting of the others.
+pub(crate) fn end_all(app: &App, caller: &Caller, agents: &[Agent], options: &Options) -> Vec<Result<Ended>> {
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let threads = agents.len().min(cores * 4).max(1);
+    let mut results: BTreeMap<usize, Result<Ended>> = BTreeMap::new();
+    std::thread::scope(|scope| {
+        let work = || {
+            let mut own = Vec::new();
+            loop {
+                let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let Some(agent) = agents.get(index) else { return own };
+                let result = end::end(app, caller, agent, options).map_err(|error| {
+                    let stays = error.kind != Kind::Conflict;
+                    let error = error.context(format!("could not end `{}`", agent.branch));
+                    match (&error.hint, stays) {
+                        (None, true) => error.hint(format!("its workspace is untouched: {}", agent.worktree.display())),
+                        _ => error,
+                    }
+                });
+                own.push((index, result));
+            }
+        };
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        for each in running {
+            results.extend(each.join().unwrap_or_default());
+        }
+    });
+    (0..agents.len())
+        .map(|index| {
+            results
+                .remove(&index)
+                .unwrap_or_else(|| Err(Error::internal("a thread failed")))
+        })
+        .collect()
+}
+
+fn dry_run(app: &App, agents: &[Agent], options: &Options) -> Result<Kills> {
+    let mut kills = Kills { agents: Vec::new() };
+    for agent in agents {
+        let findings = end::look(app, agent, options)?;
+        kills.agents.push(Killed {
+            branch: agent.branch.clone(),
+            id: agent.id.clone(),
+            ended: None,
+            error: None,
+            would_save: Some(findings.map(|findings| findings.reasons).unwrap_or_default()),
+        });
+    }
+    Ok(kills)
+}
+
+impl Show for Kills {
+    fn show(&self, page: &mut Page) {
+        for killed in &self.agents {
+            let name = span(Label::Name, &killed.branch);
+            if let Some(would) = &killed.would_save {
+                let what = if would.is_empty() {
+                    "nothing needs saving".to_owned()
+                } else {
+                    format!("would save {}", would.join(", "))
+                };
+                page.spans(vec![plain("would end "), name, plain(format!(": {what}"))]);
+            } else if let Some(ended) = &killed.ended {
+                show_ended(page, name, ended);
+            } else if let Some(error) = &killed.error {
+                page.spans(vec![
+                    span(Label::Bad, "not ended "),
+                    name,
+                    plain(format!(": {}", error.message)),
+                ]);
+                if let Some(hint) = &error.hint {
+                    page.hint(hint.clone());
+                }
+            }
+        }
+    }
+
+    fn failed(&self) -> Option<Kind> {
+        self.agents
+            .iter()
+            .find_map(|killed| killed.error.as_ref())
+            .map(|error| error.kind)
+    }
+}
+
+fn show_ended(page: &mut Page, name: crate::page::Span, ended: &Ended) {
+    let swept = match ended.swept.len() {
+        0 => String::new(),
+        count => format!(", with {} it had left running", plural(count, "process")),
+    };
+    let branch = if ended.deleted_branch {
+        ", its branch deleted"
+    } else {
+        ""
+    };
+    page.spans(vec![plain("ended "), name, plain(format!("{swept}{branch}"))]);
+    if let Some(salvage) = &ended.salvage {
+        let place = match (&salvage.reference, &salvage.trash) {
+            (Some(reference), Some(trash)) => format!("{reference} and {}", trash.display()),
+            (Some(reference), None) => reference.clone(),
+            (None, Some(trash)) => trash.display().to_string(),
+            (None, None) => "nowhere".to_owned(),
+        };
+        let holds = if salvage.holds.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", salvage.holds.join(", "))
+        };
+        page.spans(vec![
+            plain("  saved its work in "),
+            span(Label::Good, place),
+            plain(holds),
+        ]);
+        page.hint(format!("get it back: `fleet salvage restore {}`", salvage.id));
+    }
+    for stranger in &ended.left {
+        page.warning(format!(
+            "process {} ({}) works in the removed directory and is none of the agent's: it was left",
+            stranger.pid, stranger.name
+        ));
+    }
+    for warning in &ended.warnings {
+        page.warning(warning.clone());
+    }
+}

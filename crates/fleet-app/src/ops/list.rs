@@ -1,0 +1,233 @@
+//! `list`: all agents and how they stand.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use fleet_core::agent::{Agent, Phase};
+use fleet_core::name::plural;
+use fleet_core::time::age;
+use fleet_core::{Result, Time};
+use fleet_host::supervise::journal;
+use fleet_host::{files, process};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::caller::{Caller, Effect};
+use crate::op::Operation;
+use crate::page::{Label, Page, Show, Span, bytes, plain, span};
+use crate::record::{AgentRecord, state_span};
+use crate::repair;
+
+/// List agents with their state, CPU, memory, disk and age
+#[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct List {
+    /// Group them by batch
+    #[arg(short, long)]
+    #[serde(default)]
+    pub grouped: bool,
+    /// Those that have ended, too
+    #[arg(short, long)]
+    #[serde(default)]
+    pub all: bool,
+    /// Only those of the current repository
+    #[arg(long)]
+    #[serde(default)]
+    pub repo: bool,
+    /// Measure the disk use of the workspaces now (slow for large ones); else it is shown as last measured
+    #[arg(long)]
+    #[serde(default)]
+    pub disk: bool,
+    /// Make the records agree with what is there first, and say what was done
+    #[arg(long)]
+    #[serde(default)]
+    pub repair: bool,
+}
+
+/// One agent with what it uses.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Row {
+    /// The agent.
+    #[serde(flatten)]
+    pub agent: AgentRecord,
+    /// CPU of its whole process tree since the listing before, in per cent of a core; none when unknown.
+    pub cpu_percent: Option<f64>,
+    /// Memory of its whole process tree.
+    pub memory_bytes: Option<u64>,
+    /// Its processes, the supervisor included.
+    pub processes: Option<u32>,
+    /// Disk use of its workspace, when last measured.
+    pub disk_bytes: Option<u64>,
+    /// How long ago that was, in milliseconds.
+    pub disk_age_ms: Option<u64>,
+    /// Since it was made, in milliseconds.
+    pub age_ms: u64,
+}
+
+/// The agents.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Listing {
+    /// In order of their making.
+    pub agents: Vec<Row>,
+    /// What `--repair` did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repaired: Vec<String>,
+    /// What the user should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Whether to show them by batch.
+    #[serde(skip)]
+    #[schemars(skip)]
+    grouped: bool,
+}
+
+impl Operation for List {
+    const NAME: &'static str = "list";
+    const EFFECT: Effect = Effect::Read;
+    type Output = Listing;
+
+    fn effect(&self) -> Effect {
+        if self.repair { Effect::Write } else { Effect::Read }
+    }
+
+    fn run(self, app: &App, caller: &Caller) -> Result<Listing> {
+        let mut repaired = Vec::new();
+        if self.repair {
+            repaired = repair::repair(app, caller)?;
+        }
+        let store = app.store()?;
+        let mut agents = if self.all {
+            store.agents_all()?
+        } else {
+            store.agents_live()?
+        };
+        if self.repo {
+            let repo = app.repo(caller)?.common_dir;
+            agents.retain(|agent| agent.repo == repo);
+        }
+        let agents = rows(app, &agents, self.disk);
+        Ok(Listing {
+            agents,
+            repaired,
+            warnings: warnings(app),
+            grouped: self.grouped,
+        })
+    }
+}
+
+/// Disk use of workspaces, as last measured: agent id to bytes and time.
+type Disk = BTreeMap<String, (u64, i64)>;
+
+fn rows(app: &App, agents: &[Agent], measure_disk: bool) -> Vec<Row> {
+    let table = process::Table::read();
+    let cache = process::UsageCache::read(&app.home.usage_cache());
+    let disk_file = app.home.root().join("run.disk");
+    let mut disk: Disk = std::fs::read(&disk_file)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
+    let supervisors: Vec<Option<u32>> = agents.iter().map(|agent| supervisor_of(app, agent)).collect();
+    let roots: Vec<u32> = supervisors.iter().copied().flatten().collect();
+    let now = app.now();
+    let rows = agents.iter().zip(&supervisors).map(|(agent, supervisor)| {
+        if measure_disk && agent.phase != Phase::Ended {
+            disk.insert(agent.id.to_string(), (files::disk_usage(&agent.worktree), now.0));
+        }
+        let measured = disk.get(agent.id.as_str());
+        let usage = supervisor.map(|root| process::usage(&table, root, &roots));
+        let mut record = AgentRecord::of(app, agent);
+        if agent.phase == Phase::Ended {
+            record.state = match record.state.as_str() {
+                state if state.starts_with("exited") => record.state,
+                _ => "ended".to_owned(),
+            };
+        }
+        Row {
+            cpu_percent: supervisor.and_then(|root| process::cpu_percent(&table, root, &roots, cache.as_ref()?)),
+            memory_bytes: usage.as_ref().map(|usage| usage.rss_bytes),
+            processes: usage.as_ref().map(|usage| usage.processes as u32),
+            disk_bytes: measured.map(|(bytes, _)| *bytes),
+            disk_age_ms: measured.map(|(_, at)| now.since(Time(*at))),
+            age_ms: now.since(agent.created_at),
+            agent: record,
+        }
+    });
+    let rows: Vec<Row> = rows.collect();
+    // These are caches: when they cannot be written the next listing knows less, and that is all.
+    let _ = process::UsageCache::of(&table, &roots).write(&app.home.usage_cache());
+    if measure_disk {
+        let _ = serde_json::to_vec(&disk).map(|bytes| files::write_atomic("list.disk", &disk_file, &bytes, 0o600));
+    }
+    rows
+}
+
+/// The process id of the supervisor of a living agent, from the first lines of its last launch.
+fn supervisor_of(app: &App, agent: &Agent) -> Option<u32> {
+    if agent.phase == Phase::Ended || !app.see(agent).alive {
+        return None;
+    }
+    journal::supervisor(&app.home.agent_dir(&agent.id))
+}
+
+fn warnings(app: &App) -> Vec<String> {
+    crate::ops::doctor::trash_warning(app, None).into_iter().collect()
+}
+
+impl Show for Listing {
+    fn show(&self, page: &mut Page) {
+        for line in &self.repaired {
+            page.line(format!("repaired {line}"));
+        }
+        if self.agents.is_empty() {
+            page.line("no agents");
+            page.hint("start one: `fleet create fix-42 --prompt \"write a failing test\"`");
+        } else if self.grouped {
+            let mut batches: Vec<&str> = Vec::new();
+            for row in &self.agents {
+                if !batches.contains(&row.agent.batch_id.as_str()) {
+                    batches.push(&row.agent.batch_id);
+                }
+            }
+            for batch in batches {
+                let members: Vec<&Row> = self.agents.iter().filter(|row| row.agent.batch_id == batch).collect();
+                page.spans(vec![
+                    span(Label::Heading, batch),
+                    plain(format!(": {}", plural(members.len(), "agent"))),
+                ]);
+                table(page, &members);
+            }
+        } else {
+            table(page, &self.agents.iter().collect::<Vec<_>>());
+        }
+        for warning in &self.warnings {
+            page.warning(warning.clone());
+        }
+    }
+}
+
+fn table(page: &mut Page, rows: &[&Row]) {
+    let many_repos = rows.iter().any(|row| row.agent.repo != rows[0].agent.repo);
+    let mut head = vec!["branch", "agent", "state", "cpu", "mem", "disk", "age", "id"];
+    if many_repos {
+        head.insert(1, "repo");
+    }
+    let line = |row: &&Row| {
+        let unknown = || span(Label::Dim, "-");
+        let mut cells: Vec<Span> = vec![
+            span(Label::Name, &row.agent.branch),
+            plain(&row.agent.agent),
+            state_span(&row.agent.state),
+            row.cpu_percent.map_or_else(unknown, |cpu| plain(format!("{cpu:.0}%"))),
+            row.memory_bytes.map_or_else(unknown, |memory| plain(bytes(memory))),
+            row.disk_bytes.map_or_else(unknown, |disk| plain(bytes(disk))),
+            plain(age(row.age_ms)),
+            span(Label::Dim, row.agent.id.as_str()),
+        ];
+        if many_repos {
+            cells.insert(1, plain(&row.agent.repo_name));
+        }
+        cells
+    };
+    page.table(&head, rows.iter().map(line).collect());
+}

@@ -1,0 +1,65 @@
+//! `restart`: stops agents, then resumes them.
+
+use clap::Args;
+use fleet_core::agent::Phase;
+use fleet_core::{Error, Kind, Result};
+use fleet_host::lock::Lock;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::resume::{Resumed, revive_all};
+use super::started::without_values;
+use crate::app::App;
+use crate::caller::{Caller, Effect};
+use crate::op::Operation;
+
+/// Stop agents and start them again: same worktree, same conversation
+#[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Restart {
+    /// Branches, repo/branch, ids or patterns
+    #[arg(required = true)]
+    pub targets: Vec<String>,
+    /// Start a new conversation
+    #[arg(long)]
+    #[serde(default)]
+    pub fresh: bool,
+    /// A variable for the agent: NAME takes it from the caller, NAME=VALUE sets it
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+}
+
+impl Operation for Restart {
+    const NAME: &'static str = "restart";
+    const EFFECT: Effect = Effect::Write;
+    type Output = Resumed;
+
+    fn redacted(&self) -> Value {
+        without_values(self)
+    }
+
+    fn run(self, app: &App, caller: &Caller) -> Result<Resumed> {
+        let agents = app.select(caller, &self.targets, None)?;
+        let config = app.config(caller, None)?;
+        let grace = std::time::Duration::from_millis(config.kill_grace_ms);
+        for agent in agents.iter().filter(|agent| agent.phase == Phase::Started) {
+            let lock = app.home.agent_lock(&agent.id);
+            if !Lock::is_held(&lock) {
+                continue;
+            }
+            match app.client(agent).and_then(|mut client| client.stop(false, grace)) {
+                Ok(_) => {}
+                // It ended by itself meanwhile.
+                Err(error) if error.kind == Kind::Unavailable => {}
+                Err(error) => return Err(error.context(format!("could not stop `{}`", agent.branch))),
+            }
+            drop(Lock::take(&lock)?);
+        }
+        if agents.is_empty() {
+            return Err(Error::not_found("no agent matches"));
+        }
+        revive_all(app, caller, agents, &self.env, self.fresh)
+    }
+}

@@ -1,0 +1,215 @@
+//! `resume`: revives agents that have ended or were lost, with their conversation.
+
+use clap::Args;
+use fleet_core::agent::{Agent, Phase, Standing};
+use fleet_core::{Error, Kind, Result};
+use fleet_host::harness::Launch;
+use fleet_host::lock::Lock;
+use fleet_host::process;
+use fleet_host::supervise::journal;
+use fleet_host::supervise::launch::launch;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::started::{NotStarted, without_values};
+use crate::app::App;
+use crate::caller::{Caller, Effect};
+use crate::op::Operation;
+use crate::page::{Label, Page, Show, plain, span};
+use crate::record::{AgentRecord, state_span};
+use crate::{end, start};
+
+/// Revive agents that have ended or were lost: same worktree, same conversation
+///
+/// The environment is the caller's. A variable that `--env` gave at the start must be set again.
+#[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// Branches, repo/branch, ids or patterns
+    #[arg(required_unless_present = "all")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
+    /// Every agent that does not run
+    #[arg(long)]
+    #[serde(default)]
+    pub all: bool,
+    /// A variable for the agent: NAME takes it from the caller, NAME=VALUE sets it
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+}
+
+/// What was revived and what was not.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Resumed {
+    /// The agents that run again.
+    pub agents: Vec<AgentRecord>,
+    /// Those that do not.
+    pub failed: Vec<NotStarted>,
+}
+
+impl Operation for Resume {
+    const NAME: &'static str = "resume";
+    const EFFECT: Effect = Effect::Write;
+    type Output = Resumed;
+
+    fn redacted(&self) -> Value {
+        without_values(self)
+    }
+
+    fn run(self, app: &App, caller: &Caller) -> Result<Resumed> {
+        let agents = if self.all {
+            let mut agents = app.store()?.agents_live()?;
+            agents.retain(|agent| agent.phase == Phase::Started && !app.see(agent).alive);
+            agents
+        } else {
+            app.select(caller, &self.targets, None)?
+        };
+        revive_all(app, caller, agents, &self.env, false)
+    }
+}
+
+/// Revives `agents`; with `fresh` they start anew instead of going on.
+pub(crate) fn revive_all(
+    app: &App,
+    caller: &Caller,
+    agents: Vec<Agent>,
+    env: &[String],
+    fresh: bool,
+) -> Result<Resumed> {
+    let only = agents.len() == 1;
+    let mut resumed = Resumed {
+        agents: Vec::new(),
+        failed: Vec::new(),
+    };
+    let mut revived = Vec::new();
+    for agent in agents {
+        match revive(app, caller, &agent, env, fresh) {
+            Ok(pid) => revived.push(Agent {
+                pid: Some(pid),
+                generation: agent.generation + 1,
+                ..agent
+            }),
+            Err(error) if only => return Err(error),
+            Err(error) => resumed.failed.push(NotStarted {
+                branch: agent.branch,
+                error,
+            }),
+        }
+    }
+    if let Err(error) = start::sessions_for(app, caller, &revived.iter().collect::<Vec<_>>()) {
+        (caller.progress)(&format!("warning: no tmux sessions: {}", error.message));
+    }
+    app.publish();
+    resumed.agents = revived.iter().map(|agent| AgentRecord::of(app, agent)).collect();
+    Ok(resumed)
+}
+
+fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], fresh: bool) -> Result<u32> {
+    let store = app.store()?;
+    let folder = app.home.agent_dir(&agent.id);
+    let Some(lock) = Lock::try_take(&app.home.agent_lock(&agent.id))? else {
+        let state = app.see(agent).state;
+        return Err(
+            Error::conflict(format!("`{}` runs already: it is {state}", agent.branch))
+                .hint(format!("to start it over: `fleet restart {}`", agent.branch)),
+        );
+    };
+    if agent.phase != Phase::Started {
+        return Err(Error::conflict(format!("`{}` is being started or ended", agent.branch))
+            .hint("clear up first: `fleet list --repair`"));
+    }
+    if !agent.worktree.is_dir() {
+        return Err(Error::not_found(format!(
+            "the workspace of `{}` is gone: {}",
+            agent.branch,
+            agent.worktree.display()
+        ))
+        .hint(format!("end the agent: `fleet kill {}`", agent.branch)));
+    }
+    let entries = journal::read(&folder)?;
+    let standing = Standing::fold(&entries);
+    store.fold("resume.fold", &agent.id, &entries)?;
+    let id = agent.id.clone();
+    let left = || process::marked(&id).iter().map(process::Process::identity).collect();
+    process::end_all(left, std::time::Duration::from_millis(500));
+
+    let config = app.config(caller, None)?;
+    let harness = app.harness(&config, &agent.harness)?;
+    let env = start::child_env(caller, &environment(caller, agent, given)?)?;
+    let conversation = match (fresh, &agent.conversation) {
+        (true, Some(_)) => Some(app.new_uuid()),
+        (_, known) => known.clone(),
+    };
+    if let Some(new) = conversation.as_ref().filter(|_| fresh) {
+        store.set_conversation("resume.conversation", &agent.id, new)?;
+    }
+    let line = harness.command_line(&Launch {
+        model: agent.model.as_deref(),
+        prompt: None,
+        conversation: conversation.as_deref(),
+        resume: !fresh,
+    })?;
+    let generation = standing.generation.max(agent.generation) + 1;
+    let spec = start::bare_spec(app, caller, &config, agent, &harness, &line, &env, None, generation)?;
+    let pid = launch(&app.executable, &spec, lock, |_| {})
+        .map_err(|error| error.context(format!("could not resume `{}`", agent.branch)))?;
+    store.set_started("resume.started", &agent.id, pid, generation)?;
+    end::fold(app, agent);
+    Ok(pid)
+}
+
+/// What `--env` gives now, and what it gave at the start and the caller has. Error: what is missing.
+fn environment(caller: &Caller, agent: &Agent, given: &[String]) -> Result<Vec<String>> {
+    let mut env = given.to_vec();
+    let has = |name: &str| given.iter().any(|each| each.split('=').next() == Some(name));
+    let missing: Vec<&str> = agent
+        .env_names
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !has(name) && caller.var(name).is_none())
+        .collect();
+    if let Some(first) = missing.first() {
+        return Err(Error::refused(format!(
+            "`{}` was started with {}, which {} not set now",
+            agent.branch,
+            missing.join(", "),
+            if missing.len() == 1 { "is" } else { "are" }
+        ))
+        .hint(format!("set it: `fleet resume {} --env {first}=VALUE`", agent.branch)));
+    }
+    env.extend(agent.env_names.iter().filter(|name| !has(name)).cloned());
+    Ok(env)
+}
+
+impl Show for Resumed {
+    fn show(&self, page: &mut Page) {
+        if self.agents.is_empty() && self.failed.is_empty() {
+            page.line("every agent runs already");
+        }
+        for agent in &self.agents {
+            page.spans(vec![
+                plain("resumed "),
+                span(Label::Name, &agent.branch),
+                plain(" ("),
+                state_span(&agent.state),
+                plain(")"),
+            ]);
+        }
+        for failed in &self.failed {
+            page.spans(vec![
+                span(Label::Bad, "not resumed "),
+                span(Label::Name, &failed.branch),
+                plain(format!(": {}", failed.error.message)),
+            ]);
+            if let Some(hint) = &failed.error.hint {
+                page.hint(hint.clone());
+            }
+        }
+    }
+
+    fn failed(&self) -> Option<Kind> {
+        (!self.failed.is_empty()).then_some(Kind::Failed)
+    }
+}

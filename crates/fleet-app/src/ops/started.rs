@@ -1,0 +1,144 @@
+//! The answer of every verb that starts agents.
+
+use std::time::Duration;
+
+use fleet_core::agent::{Agent, Until};
+use fleet_core::name::plural;
+use fleet_core::{Error, Kind, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::app::App;
+use crate::ops::wait;
+use crate::page::{Label, Page, Show, plain, span};
+use crate::record::{AgentRecord, state_span};
+use crate::start::Outcome;
+
+/// An agent that was not started.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct NotStarted {
+    /// Its branch.
+    pub branch: String,
+    /// Why.
+    pub error: Error,
+}
+
+/// What was started and what was not.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Started {
+    /// The batch.
+    pub batch_id: String,
+    /// The agents that run.
+    pub agents: Vec<AgentRecord>,
+    /// Those that do not.
+    pub failed: Vec<NotStarted>,
+}
+
+impl Started {
+    /// The answer for `outcomes`. When nothing at all was started, the first error is the answer.
+    pub fn of(
+        app: &App,
+        batch_id: String,
+        outcomes: Vec<Outcome>,
+        until: Option<Until>,
+        limit: Option<Duration>,
+    ) -> Result<Started> {
+        let mut started = Started {
+            batch_id,
+            agents: Vec::new(),
+            failed: Vec::new(),
+        };
+        let mut agents: Vec<Agent> = Vec::new();
+        for outcome in outcomes {
+            match outcome.result {
+                Ok(agent) => agents.push(agent),
+                Err(error) => started.failed.push(NotStarted {
+                    branch: outcome.branch,
+                    error,
+                }),
+            }
+        }
+        if agents.is_empty() && started.failed.len() == 1 {
+            return Err(started.failed.remove(0).error);
+        }
+        if let Some(until) = until {
+            let deadline = limit.map(|limit| std::time::Instant::now() + limit);
+            for agent in &agents {
+                wait::until(app, agent, until, deadline)?;
+            }
+        }
+        started.agents = agents.iter().map(|agent| AgentRecord::of(app, agent)).collect();
+        Ok(started)
+    }
+}
+
+impl Show for Started {
+    fn show(&self, page: &mut Page) {
+        for agent in &self.agents {
+            page.spans(vec![
+                plain("started "),
+                span(Label::Name, &agent.branch),
+                plain(format!(" ({}, ", agent.agent)),
+                state_span(&agent.state),
+                plain(format!(") in {}", agent.worktree.display())),
+            ]);
+        }
+        for failed in &self.failed {
+            page.spans(vec![
+                span(Label::Bad, "not started "),
+                span(Label::Name, &failed.branch),
+                plain(format!(": {}", failed.error.message)),
+            ]);
+            if let Some(detail) = &failed.error.detail {
+                page.raw(detail.clone());
+            }
+        }
+        match (self.agents.as_slice(), self.failed.len()) {
+            ([one], 0) => page.hint(format!("watch it: `fleet attach {}`", one.branch)),
+            (_, 0) => page.hint("see them all: `fleet list --grouped`".to_owned()),
+            (started, failed) => {
+                page.warning(format!("{} started, {failed} not", plural(started.len(), "agent")));
+            }
+        }
+    }
+
+    fn failed(&self) -> Option<Kind> {
+        (!self.failed.is_empty()).then_some(Kind::Failed)
+    }
+}
+
+/// `@FILE` and `-` as the texts they mean; anything else as it is.
+pub fn local_text(text: &mut Option<String>, read: &dyn Fn(&str) -> Result<String>) -> Result<()> {
+    if let Some(given) = text {
+        *given = read(given)?;
+    }
+    Ok(())
+}
+
+/// The arguments with the values of `env` left out, for the record of the request.
+pub fn without_values(args: &impl Serialize) -> Value {
+    let mut value = serde_json::to_value(args).unwrap_or(Value::Null);
+    if let Some(given) = value.get_mut("env").and_then(Value::as_array_mut) {
+        for each in given {
+            let name = each
+                .as_str()
+                .and_then(|each| each.split('=').next())
+                .unwrap_or_default()
+                .to_owned();
+            *each = Value::String(name);
+        }
+    }
+    value
+}
+
+/// Seconds as the user gives them, as a length of time. Error: not positive.
+pub fn seconds(limit: Option<f64>) -> Result<Option<Duration>> {
+    match limit {
+        Some(seconds) if !(seconds > 0.0 && seconds < 1e9) => {
+            Err(Error::usage(format!("`--timeout {seconds}` is no length of time"))
+                .hint("give seconds, such as `--timeout 30`"))
+        }
+        other => Ok(other.map(Duration::from_secs_f64)),
+    }
+}

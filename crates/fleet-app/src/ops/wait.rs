@@ -1,0 +1,125 @@
+//! `wait`: until an agent is in a state.
+
+use std::time::Instant;
+
+use clap::Args;
+use fleet_core::agent::{Agent, State, Until};
+use fleet_core::{Error, Kind, Result};
+use fleet_host::supervise::client::Event;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::started::seconds;
+use crate::app::App;
+use crate::caller::{Caller, Effect};
+use crate::op::Operation;
+use crate::page::{Label, Page, Show, plain, span};
+use crate::record::{AgentRecord, state_span};
+
+/// Wait until agents are in a state
+///
+/// `waiting` and `exited` mean any reason and any code. An agent that ends without reaching the state is a
+/// failure; so is running out of time, with an exit code of its own.
+#[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Wait {
+    /// Branches, repo/branch, ids or patterns
+    #[arg(required_unless_present = "batch")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
+    /// All agents of this batch
+    #[arg(long)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
+    /// The state: starting, ready, working, waiting, idle, exited, lost
+    #[arg(long, value_name = "STATE")]
+    pub until: String,
+    /// Give up after this many seconds
+    #[arg(long, value_name = "SECONDS")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<f64>,
+}
+
+/// The agents that reached the state.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Waited {
+    /// As they stand now.
+    pub agents: Vec<AgentRecord>,
+}
+
+impl Operation for Wait {
+    const NAME: &'static str = "wait";
+    const EFFECT: Effect = Effect::Read;
+    type Output = Waited;
+
+    fn run(self, app: &App, caller: &Caller) -> Result<Waited> {
+        let wanted: Until = self.until.parse()?;
+        let deadline = seconds(self.timeout)?.map(|limit| Instant::now() + limit);
+        let agents = app.select(caller, &self.targets, self.batch.as_deref())?;
+        for agent in &agents {
+            until(app, agent, wanted, deadline)?;
+        }
+        Ok(Waited {
+            agents: agents.iter().map(|agent| AgentRecord::of(app, agent)).collect(),
+        })
+    }
+}
+
+/// Waits until `agent` is in `until`. Errors: it ends otherwise; the deadline passes.
+pub fn until(app: &App, agent: &Agent, until: Until, deadline: Option<Instant>) -> Result<State> {
+    let check = |state: State| match state {
+        state if until.holds(state) => Some(Ok(state)),
+        State::Exited(_) | State::Lost => Some(Err(Error::failed(format!("`{}` is {state}", agent.branch))
+            .hint(format!("see its output: `fleet logs {}`", agent.branch)))),
+        _ => None,
+    };
+    let mut client = match app.client(agent) {
+        Ok(client) => client,
+        Err(error) => {
+            let state = app.see(agent).state;
+            return check(state).unwrap_or(Err(error));
+        }
+    };
+    let (_, now) = client.watch()?;
+    if let Ok(state) = now.parse()
+        && let Some(done) = check(state)
+    {
+        return done;
+    }
+    loop {
+        match client.event(deadline) {
+            Ok(Some(Event::Entry(entry))) => {
+                if let Ok(state) = entry.state.parse()
+                    && let Some(done) = check(state)
+                {
+                    return done;
+                }
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                let state = app.see(agent).state;
+                return check(state).unwrap_or_else(|| Err(Error::failed(format!("`{}` is {state}", agent.branch))));
+            }
+            Err(error) if error.kind == Kind::Timeout => {
+                let state = app.see(agent).state;
+                return Err(
+                    Error::new(Kind::Timeout, format!("`{}` is still {state}", agent.branch))
+                        .hint(format!("see why: `fleet explain {}`", agent.branch)),
+                );
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+impl Show for Waited {
+    fn show(&self, page: &mut Page) {
+        for agent in &self.agents {
+            page.spans(vec![
+                span(Label::Name, &agent.branch),
+                plain(" is "),
+                state_span(&agent.state),
+            ]);
+        }
+    }
+}

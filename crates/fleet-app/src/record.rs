@@ -1,0 +1,107 @@
+//! An agent as every surface shows it.
+
+use std::path::PathBuf;
+
+use fleet_core::Time;
+use fleet_core::agent::{Agent, Phase, Workspace};
+use fleet_core::id::AgentId;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::app::{App, Seen};
+use crate::page::{Label, Span, span};
+
+/// One agent. The first seven fields are those of `state.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentRecord {
+    /// Its branch, or its label with `--here`.
+    pub branch: String,
+    /// Where it works.
+    pub worktree: PathBuf,
+    /// Its tmux session.
+    pub session: String,
+    /// Process id of its program, as last started.
+    pub pid: Option<u32>,
+    /// The batch it was made in.
+    pub batch_id: String,
+    /// Its harness.
+    pub agent: String,
+    /// When it was made.
+    pub created_at: Time,
+    /// Its id.
+    pub id: AgentId,
+    /// Its repository's common git directory.
+    pub repo: PathBuf,
+    /// Its repository's folder name.
+    pub repo_name: String,
+    /// `starting`, `ready`, `working`, `waiting(reason)`, `idle`, `exited(code)` or `lost`.
+    pub state: String,
+    /// When it entered that state, as far as is known.
+    pub since: Option<Time>,
+    /// `reserved`, `started`, `ending` or `ended`.
+    pub phase: Phase,
+    /// `worktree` or `here`.
+    pub workspace: Workspace,
+    /// The model asked for.
+    pub model: Option<String>,
+    /// The commit its worktree started from.
+    pub base: Option<String>,
+    /// Whether it runs without a terminal.
+    pub headless: bool,
+    /// First port of its block.
+    pub port_base: u16,
+    /// Names of the variables that `--env` gave it.
+    pub env_names: Vec<String>,
+    /// How often it was launched.
+    pub generation: u32,
+    /// When its workspace went.
+    pub ended_at: Option<Time>,
+}
+
+impl AgentRecord {
+    /// The record of `agent`, seen now.
+    pub fn of(app: &App, agent: &Agent) -> Self {
+        Self::seen(agent, &app.see(agent))
+    }
+
+    /// The record of `agent` as it was `seen`.
+    pub fn seen(agent: &Agent, seen: &Seen) -> Self {
+        let agent = agent.clone();
+        Self {
+            branch: agent.branch,
+            worktree: agent.worktree,
+            session: agent.session,
+            pid: agent.pid,
+            batch_id: agent.batch_id,
+            agent: agent.harness,
+            created_at: agent.created_at,
+            id: agent.id,
+            repo: agent.repo,
+            repo_name: agent.repo_name,
+            state: seen.state.to_string(),
+            since: seen.since,
+            phase: agent.phase,
+            workspace: agent.workspace,
+            model: agent.model,
+            base: agent.base,
+            headless: agent.headless,
+            port_base: agent.port_base,
+            env_names: agent.env_names,
+            generation: agent.generation,
+            ended_at: agent.ended_at,
+        }
+    }
+}
+
+/// A state with its label.
+pub fn state_span(state: &str) -> Span {
+    let label = match state.split('(').next().unwrap_or_default() {
+        "ready" | "idle" => Label::Good,
+        "waiting" => Label::Warn,
+        "lost" => Label::Bad,
+        "exited" if state != "exited(0)" => Label::Bad,
+        "exited" | "ended" => Label::Dim,
+        _ => Label::Plain,
+    };
+    span(label, state)
+}

@@ -1,0 +1,275 @@
+//! Reconciling what is recorded with what is there: store, journals, locks, tmux, git and processes.
+//!
+//! Decides from observation alone, so it may run at any time, beside anything, and again: whoever holds an
+//! agent's lock is at work on it, and such an agent is left alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use fleet_core::Result;
+use fleet_core::agent::{Agent, Phase, Standing, State};
+use fleet_core::id::AgentId;
+use fleet_host::lock::Lock;
+use fleet_host::supervise::journal;
+use fleet_host::{files, git, process};
+use fleet_store::Store;
+
+use crate::app::App;
+use crate::caller::Caller;
+use crate::{end, start};
+
+/// Makes record and world agree, and gives what was done, a line each.
+pub fn repair(app: &App, caller: &Caller) -> Result<Vec<String>> {
+    let mut done = Vec::new();
+    let store = app.store()?;
+    let mut agents = store.agents_live()?;
+    for agent in &mut agents {
+        if let Some(line) = repair_agent(app, caller, agent)? {
+            done.push(line);
+        }
+    }
+    let live = store.agents_live()?;
+    done.extend(repair_sessions(app, caller, &live)?);
+    done.extend(forget_folders(app, store)?);
+    done.extend(finish_trash(app, store)?);
+    done.extend(prune_worktrees(app, &live)?);
+    app.publish();
+    Ok(done)
+}
+
+/// Opens the store, or starts a new one beside a damaged one that is kept, and takes up the agents whose
+/// folders tell of them.
+pub fn recover_store(app: &App) -> Result<Option<String>> {
+    let (store, kept) = Store::start_over("repair.start-over", &app.home.db())?;
+    let Some(kept) = kept else { return Ok(None) };
+    let mut adopted = 0;
+    for entry in std::fs::read_dir(app.home.agents()).into_iter().flatten().flatten() {
+        let Ok(bytes) = std::fs::read(entry.path().join(RECORD)) else {
+            continue;
+        };
+        let Ok(agent) = serde_json::from_slice::<Agent>(&bytes) else {
+            continue;
+        };
+        if store.adopt("repair.adopt", &agent, 1).unwrap_or(false) {
+            adopted += 1;
+        }
+    }
+    let agents = fleet_core::name::plural(adopted, "agent");
+    Ok(Some(format!(
+        "the damaged database is kept as {}; {agents} taken up from their folders",
+        kept.display()
+    )))
+}
+
+/// The file in an agent's folder from which its record is rebuilt when the database is lost.
+pub const RECORD: &str = "record.json";
+
+/// Keeps the record of `agent` in its folder as well.
+pub fn keep_record(app: &App, agent: &Agent) {
+    if let Ok(bytes) = serde_json::to_vec(agent) {
+        let _ = files::write_atomic(
+            "record.keep",
+            &app.home.agent_dir(&agent.id).join(RECORD),
+            &bytes,
+            0o600,
+        );
+    }
+}
+
+fn repair_agent(app: &App, caller: &Caller, agent: &Agent) -> Result<Option<String>> {
+    let store = app.store()?;
+    let folder = app.home.agent_dir(&agent.id);
+    let alive = Lock::is_held(&app.home.agent_lock(&agent.id));
+    let entries = journal::read(&folder).unwrap_or_default();
+    let standing = Standing::fold(&entries);
+    store.fold("repair.fold", &agent.id, &entries)?;
+    match (agent.phase, alive) {
+        (Phase::Reserved, true) => {
+            let Some((pid, _)) = standing.child else {
+                return Ok(None);
+            };
+            let recorded = store.set_started("repair.started", &agent.id, pid, standing.generation)?;
+            Ok(recorded.then(|| format!("{}: its start was not recorded; it runs", agent.branch)))
+        }
+        (Phase::Reserved, false) if standing.child.is_some() => {
+            let (pid, _) = standing.child.unwrap_or_default();
+            store.set_started("repair.started", &agent.id, pid, standing.generation)?;
+            let state = app.see(agent).state;
+            sweep(agent, state);
+            Ok(Some(format!("{}: its start was cut off; it is {state}", agent.branch)))
+        }
+        (Phase::Reserved, false) => {
+            let options = end::Options {
+                force: true,
+                delete_branch: agent.made_branch,
+                forget: true,
+                ..end::Options::default()
+            };
+            let ended = end::end(app, caller, agent, &options)?;
+            let saved = ended
+                .salvage
+                .map(|salvage| format!(", its work saved as {}", salvage.id))
+                .unwrap_or_default();
+            Ok(Some(format!(
+                "{}: its start was cut off; put back{saved}",
+                agent.branch
+            )))
+        }
+        (Phase::Ending, _) => {
+            // Somebody may be at it right now.
+            if Lock::is_held(&folder.join("end")) {
+                return Ok(None);
+            }
+            let ended = end::end(
+                app,
+                caller,
+                agent,
+                &end::Options {
+                    force: true,
+                    ..end::Options::default()
+                },
+            )?;
+            let saved = ended
+                .salvage
+                .map(|salvage| format!(", its work saved as {}", salvage.id))
+                .unwrap_or_default();
+            Ok(Some(format!("{}: its end was cut off; completed{saved}", agent.branch)))
+        }
+        (Phase::Started, false) => {
+            let swept = sweep(agent, app.see(agent).state);
+            Ok((!swept.is_empty()).then(|| {
+                let count = fleet_core::name::plural(swept.len(), "process");
+                format!("{}: its supervisor is gone; {count} of it ended", agent.branch)
+            }))
+        }
+        (Phase::Started, true) => {
+            if let Some((pid, _)) = standing.child
+                && (agent.pid != Some(pid) || agent.generation != standing.generation)
+            {
+                store.set_started("repair.started", &agent.id, pid, standing.generation)?;
+            }
+            Ok(None)
+        }
+        (Phase::Ended, _) => Ok(None),
+    }
+}
+
+/// Ends what a dead supervisor has left running.
+fn sweep(agent: &Agent, state: State) -> Vec<u32> {
+    if state.is_live() {
+        return Vec::new();
+    }
+    let id = agent.id.clone();
+    process::end_all(
+        || process::marked(&id).iter().map(process::Process::identity).collect(),
+        std::time::Duration::from_millis(500),
+    )
+}
+
+/// Closes the sessions of agents that are gone and opens those that are missing.
+fn repair_sessions(app: &App, caller: &Caller, live: &[Agent]) -> Result<Vec<String>> {
+    let tmux = app.tmux(caller)?;
+    let Ok(open) = tmux.sessions() else {
+        return Ok(Vec::new());
+    };
+    let runs = |agent: &&Agent| agent.phase == Phase::Started && Lock::is_held(&app.home.agent_lock(&agent.id));
+    let wanted: BTreeMap<&str, &Agent> = live
+        .iter()
+        .filter(|agent| !agent.headless)
+        .filter(runs)
+        .map(|agent| (agent.session.as_str(), agent))
+        .collect();
+    let known: BTreeSet<&str> = live.iter().map(|agent| agent.session.as_str()).collect();
+    let mut done = Vec::new();
+    let orphans: Vec<&str> = open
+        .iter()
+        .map(|session| session.name.as_str())
+        .filter(|name| !known.contains(name))
+        .collect();
+    if !orphans.is_empty() {
+        tmux.kill_sessions("repair.sessions", &orphans)?;
+        done.extend(
+            orphans
+                .iter()
+                .map(|name| format!("closed the tmux session {name}: it has no agent")),
+        );
+    }
+    let missing: Vec<&Agent> = wanted
+        .values()
+        .filter(|agent| !open.iter().any(|session| session.name == agent.session))
+        .copied()
+        .collect();
+    if !missing.is_empty() {
+        start::sessions_for(app, caller, &missing)?;
+        done.extend(
+            missing
+                .iter()
+                .map(|agent| format!("opened the tmux session {} again", agent.session)),
+        );
+    }
+    Ok(done)
+}
+
+/// Removes the folders of agents that were never recorded.
+fn forget_folders(app: &App, store: &Store) -> Result<Vec<String>> {
+    let known: BTreeSet<AgentId> = store.agents_all()?.into_iter().map(|agent| agent.id).collect();
+    let mut done = Vec::new();
+    for entry in std::fs::read_dir(app.home.agents()).into_iter().flatten().flatten() {
+        let Some(id) = entry.file_name().to_str().and_then(AgentId::parse) else {
+            continue;
+        };
+        if known.contains(&id) {
+            continue;
+        }
+        // Taking the lock tells a start that is only beginning from one that was cut off.
+        let Ok(Some(lock)) = Lock::try_take(&app.home.agent_lock(&id)) else {
+            continue;
+        };
+        if store.agent(&id)?.is_none() {
+            files::remove_tree("repair.folder", &entry.path())?;
+            done.push(format!("removed the folder of {id}: it was never recorded"));
+        }
+        drop(lock);
+    }
+    Ok(done)
+}
+
+/// Removes from the trash what was on its way out when a removal was cut off.
+fn finish_trash(app: &App, store: &Store) -> Result<Vec<String>> {
+    let mut done = Vec::new();
+    for agent in store
+        .agents_all()?
+        .into_iter()
+        .filter(|agent| agent.phase == Phase::Ended)
+    {
+        let trash = app.home.trash().join(agent.id.as_str());
+        if trash.exists()
+            && store
+                .salvage_get(agent.id.as_str())?
+                .is_none_or(|salvage| salvage.trash.is_none())
+        {
+            files::remove_tree("repair.trash", &trash)?;
+            done.push(format!("{}: completed the removal of its workspace", agent.branch));
+        }
+    }
+    Ok(done)
+}
+
+/// Lets git forget worktrees of ours whose folders are gone.
+fn prune_worktrees(app: &App, live: &[Agent]) -> Result<Vec<String>> {
+    let store = app.store()?;
+    let repos: BTreeSet<PathBuf> = store.agents_all()?.into_iter().map(|agent| agent.repo).collect();
+    let kept: BTreeSet<&PathBuf> = live.iter().map(|agent| &agent.worktree).collect();
+    let ours: BTreeSet<PathBuf> = store.agents_all()?.into_iter().map(|agent| agent.worktree).collect();
+    let mut done = Vec::new();
+    for repo in repos.iter().filter(|repo| repo.is_dir()) {
+        for worktree in git::worktrees(repo)? {
+            let path = worktree.path;
+            if ours.contains(&path) && !kept.contains(&path) && !path.exists() {
+                git::remove_worktree_admin(repo, &path)?;
+                done.push(format!("git forgot the worktree {}", path.display()));
+            }
+        }
+    }
+    Ok(done)
+}

@@ -1,0 +1,5 @@
+//! `flt`: the short name of `fleet`.
+
+fn main() -> std::process::ExitCode {
+    fleet::main()
+}

@@ -1,0 +1,315 @@
+//! The command line: the tree of verbs made from the operations, and the few that need a terminal or stream.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use fleet_app::app::App;
+use fleet_app::caller::Caller;
+use fleet_app::op::{ALL, Op, dispatch};
+use fleet_app::page::{Block, Page};
+use fleet_core::{Error, Kind, Result};
+use fleet_host::home::Home;
+use serde_json::Value;
+
+use crate::{attach, edit, follow, mcp, reference, ui};
+
+/// Enters the command line.
+pub(crate) fn main() -> ExitCode {
+    let matches = match tree().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return usage(&error),
+    };
+    match run(&matches) {
+        Ok(code) => code,
+        Err(error) => fail(&error, wants_json(&matches)),
+    }
+}
+
+/// clap's own messages, with the help on standard output and errors on standard error.
+fn usage(error: &clap::Error) -> ExitCode {
+    let text = error.render();
+    let color = if error.use_stderr() {
+        std::io::stderr().is_terminal()
+    } else {
+        std::io::stdout().is_terminal()
+    };
+    let text = if color {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    };
+    if error.use_stderr() {
+        ui::remark(text.trim_end());
+        return ExitCode::from(Kind::Usage.exit_code());
+    }
+    ui::out(&text);
+    ExitCode::SUCCESS
+}
+
+fn fail(error: &Error, json: bool) -> ExitCode {
+    if json {
+        let value = serde_json::json!({ "error": error });
+        ui::out(&format!("{value}\n"));
+    }
+    ui::error(error);
+    ExitCode::from(error.kind.exit_code())
+}
+
+/// The whole command line.
+pub(crate) fn tree() -> Command {
+    let mut root = Command::new("fleet")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Run, watch and end many coding agents at once, each in a git worktree of its own")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .after_help("Start with: fleet create fix-42 --prompt \"write a failing test\"\nExit codes: docs/reference/exit-codes.md")
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .global(true)
+                .action(ArgAction::SetTrue)
+                .help("Print the answer as JSON, a line each where it streams"),
+        )
+        .arg(
+            Arg::new("request-id")
+                .long("request-id")
+                .global(true)
+                .hide_short_help(true)
+                .value_name("ID")
+                .help("A name for this request: asked for again under the same name it is not done twice"),
+        );
+    let mut nouns: BTreeMap<&str, Vec<&Op>> = BTreeMap::new();
+    for op in ALL.iter().filter(|op| op.surfaces.cli) {
+        match op.name.split_once('.') {
+            Some((noun, _)) => nouns.entry(noun).or_default().push(op),
+            None => root = root.subcommand(with_streams(op.name, (op.command)(Command::new(op.name)))),
+        }
+    }
+    for (noun, ops) in nouns {
+        let mut command = Command::new(noun)
+            .subcommand_required(true)
+            .arg_required_else_help(true)
+            .about(match noun {
+                "salvage" => "Work that was saved when its workspace went",
+                "config" => "Settings",
+                _ => "",
+            });
+        for op in ops {
+            let verb = op.name.split_once('.').map_or(op.name, |(_, verb)| verb);
+            command = command.subcommand((op.command)(Command::new(verb)));
+        }
+        if noun == "config" {
+            command = command.subcommand(
+                Command::new("edit").about("Open the settings file in $VISUAL or $EDITOR, and check it afterwards"),
+            );
+        }
+        root = root.subcommand(command);
+    }
+    let target = || Arg::new("target").required(true).help("A branch, repo/branch or id");
+    root.subcommand(
+        Command::new("attach")
+            .about("Look at an agent and type to it; detach with Ctrl-b d")
+            .arg(target())
+            .arg(
+                Arg::new("print")
+                    .long("print")
+                    .action(ArgAction::SetTrue)
+                    .help("Print the command that attaches, and do nothing"),
+            )
+            .arg(
+                Arg::new("direct")
+                    .long("direct")
+                    .action(ArgAction::SetTrue)
+                    .help("Without tmux; detach with Ctrl-\\ Ctrl-\\"),
+            ),
+    )
+    .subcommand(Command::new("mcp").about("Serve the operations to an agent over MCP on standard input and output"))
+    .subcommand(
+        Command::new("completions").about("Print shell completions").arg(
+            Arg::new("shell")
+                .required(true)
+                .value_parser(clap::value_parser!(clap_complete::Shell)),
+        ),
+    )
+    .subcommand(Command::new("__gen").hide(true).arg(Arg::new("page").required(true)))
+}
+
+/// Flags of verbs that can stream; the streaming itself is no operation.
+fn with_streams(name: &str, command: Command) -> Command {
+    match name {
+        "logs" => command
+            .arg(
+                Arg::new("follow")
+                    .short('f')
+                    .long("follow")
+                    .action(ArgAction::SetTrue)
+                    .help("Go on with what the agent writes"),
+            )
+            .arg(
+                Arg::new("raw")
+                    .long("raw")
+                    .action(ArgAction::SetTrue)
+                    .help("The bytes as the program wrote them, escape sequences and all"),
+            ),
+        "list" => command.arg(
+            Arg::new("watch")
+                .short('w')
+                .long("watch")
+                .action(ArgAction::SetTrue)
+                .help("Show it again whenever something changes"),
+        ),
+        _ => command,
+    }
+}
+
+fn run(matches: &ArgMatches) -> Result<ExitCode> {
+    let Some((verb, below)) = matches.subcommand() else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    match verb {
+        "completions" => {
+            if let Some(shell) = below.get_one::<clap_complete::Shell>("shell") {
+                let mut text = Vec::new();
+                clap_complete::generate(*shell, &mut tree(), "fleet", &mut text);
+                ui::raw(&text);
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        "__gen" => {
+            let page = below.get_one::<String>("page").map(String::as_str).unwrap_or_default();
+            ui::out(&reference::page(page)?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
+    }
+    let (app, caller) = service()?;
+    let json = wants_json(matches);
+    match (verb, below.subcommand()) {
+        ("attach", _) => return attach::run(&app, &caller, below),
+        ("mcp", _) => return mcp::run(app, caller),
+        ("config", Some(("edit", _))) => return edit::run(&app, &caller),
+        ("logs", _) if below.get_flag("follow") || below.get_flag("raw") => {
+            return follow::logs(&app, &caller, below, json);
+        }
+        ("list", _) if below.get_flag("watch") => return follow::list(&app, &caller, below, json),
+        _ => {}
+    }
+    let (name, args) = match below.subcommand() {
+        Some((inner, args)) => (format!("{verb}.{inner}"), args),
+        None => (verb.to_owned(), below),
+    };
+    let op = ALL
+        .iter()
+        .find(|op| op.name == name)
+        .ok_or_else(|| Error::internal(format!("no operation `{name}`")))?;
+    let input = (op.from_matches)(args, &|text| local_text(&caller, text))?;
+    let request = args.get_one::<String>("request-id").map(String::as_str);
+    let done = match (op.name, dispatch(&app, &caller, op.name, input.clone(), request)) {
+        // The one verb that may meet a broken database and mend it.
+        ("list", Err(error)) if input["repair"] == Value::Bool(true) && error.message.contains("damaged") => {
+            if let Some(line) = fleet_app::repair::recover_store(&app)? {
+                ui::remark(&line);
+            }
+            dispatch(&app, &caller, op.name, input, request)?
+        }
+        (_, done) => done?,
+    };
+    print(&done.json, &done.page, json);
+    Ok(done
+        .failed
+        .map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code())))
+}
+
+/// The answer as JSON, with hints and warnings still narrated; or as a page.
+pub(crate) fn print(value: &Value, page: &Page, json: bool) {
+    if !json {
+        ui::page(page);
+        return;
+    }
+    ui::out(&format!(
+        "{}\n",
+        serde_json::to_string_pretty(value).unwrap_or_default()
+    ));
+    let narration = page
+        .blocks
+        .iter()
+        .filter(|block| matches!(block, Block::Warning(_)))
+        .cloned()
+        .collect();
+    ui::page(&Page { blocks: narration });
+}
+
+pub(crate) fn wants_json(matches: &ArgMatches) -> bool {
+    let mut matches = matches;
+    loop {
+        if matches.try_get_one::<bool>("json").ok().flatten() == Some(&true) {
+            return true;
+        }
+        match matches.subcommand() {
+            Some((_, below)) => matches = below,
+            None => return false,
+        }
+    }
+}
+
+/// The service layer and the caller of this process: its environment and directory are read here, once.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the surface reads its environment here and passes it on"
+)]
+pub(crate) fn service() -> Result<(App, Caller)> {
+    let env: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let cwd = std::env::current_dir().map_err(|error| {
+        Error::usage(format!("the current directory cannot be used: {error}")).hint("cd into a directory that exists")
+    })?;
+    let user_home = env.get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let home = match (env.get("FLEET_HOME").filter(|home| !home.is_empty()), &user_home) {
+        (Some(home), _) => Home::at(cwd.join(home)),
+        (None, Some(user)) => Home::of_user(user),
+        (None, None) => {
+            return Err(
+                Error::usage("neither HOME nor FLEET_HOME is set").hint("set one: `export FLEET_HOME=/var/tmp/fleet`")
+            );
+        }
+    };
+    let runtime = env
+        .get("XDG_RUNTIME_DIR")
+        .filter(|dir| !dir.is_empty())
+        .map(PathBuf::from);
+    let app = App::new(home, user_home.unwrap_or_else(|| PathBuf::from("/")), runtime);
+    let mut caller = Caller::new(cwd, env);
+    caller.progress = Arc::new(ui::progress);
+    Ok((app, caller))
+}
+
+/// A text of the command line: `@FILE` and `-` are read, `@@…` is a text that begins with `@`.
+fn local_text(caller: &Caller, text: &str) -> Result<String> {
+    if text == "-" {
+        let mut read = String::new();
+        return std::io::stdin()
+            .read_to_string(&mut read)
+            .map(|_| read)
+            .map_err(|error| {
+                Error::usage(format!("standard input cannot be read as text: {error}")).hint("pass UTF-8 text")
+            });
+    }
+    match text.strip_prefix('@') {
+        Some(rest) if rest.starts_with('@') => Ok(rest.to_owned()),
+        Some(file) if !file.is_empty() => {
+            let path = caller.cwd.join(file);
+            std::fs::read_to_string(&path).map_err(|error| {
+                Error::usage(format!("cannot read {}: {error}", path.display())).hint(format!(
+                    "name a readable text file, or write `@@{file}` for a text that begins with @"
+                ))
+            })
+        }
+        _ => Ok(text.to_owned()),
+    }
+}

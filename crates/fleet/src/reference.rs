@@ -1,0 +1,149 @@
+//! The generated reference pages: from the same text as the help, the schemas and the tables.
+
+use std::fmt::Write;
+
+use fleet_app::config;
+use fleet_app::op::ALL;
+use fleet_core::{Error, Kind, Result};
+use serde_json::Value;
+
+use crate::cli;
+
+/// The page called `name`, in Markdown.
+pub(crate) fn page(name: &str) -> Result<String> {
+    match name {
+        "cli" => Ok(commands()),
+        "config" => Ok(config::reference()),
+        "exit-codes" => Ok(exit_codes()),
+        "operations" => Ok(operations()),
+        other => {
+            Err(Error::usage(format!("there is no page `{other}`")).hint("pages: cli, config, exit-codes, operations"))
+        }
+    }
+}
+
+fn commands() -> String {
+    let mut text = "# Command line\n\nMade from the program's own help by `cargo xtask gen`.\n".to_owned();
+    let mut root = cli::tree().term_width(100);
+    root.build();
+    for command in root.get_subcommands_mut().filter(|command| !command.is_hide_set()) {
+        let nested: Vec<String> = command
+            .get_subcommands()
+            .map(|inner| inner.get_name().to_owned())
+            .collect();
+        if nested.is_empty() {
+            section(&mut text, command);
+        }
+        for name in nested {
+            if let Some(inner) = command.find_subcommand_mut(&name) {
+                section(&mut text, inner);
+            }
+        }
+    }
+    text
+}
+
+fn section(text: &mut String, command: &mut clap::Command) {
+    let help = command.render_long_help().to_string();
+    let name = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
+    let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+    let _ = write!(text, "\n## `{name}`\n\n```text\n{}\n```\n", help.join("\n").trim_end());
+}
+
+fn exit_codes() -> String {
+    let mut text = "# Exit codes\n\nMade from the one table of error kinds by `cargo xtask gen`. With `--json` an error is printed as \
+                    `{\"error\": {\"kind\", \"message\", \"hint\", \"detail\"}}`.\n\n| exit code | kind | HTTP | when |\n| --- | --- | --- | --- |\n\
+                    | 0 | | 200 | it was done, and seen to be done |\n"
+        .to_owned();
+    for kind in Kind::ALL {
+        let (exit, http, when) = kind.row();
+        let name = serde_json::to_value(kind)
+            .ok()
+            .and_then(|name| name.as_str().map(str::to_owned))
+            .unwrap_or_default();
+        let _ = writeln!(text, "| {exit} | `{name}` | {http} | {when} |");
+    }
+    text.push_str(
+        "\nA program that was ended by signal n has the code 128 + n in an agent's state, such as `exited(137)`.\n",
+    );
+    text
+}
+
+fn operations() -> String {
+    let mut text = "# Operations\n\nMade from the operations themselves by `cargo xtask gen`. Every surface takes the same arguments and gives \
+                    the same answer.\n"
+        .to_owned();
+    for op in ALL {
+        let surfaces = match (op.surfaces.cli, op.surfaces.mcp) {
+            (true, true) => format!("`fleet {}`, MCP tool `{}`", op.name.replace('.', " "), op.tool_name()),
+            _ => format!("`fleet {}`", op.name.replace('.', " ")),
+        };
+        let effect = format!("{:?}", op.effect).to_lowercase();
+        let _ = write!(
+            text,
+            "\n## {}\n\n{}. Effect: {effect}. Surfaces: {surfaces}.\n\n",
+            op.name,
+            op.about()
+        );
+        fields(&mut text, "argument", &(op.params)().to_value());
+        fields(&mut text, "answer", &(op.output)().to_value());
+    }
+    text
+}
+
+fn fields(text: &mut String, what: &str, schema: &Value) {
+    let Some(properties) = schema["properties"].as_object().filter(|map| !map.is_empty()) else {
+        return;
+    };
+    let required: Vec<&str> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let _ = write!(text, "| {what} | type | |\n| --- | --- | --- |\n");
+    for (name, property) in properties {
+        let needed = if what == "argument" && required.contains(&name.as_str()) {
+            " (required)"
+        } else {
+            ""
+        };
+        let description = property["description"]
+            .as_str()
+            .unwrap_or_default()
+            .replace('\n', " ")
+            .replace('|', "\\|");
+        let _ = writeln!(text, "| `{name}` | {} | {description}{needed} |", kind_of(property));
+    }
+    text.push('\n');
+}
+
+fn kind_of(property: &Value) -> String {
+    let name = |value: &Value| {
+        value
+            .as_str()
+            .map(|path| path.rsplit('/').next().unwrap_or(path).to_owned())
+    };
+    if let Some(reference) = name(&property["$ref"]) {
+        return reference;
+    }
+    match &property["type"] {
+        Value::String(kind) if kind == "array" => format!("list of {}", kind_of(&property["items"])),
+        Value::String(kind) => kind.clone(),
+        Value::Array(kinds) => kinds
+            .iter()
+            .filter_map(Value::as_str)
+            .filter(|kind| *kind != "null")
+            .collect::<Vec<_>>()
+            .join(" or "),
+        _ => match property["anyOf"].as_array() {
+            Some(kinds) => kinds
+                .iter()
+                .filter(|kind| kind["type"] != "null")
+                .map(kind_of)
+                .collect::<Vec<_>>()
+                .join(" or "),
+            None => "any".to_owned(),
+        },
+    }
+}

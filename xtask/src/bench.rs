@@ -1,0 +1,84 @@
+//! `cargo xtask bench`: what fleet costs, each row beside its floor measured in the same run.
+//!
+//! - [`rows`]: what is measured and how; [`stage`]: the world it happens in
+//! - [`sample`]: numbers and their spread; [`page`]: the table and the JSON
+
+mod page;
+mod rows;
+mod sample;
+mod stage;
+
+use std::fs;
+
+use crate::args::Args;
+use crate::install::{self, GIT, TMUX};
+use crate::run::{Run, io, root, target};
+use crate::{Failure, Result};
+use page::Report;
+use rows::GROUPS;
+use stage::Stage;
+
+pub(crate) const USAGE: &str = "usage: cargo xtask bench [ROW…] [--quick] [--json]
+
+Builds for release and measures the rows whose names begin with a ROW, or all. Writes target/bench.json, and after a
+run of all rows that was not --quick docs/benchmarks.md.
+
+  --quick   few samples: to see whether it works
+  --json    print JSON instead of the table";
+
+const PAGE: &str = "docs/benchmarks.md";
+
+pub(crate) fn main(mut args: Args) -> Result<()> {
+    let quick = args.flag("--quick");
+    let json = args.flag("--json");
+    let wanted = args.words()?;
+    if let Some(word) = wanted
+        .iter()
+        .find(|word| !rows::names().any(|name| name.starts_with(word.as_str())))
+    {
+        let names: Vec<_> = rows::names().collect();
+        return Err(Failure::Usage(format!(
+            "`{word}` is no row; the rows are {}",
+            names.join(", ")
+        )));
+    }
+    install::require(&[GIT, TMUX], "the benchmark")?;
+    eprintln!("building for release");
+    Run::cargo("build")
+        .args([
+            "--quiet",
+            "--release",
+            "--package",
+            "fleet",
+            "--package",
+            "fleet-testkit",
+            "--bins",
+        ])
+        .pass()?;
+
+    let mut stage = Stage::set(target().join("release"), quick)?;
+    let mut report = Report::of_this_machine(&stage)?;
+    let asked = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.starts_with(word.as_str()));
+    for group in GROUPS.iter().filter(|group| group.rows.iter().any(|name| asked(name))) {
+        eprintln!("measuring {}", group.rows.join(", "));
+        report.rows.extend((group.measure)(&mut stage)?);
+    }
+    drop(stage);
+
+    let path = target().join("bench.json");
+    fs::write(&path, report.json()).map_err(io("write", &path))?;
+    if json {
+        print!("{}", report.json());
+    } else {
+        print!("{}", report.table());
+    }
+    if quick || !wanted.is_empty() {
+        eprintln!("{PAGE} is left alone: it takes a full run of all rows");
+        return Ok(());
+    }
+    let path = root().join(PAGE);
+    let present = fs::read_to_string(&path).unwrap_or_default();
+    fs::write(&path, report.page(&present)).map_err(io("write", &path))?;
+    eprintln!("wrote {PAGE}");
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! `cargo xtask gen`: the reference pages, as the program itself writes them.
+
+use std::fs;
+
+use crate::args::Args;
+use crate::run::{Run, io, root, target};
+use crate::{Result, failed};
+
+pub(crate) const USAGE: &str = "usage: cargo xtask gen [--check]
+
+Writes docs/reference/*.md from the code. --check writes nothing and fails if a page is not as it would be written.";
+
+/// The pages that `fleet __gen NAME` prints.
+const PAGES: &[&str] = &["cli", "config", "exit-codes", "operations"];
+
+pub(crate) fn main(mut args: Args) -> Result<()> {
+    let check = args.flag("--check");
+    args.end()?;
+    Run::cargo("build")
+        .args(["--quiet", "--package", "fleet", "--bins"])
+        .pass()?;
+    let fleet = target().join("debug/fleet");
+    let dir = root().join("docs/reference");
+    let mut differ = Vec::new();
+    for name in PAGES {
+        let wanted = Run::new(&fleet, &root()).args(["__gen", name]).text()?;
+        let path = dir.join(format!("{name}.md"));
+        let present = fs::read_to_string(&path).unwrap_or_default();
+        if present == wanted {
+            continue;
+        }
+        if check {
+            differ.push(format!(
+                "docs/reference/{name}.md:{}",
+                first_difference(&present, &wanted)
+            ));
+        } else {
+            fs::create_dir_all(&dir).map_err(io("make", &dir))?;
+            fs::write(&path, wanted).map_err(io("write", &path))?;
+            println!("wrote docs/reference/{name}.md");
+        }
+    }
+    if differ.is_empty() {
+        return Ok(());
+    }
+    failed(format!(
+        "not as the code has it; run `cargo xtask gen`\n{}",
+        differ.join("\n")
+    ))
+}
+
+/// `LINE: is …, should be …` for the first line that differs.
+fn first_difference(present: &str, wanted: &str) -> String {
+    let (mut present, mut wanted) = (present.lines(), wanted.lines());
+    for line in 1.. {
+        match (present.next(), wanted.next()) {
+            (None, None) => return format!("{line}: differs in the last line break"),
+            (is, should) if is != should => {
+                let said = |line: Option<&str>| line.map_or("nothing".to_owned(), |line| format!("`{line}`"));
+                return format!("{line}: is {}, should be {}", said(is), said(should));
+            }
+            _ => {}
+        }
+    }
+    unreachable!("a text has fewer lines than numbers")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_that_differs_is_named() {
+        assert_eq!(first_difference("a\nb\n", "a\nc\n"), "2: is `b`, should be `c`");
+        assert_eq!(first_difference("a\n", "a\nc\n"), "2: is nothing, should be `c`");
+        assert_eq!(first_difference("a", "a\n"), "2: differs in the last line break");
+    }
+}

@@ -1,0 +1,97 @@
+//! `cargo xtask test`: everything the tests need, then all of them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::args::Args;
+use crate::install::{self, GIT, TMUX, Tool};
+use crate::run::Run;
+use crate::{Failure, Result, failed};
+
+pub(crate) const USAGE: &str = "usage: cargo xtask test [--full] [--allow-missing] [FILTER…]
+
+Installs what the tests need and runs those whose name contains a FILTER, or all.
+
+  --full            as many rounds as the project asks for, not only as many as fit a quick check
+  --allow-missing   succeed also when a group of tests could not run on this machine";
+
+/// What the tests run beside the project's own programs.
+const TOOLS: &[Tool] = &[
+    GIT,
+    TMUX,
+    Tool {
+        program: "vim",
+        package: "vim",
+    },
+    Tool {
+        program: "less",
+        package: "less",
+    },
+    Tool {
+        program: "setsid",
+        package: "util-linux",
+    },
+    Tool {
+        program: "unshare",
+        package: "util-linux",
+    },
+    Tool {
+        program: "ps",
+        package: "procps",
+    },
+];
+
+pub(crate) fn main(mut args: Args) -> Result<()> {
+    let full = args.flag("--full");
+    let allow_missing = args.flag("--allow-missing");
+    let filters = args.words()?;
+    let mut missing = BTreeSet::new();
+    if let Err(Failure::Failed(why)) = install::require(TOOLS, "the tests") {
+        // What does not need them runs nevertheless; the end tells.
+        missing.insert(why);
+    }
+    // The tests of one crate run the programs of another, which `cargo test` alone would not build.
+    Run::cargo("build").args(["--workspace", "--bins"]).pass()?;
+
+    let dir = tempfile::tempdir().map_err(|error| Failure::Failed(format!("no temporary folder: {error}")))?;
+    // A test whose group cannot run here appends `group: why` to this file.
+    let said = dir.path().join("missing");
+    let mut run = Run::cargo("test")
+        .args(["--workspace", "--no-fail-fast"])
+        .env("RUST_BACKTRACE", "0")
+        .env("RUST_TEST_THREADS", threads().to_string())
+        .env("FLEET_TEST_MISSING", &said);
+    if full {
+        run = run.env("FLEET_TEST_FULL", "1");
+    }
+    if !filters.is_empty() {
+        run = run.args(["--"]).args(&filters);
+    }
+    let ran = run.pass();
+    missing.extend(lines(&said));
+    if !missing.is_empty() {
+        println!("\ncould not run on this machine:");
+        for group in &missing {
+            println!("  {group}");
+        }
+    }
+    ran?;
+    if missing.is_empty() || allow_missing {
+        return Ok(());
+    }
+    failed("some groups of tests could not run (`--allow-missing` accepts that)")
+}
+
+/// Tests wait for other processes more than they compute, but those compute too.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8))
+}
+
+fn lines(path: &Path) -> BTreeSet<String> {
+    fs::read_to_string(path)
+        .unwrap_or_default()
+        .lines()
+        .map(ToOwned::to_owned)
+        .collect()
+}

@@ -1,0 +1,234 @@
+//! The fault points: each act has a name of its own, and the crash table knows them all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Finding;
+use super::source::{Source, has_word};
+use super::tree::{File, Tree};
+
+/// Made by the crash tests; not there before they have run once.
+const TABLE: &str = "docs/crash-points.md";
+
+/// A literal handed to a door.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Site {
+    name: String,
+    door: String,
+    file: String,
+    line: usize,
+}
+
+pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
+    let sites = sites(tree);
+    let mut findings = Vec::new();
+    let mut first: BTreeMap<&str, &Site> = BTreeMap::new();
+    for site in &sites {
+        if !is_well_formed(&site.name) {
+            let what = format!("`{}` is no name of a fault point", site.name);
+            findings.push(Finding::new(
+                &site.file,
+                site.line,
+                what,
+                "write `verb.act` in lower case, words joined by `-`",
+            ));
+        }
+        // The same act may be written twice, as in the two branches of a condition; another act needs another name.
+        let known = *first.entry(&site.name).or_insert(site);
+        if (&known.file, &known.door) != (&site.file, &site.door) {
+            let what = format!(
+                "the fault point `{}` is also in {}:{}",
+                site.name, known.file, known.line
+            );
+            findings.push(Finding::new(
+                &site.file,
+                site.line,
+                what,
+                "give each act a name of its own",
+            ));
+        }
+    }
+    for (file, source) in product(tree) {
+        for line in unguarded(source.product_text()) {
+            let hint = "wrap it in `fault::guard(site, ..)`, so that the crash tests can stop there";
+            findings.push(Finding::new(
+                &file.path,
+                line,
+                "a program is started beside no fault point",
+                hint,
+            ));
+        }
+    }
+    if let Some(table) = tree.file(TABLE) {
+        for (name, site) in first {
+            if !table.text.contains(&format!("`{name}`")) {
+                let what = format!("the fault point `{name}` is not in {TABLE}");
+                findings.push(Finding::new(
+                    &site.file,
+                    site.line,
+                    what,
+                    "run the crash tests in full: `cargo xtask test --full crash`",
+                ));
+            }
+        }
+    }
+    findings
+}
+
+/// The Rust files of the product.
+fn product(tree: &Tree) -> impl Iterator<Item = (&File, &Source)> {
+    tree.rust()
+        .filter(|(file, _)| file.path.starts_with("crates/") && !file.path.starts_with("crates/fleet-testkit/"))
+}
+
+/// The lines that start a program with no guard in the statement or the few lines before.
+fn unguarded(text: &str) -> Vec<usize> {
+    const NEAR: usize = 14;
+    let lines: Vec<&str> = text.lines().collect();
+    let near = |at: usize| &lines[at.saturating_sub(NEAR)..=at];
+    let starts = |at: usize| lines[at].contains(".spawn()") && !near(at).iter().any(|line| has_word(line, "guard"));
+    (0..lines.len()).filter(|at| starts(*at)).map(|at| at + 1).collect()
+}
+
+/// Every site of the product, sorted.
+fn sites(tree: &Tree) -> Vec<Site> {
+    let doors: BTreeSet<String> = product(tree)
+        .flat_map(|(_, source)| doors(source.product_text()))
+        .collect();
+    let mut sites = Vec::new();
+    for (file, source) in product(tree) {
+        for (door, name, line) in calls(source.product_text(), &doors) {
+            sites.push(Site {
+                name,
+                door,
+                file: file.path.clone(),
+                line,
+            });
+        }
+    }
+    sites.sort();
+    sites
+}
+
+/// The functions of `text` whose first argument is a site.
+fn doors(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices("fn ") {
+        let rest = &text[at + 3..];
+        let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        let Some((_, parameters)) = rest.split_once('(') else {
+            continue;
+        };
+        let mut parameters = parameters.trim_start();
+        for own in ["&mut self,", "&self,", "mut self,", "self,"] {
+            parameters = parameters.strip_prefix(own).unwrap_or(parameters).trim_start();
+        }
+        if parameters.starts_with("site: &") {
+            found.push(name);
+        }
+    }
+    found
+}
+
+/// Door, site and line of every call of one of `doors` whose first argument is a literal.
+fn calls(text: &str, doors: &BTreeSet<String>) -> Vec<(String, String, usize)> {
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices('(') {
+        let Some(rest) = text[at + 1..].trim_start().strip_prefix('"') else {
+            continue;
+        };
+        let Some((literal, after)) = rest.split_once('"') else {
+            continue;
+        };
+        let before = text[..at].trim_end();
+        let start = before
+            .rfind(|c: char| !c.is_alphanumeric() && c != '_')
+            .map_or(0, |at| at + 1);
+        let name = &before[start..];
+        let is_argument = after.trim_start().starts_with([',', ')']);
+        // A door's name may be an everyday one, such as `new`.
+        if is_argument && doors.contains(name) && (could_be_site(literal) || name == "guard") {
+            found.push((
+                name.to_owned(),
+                literal.to_owned(),
+                text[..at].matches('\n').count() + 1,
+            ));
+        }
+    }
+    found
+}
+
+/// Words with dots between them; a file name such as `.git` is none.
+fn could_be_site(literal: &str) -> bool {
+    literal.contains('.')
+        && literal
+            .split('.')
+            .all(|word| !word.is_empty() && !word.contains(['/', ' ']))
+}
+
+fn is_well_formed(name: &str) -> bool {
+    let word = |word: &str| {
+        !word.is_empty()
+            && word
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    };
+    name.split('.').count() == 2 && name.split('.').all(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOORS: &str = "pub fn guard<T>(site: &str, act: impl FnOnce() -> T) -> T {}\n\
+        impl Cmd { pub fn new(\n    site: &'static str, program: &str) -> Self {} fn named(&self, site: &'static str) {} }\n";
+
+    fn found(files: &[(&str, &str)]) -> Vec<String> {
+        let mut all = vec![("crates/fleet-core/src/fault.rs", DOORS)];
+        all.extend_from_slice(files);
+        check(&Tree::of(&all))
+            .into_iter()
+            .map(|finding| finding.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn doors_are_known_by_their_first_argument() {
+        assert_eq!(doors(DOORS), ["guard", "new", "named"]);
+    }
+
+    #[test]
+    fn one_name_for_two_acts_is_found_and_the_same_act_twice_is_not() {
+        let a = "fn a() {\n    guard(\"a.b\", || ());\n    guard(\"a.b\", || ());\n}\n";
+        assert_eq!(found(&[("crates/x/src/a.rs", a)]), [""; 0]);
+        let b = "fn b() {\n    Cmd::new(\n        \"a.b\", \"git\");\n}\n";
+        let findings = found(&[("crates/x/src/a.rs", a), ("crates/x/src/b.rs", b)]);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(findings[0].starts_with("crates/x/src/b.rs:2: the fault point `a.b` is also in crates/x/src/a.rs:2"));
+    }
+
+    #[test]
+    fn names_have_a_form_and_everyday_literals_are_none() {
+        let text = "fn a() {\n    guard(\"Nonsense\", || ());\n    String::new(\"x y\");\n    OsStr::new(\".git\");\n    self.named(\"a.b.c\");\n}\n";
+        let findings = found(&[("crates/x/src/a.rs", text)]);
+        assert_eq!(findings.len(), 2, "{findings:?}");
+    }
+
+    #[test]
+    fn a_program_started_beside_no_fault_point_is_found() {
+        let text = "fn a() {\n    guard(\"a.b\", || {\n        c.spawn()\n    });\n}\n";
+        assert_eq!(found(&[("crates/x/src/a.rs", text)]), [""; 0]);
+        let findings = found(&[("crates/x/src/a.rs", "fn a() {\n    c.spawn()\n}\n")]);
+        assert!(
+            findings[0].starts_with("crates/x/src/a.rs:2: a program is started"),
+            "{findings:?}"
+        );
+    }
+
+    #[test]
+    fn the_crash_table_knows_every_site() {
+        let text = "fn a() {\n    guard(\"a.b\", || ());\n    guard(\"a.c\", || ());\n}\n";
+        let findings = found(&[("crates/x/src/a.rs", text), (TABLE, "| `a.b` | 1 |")]);
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].contains("`a.c` is not in"), "{findings:?}");
+    }
+}
