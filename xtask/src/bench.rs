@@ -18,19 +18,21 @@ use page::Report;
 use rows::GROUPS;
 use stage::Stage;
 
-pub(crate) const USAGE: &str = "usage: cargo xtask bench [ROW…] [--quick] [--json]
+pub(crate) const USAGE: &str = "usage: cargo xtask bench [ROW…] [--quick] [--json] [--no-build]
 
 Builds for release and measures the rows whose names begin with a ROW, or all. Writes target/bench.json, and after a
 run of all rows that was not --quick docs/benchmarks.md.
 
-  --quick   few samples: to see whether it works
-  --json    print JSON instead of the table";
+  --quick      few samples: to see whether it works
+  --json       print JSON instead of the table
+  --no-build   measure the release programs that are there";
 
 const PAGE: &str = "docs/benchmarks.md";
 
 pub(crate) fn main(mut args: Args) -> Result<()> {
     let quick = args.flag("--quick");
     let json = args.flag("--json");
+    let build = !args.flag("--no-build");
     let wanted = args.words()?;
     if let Some(word) = wanted
         .iter()
@@ -43,22 +45,24 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
         )));
     }
     install::require(&[GIT, TMUX], "the benchmark")?;
-    eprintln!("building for release");
-    Run::cargo("build")
-        .args([
-            "--quiet",
-            "--release",
-            "--package",
-            "fleet",
-            "--package",
-            "fleet-testkit",
-            "--bins",
-        ])
-        .pass()?;
+    if build {
+        eprintln!("building for release");
+        Run::cargo("build")
+            .args([
+                "--quiet",
+                "--release",
+                "--package",
+                "fleet",
+                "--package",
+                "fleet-testkit",
+                "--bins",
+            ])
+            .pass()?;
+    }
 
     let mut stage = Stage::set(target().join("release"), quick)?;
     let mut report = Report::of_this_machine(&stage)?;
-    let asked = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.starts_with(word.as_str()));
+    let asked = |name: &str| wanted.is_empty() || wanted.iter().any(|word| means(word, name));
     for group in GROUPS.iter().filter(|group| group.rows.iter().any(|name| asked(name))) {
         eprintln!("measuring {}", group.rows.join(", "));
         report.rows.extend((group.measure)(&mut stage)?);
@@ -81,4 +85,13 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     fs::write(&path, report.page(&present)).map_err(io("write", &path))?;
     eprintln!("wrote {PAGE}");
     Ok(())
+}
+
+/// A word means the row of that name, else all whose names begin with it.
+fn means(word: &str, name: &str) -> bool {
+    if rows::names().any(|known| known == word) {
+        name == word
+    } else {
+        name.starts_with(word)
+    }
 }

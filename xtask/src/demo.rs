@@ -24,9 +24,6 @@ then ends them and shows that nothing is left.
   --harness NAME   an installed agent program, or one from your config, instead of the scripted one
   --keep           leave the fleet to explore, and say how to end it";
 
-/// Prefix of the branches, and the name of the batch.
-const BATCH: &str = "fix";
-
 /// What the agents are told. The scripted one takes the first word as an order.
 const PROMPT: &str = "fix add.sh, so that ./test.sh passes";
 
@@ -42,6 +39,8 @@ struct Demo {
     /// None in a repository of the user's.
     test: Option<&'static str>,
     harness: Option<String>,
+    /// Prefix of the branches, and the name of the batch.
+    batch: &'static str,
 }
 
 pub(crate) fn main(mut args: Args) -> Result<()> {
@@ -98,15 +97,17 @@ impl Demo {
             }
             Some(_) => world.configure(&users_config()?)?,
         }
-        let (repo, test) = match repo {
-            Some(repo) => (repo, None),
-            None => (small_repository(&world)?, Some("./test.sh")),
+        let (repo, test, batch) = match repo {
+            // A name that nobody has in a repository of their own.
+            Some(repo) => (repo, None, "fleet-demo"),
+            None => (small_repository(&world)?, Some("./test.sh"), "fix"),
         };
         Ok(Self {
             world,
             repo,
             test,
             harness,
+            batch,
         })
     }
 
@@ -121,7 +122,7 @@ impl Demo {
             }
         }
         say("three agents over it, each in a worktree of its own");
-        let mut fanout = vec!["fanout", "3", BATCH, "--prompt", PROMPT];
+        let mut fanout = vec!["fanout", "3", self.batch, "--prompt", PROMPT];
         if let Some(harness) = &self.harness {
             fanout.extend(["--agent", harness]);
         }
@@ -129,7 +130,7 @@ impl Demo {
         // Seen while they live, so that whatever remains of them is known afterwards.
         self.world.agents(&self.repo)?;
         let patience = if self.harness.is_some() { "300" } else { "30" };
-        let waited = self.fleet(&["wait", "--batch", BATCH, "--until", "idle", "--timeout", patience]);
+        let waited = self.fleet(&["wait", "--batch", self.batch, "--until", "idle", "--timeout", patience]);
         match (waited, &self.harness) {
             (Err(Failure::Failed(why)), Some(harness)) => {
                 println!("`{harness}` did not become idle (one without a `ready` rule never does): {why}");
@@ -142,8 +143,8 @@ impl Demo {
     fn look(&mut self) -> Result<()> {
         say("what they do, said and changed");
         self.fleet(&["list"])?;
-        self.fleet(&["logs", &first(), "-n", "12"])?;
-        self.fleet(&["diff", &first()])
+        self.fleet(&["logs", &self.first(), "-n", "12"])?;
+        self.fleet(&["diff", &self.first()])
     }
 
     /// The repository's test in each worktree.
@@ -154,7 +155,7 @@ impl Demo {
         };
         say("the repository's test in each worktree");
         let mut broken = Vec::new();
-        for branch in branches() {
+        for branch in self.branches() {
             let path = self.world.fleet(&self.repo, ["path", &branch]).text()?;
             let path = path.trim_end();
             let ended = self
@@ -182,7 +183,7 @@ impl Demo {
             let status = self.world.git(&worktree, ["status", "--porcelain"])?;
             unsaved += usize::from(!status.is_empty());
         }
-        self.fleet(&["kill", "--batch", BATCH, "--delete-branch"])?;
+        self.fleet(&["kill", "--batch", self.batch, "--delete-branch"])?;
         self.fleet(&["salvage", "list"])?;
         let text = self.world.fleet(&self.repo, ["salvage", "list", "--json"]).text()?;
         let answer: Value = serde_json::from_str(&text).unwrap_or_default();
@@ -226,7 +227,7 @@ impl Demo {
         );
         let branches = self
             .world
-            .git(&self.repo, ["branch", "--list", &format!("{BATCH}-A*")])?;
+            .git(&self.repo, ["branch", "--list", &format!("{}-A*", self.batch)])?;
         check(
             "branches of the batch in `git branch`",
             branches.lines().map(|line| format!("branch {line}")).collect(),
@@ -293,14 +294,22 @@ impl Demo {
         println!("  export FLEET_HOME={} HOME={}", value("FLEET_HOME"), value("HOME"));
         println!("  export PATH={}:\"$PATH\"", quoted(&shown(&target().join("debug"))));
         println!("  fleet list");
-        println!("  fleet attach {}", first());
-        println!("  fleet prompt {} 'print hello'", first());
+        println!("  fleet attach {}", self.first());
+        println!("  fleet prompt {} 'print hello'", self.first());
         println!("and to end it:");
-        println!("  fleet kill --batch {BATCH} --delete-branch");
+        println!("  fleet kill --batch {} --delete-branch", self.batch);
         if self.test.is_none() {
             println!("  fleet salvage prune --yes");
         }
         println!("  cd / && rm -rf {}", quoted(&shown(self.world.root())));
+    }
+
+    fn branches(&self) -> [String; 3] {
+        [1, 2, 3].map(|n| format!("{}-A{n}", self.batch))
+    }
+
+    fn first(&self) -> String {
+        format!("{}-A1", self.batch)
     }
 
     /// Runs `fleet`, as one would see it in a terminal.
@@ -376,14 +385,6 @@ fn difference(before: &str, after: &str) -> String {
         .find(|line| !before.lines().any(|other| other == *line))
         .map(|line| format!("new: {line}"));
     gone.or(new).unwrap_or_else(|| "another order".to_owned())
-}
-
-fn branches() -> impl Iterator<Item = String> {
-    (1..=3).map(|n| format!("{BATCH}-A{n}"))
-}
-
-fn first() -> String {
-    format!("{BATCH}-A1")
 }
 
 fn say(what: &str) {

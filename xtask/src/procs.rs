@@ -45,10 +45,22 @@ impl Process {
             .contains(&[name.as_bytes(), b"=", value.as_ref().as_bytes()].concat())
     }
 
-    /// True if it works in `dir` or names it in an argument.
+    /// True if it works in `dir`, names it in an argument, or has something in it open. A supervisor has nothing
+    /// about it of its fleet but the last.
     pub(crate) fn mentions(&self, dir: &Path) -> bool {
         let text = dir.to_string_lossy();
-        self.cwd.as_ref().is_some_and(|cwd| cwd.starts_with(dir)) || self.argv.iter().any(|arg| arg.contains(&*text))
+        let open = || {
+            let entries = fs::read_dir(format!("/proc/{}/fd", self.pid))
+                .into_iter()
+                .flatten()
+                .flatten();
+            entries
+                .filter_map(|entry| fs::read_link(entry.path()).ok())
+                .any(|file| file.starts_with(dir))
+        };
+        self.cwd.as_ref().is_some_and(|cwd| cwd.starts_with(dir))
+            || self.argv.iter().any(|arg| arg.contains(&*text))
+            || open()
     }
 
     /// Private memory, in bytes: what would be free if it ended.
@@ -146,6 +158,24 @@ mod tests {
     fn private_memory_is_the_sum_of_its_kinds() {
         let text = "Rss: 9000 kB\nPrivate_Clean: 4 kB\nPrivate_Dirty:  300 kB\nPrivate_Hugetlb: 0 kB\nSwap: 1 kB\n";
         assert_eq!(private_of(text), 304 * 1024);
+    }
+
+    #[test]
+    fn a_program_that_only_has_a_file_open_is_about_the_folder_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().canonicalize().unwrap();
+        let file = fs::File::create(real.join("journal")).unwrap();
+        // Handed down as it is started, so it is there from the first moment.
+        let mut child = std::process::Command::new("cat")
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(file)
+            .spawn()
+            .unwrap();
+        let found = all(|process| process.pid == child.id() && process.mentions(&real));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found.len(), 1);
     }
 
     #[test]

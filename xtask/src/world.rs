@@ -187,3 +187,34 @@ fn path_with(programs: &Path) -> Result<OsString> {
     let dirs = std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path));
     std::env::join_paths(dirs).map_err(|error| Failure::Failed(format!("{} on PATH: {error}", programs.display())))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::process::Stdio;
+
+    use super::*;
+
+    #[test]
+    fn what_runs_in_a_world_is_seen_and_ends_with_it() {
+        let world = World::new("test", PathBuf::from("/usr/bin")).unwrap();
+        let root = world.root().to_owned();
+        let run = world.program("sh", Path::new("/"), ["-c", "echo up; read -r line"]);
+        let mut child = run
+            .into_command()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Once it speaks its exec is over, and its environment to be seen.
+        let mut up = [0; 3];
+        child.stdout.take().unwrap().read_exact(&mut up).unwrap();
+        assert_eq!(
+            world.processes().iter().map(|process| process.pid).collect::<Vec<_>>(),
+            [child.id()]
+        );
+        drop(world);
+        assert!(!child.wait().unwrap().success());
+        assert!(!root.exists());
+    }
+}

@@ -22,6 +22,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::caller::Caller;
+use crate::kept;
 
 /// How an agent is to end.
 #[derive(Clone, Debug, Default)]
@@ -106,11 +107,14 @@ pub fn end(app: &App, caller: &Caller, agent: &Agent, options: &Options) -> Resu
         let _ = files::remove_file("end.socket", &runtime.socket(&agent.id));
     }
     fold(app, agent);
+    kept::keep_end(app, &agent.id);
     store.set_phase("end.done", &agent.id, &[Phase::Ending], Phase::Ended, app.now())?;
-    if options.forget && ended.salvage.is_none() {
+    let branch_stays = agent.made_branch && git::branch_exists(&agent.repo, &agent.branch).unwrap_or(true);
+    if options.forget && ended.salvage.is_none() && !branch_stays {
         let _ = app
             .tmux(caller)
             .and_then(|tmux| tmux.kill_sessions("end.session", &[agent.session.as_str()]));
+        kept::drop_record(app, &agent.id)?;
         store.erase("end.forget", &agent.id)?;
         drop(turn);
         files::remove_tree("end.forget-dir", &folder)?;
@@ -197,7 +201,9 @@ fn remove_workspace(app: &App, agent: &Agent, options: &Options, ended: &mut End
     let salvage_id = agent.id.to_string();
     let trash = trash_for(app, agent, &salvage_id);
     let job = job(app, agent, options, &salvage_id, &copied, &trash);
-    if agent.worktree.exists() {
+    // A folder that is gone without having been moved by us was removed by somebody; git's own directory about it may
+    // still hold staged work.
+    if agent.worktree.exists() || !salvage::is_moved(&job) {
         for (pid, name) in process::working_in(&agent.worktree) {
             ended.left.push(Stranger { pid, name });
         }
@@ -206,7 +212,9 @@ fn remove_workspace(app: &App, agent: &Agent, options: &Options, ended: &mut End
         ended.warnings.extend(saved.warnings.iter().cloned());
         if !saved.is_empty() {
             let holds = findings.reasons.clone();
-            store.salvage_add("end.salvage", &record(app, agent, &salvage_id, &saved, &trash, &holds))?;
+            let record = record(app, agent, &salvage_id, &saved, &trash, &holds);
+            store.salvage_add("end.salvage", &record)?;
+            kept::keep_salvage(app, &record);
             ended.salvage = Some(SalvageNote {
                 id: salvage_id.clone(),
                 reference: saved.reference.clone(),
@@ -226,7 +234,12 @@ fn remove_workspace(app: &App, agent: &Agent, options: &Options, ended: &mut End
             });
         }
     }
-    if options.delete_branch && (agent.made_branch || !options.forget) {
+    // What is put back was made a moment ago: a branch that has moved on since is somebody's work.
+    let wanted = match options.forget {
+        true => agent.made_branch && git::branch_tip(&agent.repo, &agent.branch)? == agent.base,
+        false => options.delete_branch,
+    };
+    if wanted {
         ended.deleted_branch = git::delete_branch("end.delete-branch", &agent.repo, &agent.branch)?;
     }
     Ok(())

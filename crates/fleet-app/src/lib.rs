@@ -6,6 +6,7 @@ pub mod app;
 pub mod caller;
 pub mod config;
 pub mod end;
+mod kept;
 pub mod op;
 pub mod ops;
 pub mod page;

@@ -16,12 +16,18 @@ use fleet_store::Store;
 
 use crate::app::App;
 use crate::caller::Caller;
-use crate::{end, start};
+use crate::{end, kept, start};
 
 /// Makes record and world agree, and gives what was done, a line each.
 pub fn repair(app: &App, caller: &Caller) -> Result<Vec<String>> {
     let mut done = Vec::new();
     let store = app.store()?;
+    // Here only when a start after a damaged database was cut off.
+    let adopted = kept::take_up(app, store)?;
+    if adopted > 0 {
+        let agents = fleet_core::name::plural(adopted, "agent");
+        done.push(format!("{agents} taken up from their folders"));
+    }
     let mut agents = store.agents_live()?;
     for agent in &mut agents {
         if let Some(line) = repair_agent(app, caller, agent)? {
@@ -41,39 +47,13 @@ pub fn repair(app: &App, caller: &Caller) -> Result<Vec<String>> {
 /// folders tell of them.
 pub fn recover_store(app: &App) -> Result<Option<String>> {
     let (store, kept) = Store::start_over("repair.start-over", &app.home.db())?;
-    let Some(kept) = kept else { return Ok(None) };
-    let mut adopted = 0;
-    for entry in std::fs::read_dir(app.home.agents()).into_iter().flatten().flatten() {
-        let Ok(bytes) = std::fs::read(entry.path().join(RECORD)) else {
-            continue;
-        };
-        let Ok(agent) = serde_json::from_slice::<Agent>(&bytes) else {
-            continue;
-        };
-        if store.adopt("repair.adopt", &agent, 1).unwrap_or(false) {
-            adopted += 1;
-        }
-    }
+    let Some(damaged) = kept else { return Ok(None) };
+    let adopted = kept::take_up(app, &store)?;
     let agents = fleet_core::name::plural(adopted, "agent");
     Ok(Some(format!(
         "the damaged database is kept as {}; {agents} taken up from their folders",
-        kept.display()
+        damaged.display()
     )))
-}
-
-/// The file in an agent's folder from which its record is rebuilt when the database is lost.
-pub const RECORD: &str = "record.json";
-
-/// Keeps the record of `agent` in its folder as well.
-pub fn keep_record(app: &App, agent: &Agent) {
-    if let Ok(bytes) = serde_json::to_vec(agent) {
-        let _ = files::write_atomic(
-            "record.keep",
-            &app.home.agent_dir(&agent.id).join(RECORD),
-            &bytes,
-            0o600,
-        );
-    }
 }
 
 fn repair_agent(app: &App, caller: &Caller, agent: &Agent) -> Result<Option<String>> {

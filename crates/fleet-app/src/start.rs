@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use fleet_core::agent::{Agent, Workspace};
+use fleet_core::agent::{Agent, Phase, Workspace};
 use fleet_core::{Error, Kind, Result, name};
 use fleet_host::exec::find_program;
 use fleet_host::git::{self, BranchMode, Repo};
@@ -18,14 +18,14 @@ use fleet_host::lock::Lock;
 use fleet_host::supervise::launch::launch;
 use fleet_host::supervise::prompt::check_text;
 use fleet_host::supervise::spec::{self, Spec};
-use fleet_host::tmux::NewSession;
+use fleet_host::tmux::{NewSession, Opened};
 use fleet_host::{files, process};
 use fleet_store::{PortRange, Reservation};
 
 use crate::app::App;
 use crate::caller::Caller;
 use crate::config::Config;
-use crate::end;
+use crate::{end, kept};
 
 /// Size of a terminal that nobody looks at yet.
 pub const ROWS: u16 = 50;
@@ -255,6 +255,7 @@ fn run_one(setting: &Setting<'_>, mut job: Job) -> Outcome {
     let result = match result {
         Ok(pid) => {
             let mut agent = job.agent;
+            agent.phase = Phase::Started;
             agent.pid = Some(pid);
             agent.generation = 1;
             Ok(agent)
@@ -315,8 +316,12 @@ fn make_and_launch(setting: &Setting<'_>, job: &mut Job) -> Result<u32> {
     };
     let branch = agent.branch.clone();
     let progress = setting.caller.progress.clone();
-    let pid = launch(&app.executable, &spec, lock, |command| {
-        progress(&format!("{branch}: {command}"))
+    // The copy of the record costs a sync, which the start of the program hides.
+    let pid = std::thread::scope(|scope| {
+        scope.spawn(|| kept::keep(app, agent));
+        launch(&app.executable, &spec, lock, |command| {
+            progress(&format!("{branch}: {command}"))
+        })
     })?;
     app.store()?.set_started("create.started", &agent.id, pid, 1)?;
     Ok(pid)
@@ -390,7 +395,7 @@ fn open_sessions(setting: &Setting<'_>, outcomes: Vec<Outcome>) -> Vec<Outcome> 
     let opened = sessions_for(setting.app, setting.caller, &started);
     if let Err(error) = opened {
         // The agents run, and tmux is only a view: `attach` opens it when it can.
-        (setting.caller.progress)(&format!("warning: no tmux sessions: {}", error.message));
+        (setting.caller.progress)(&no_sessions(&error));
     }
     let check = |outcome: Outcome| match outcome.result {
         Ok(agent) => {
@@ -423,7 +428,18 @@ pub(crate) fn sessions_for(app: &App, caller: &Caller, agents: &[&Agent]) -> Res
     }
     let tmux = app.tmux(caller)?;
     tmux.ensure_conf()?;
-    tmux.new_sessions("create.sessions", &sessions).map(|_| ())
+    let opened = tmux.new_sessions("create.sessions", &sessions)?;
+    let failed = opened.into_iter().find_map(|each| match each {
+        Opened::Failed(error) => Some(error),
+        _ => None,
+    });
+    failed.map_or(Ok(()), Err)
+}
+
+/// The warning that agents run without their tmux sessions.
+pub(crate) fn no_sessions(error: &Error) -> String {
+    let hint = error.hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default();
+    format!("warning: no tmux sessions: {}{hint}", error.message)
 }
 
 /// The command line of a view on `agent`.
@@ -455,6 +471,9 @@ fn still_runs(setting: &Setting<'_>, agent: Agent) -> Result<Agent> {
 
 /// Ends what was begun of `agent` and gives the error to show.
 fn put_back(app: &App, caller: &Caller, agent: &Agent, error: Error) -> Error {
+    // A branch that appeared meanwhile is not ours to delete.
+    let made_branch = agent.made_branch && error.kind != Kind::Conflict;
+    let agent = &Agent { made_branch, ..agent.clone() };
     let options = end::Options {
         force: true,
         delete_branch: agent.made_branch,
@@ -568,6 +587,11 @@ fn check_label(label: &str) -> Result<()> {
 fn check_branches(repo: &Repo, options: &Options, wanted: &[Wanted]) -> Result<()> {
     for each in wanted {
         git::check_new_branch(repo, &each.branch, options.existing)?;
+        let below = format!("{}/", each.branch);
+        if let Some(other) = wanted.iter().find(|other| other.branch.starts_with(&below)) {
+            let message = format!("`{}` and `{}` cannot both be branches", each.branch, other.branch);
+            return Err(Error::conflict(message).hint("git keeps branches as files and folders; rename one of them"));
+        }
     }
     Ok(())
 }

@@ -308,7 +308,11 @@ impl Standing {
                 self.typed = None;
                 self.turns += 1;
             }
-            Fact::PromptUnverified { .. } => self.typed = None,
+            // It was given and nobody has seen how it was taken; the program's next prompt ends that turn as well.
+            Fact::PromptUnverified { .. } => {
+                self.typed = None;
+                self.turns += 1;
+            }
             Fact::PromptRefused { id, .. } => self.queue.retain(|(each, _)| each != id),
             Fact::Stopping { .. } => self.stopping = true,
             Fact::Exited { code } => self.exited = Some(*code),

@@ -24,8 +24,8 @@ pub use diff::{Diff, DiffForm};
 pub use refs::{
     branch_checked_out_at, branch_exists, branch_tip, branches, check_new_branch, default_branch, delete_branch,
 };
-pub use show::{changed_files, delete_ref, is_checked_out, version};
-pub use status::{State, Status, status};
+pub use show::{changed_files, is_checked_out, version};
+pub use status::{Stage, State, Status, status};
 pub use worktree::{
     BranchMode, Worktree, add_worktree, admin_dir, checkout, find_admin, prune, remove_worktree_admin, worktrees,
 };

@@ -21,8 +21,10 @@ use std::path::{Path, PathBuf};
 use fleet_core::Time;
 use serde::{Deserialize, Serialize};
 
+use crate::git::Stage;
+
 pub use inspect::inspect;
-pub use remove::{finish_removal, is_moved, remove_workspace};
+pub use remove::{finish_removal, is_moved, prune, remove_workspace};
 pub use restore::{Restore, restore};
 pub use save::save;
 
@@ -103,8 +105,8 @@ pub(crate) struct Detail {
     pub(crate) excluded: Vec<PathBuf>,
     /// Paths that git was told not to look at.
     pub(crate) hidden: index::Hidden,
-    /// Paths in conflict with their stages: number, mode, object.
-    pub(crate) stages: Vec<(PathBuf, Vec<(u8, String, String)>)>,
+    /// Paths in conflict, with their stages.
+    pub(crate) stages: Vec<(PathBuf, Vec<Stage>)>,
 }
 
 /// What was saved; everything that bringing it back needs.

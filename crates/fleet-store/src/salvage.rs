@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use fleet_core::id::AgentId;
 use fleet_core::{Error, Result, Time};
 use rusqlite::{Row, ToSql, named_params, params};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::failure::Attempt;
@@ -12,7 +13,7 @@ use crate::open::Store;
 use crate::values;
 
 /// Work that was saved when its workspace went.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Salvage {
     /// Its id.
     pub id: String,

@@ -210,6 +210,13 @@ impl std::fmt::Display for Finished {
     }
 }
 
+/// Ends a process of a test's own by SIGKILL; one that is gone already is fine.
+pub fn kill_process(pid: u32) {
+    if let Ok(pid) = i32::try_from(pid) {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
 impl Background {
     /// Its process id, which is its process group's too.
     pub fn pid(&self) -> u32 {

@@ -12,8 +12,8 @@ mod received;
 pub mod scan;
 mod wait;
 
-pub use cmd::{Background, Cmd, Finished, raw_command};
+pub use cmd::{Background, Cmd, Finished, kill_process, raw_command};
 pub use env::{TestEnv, binary};
 pub use pty::Pty;
 pub use received::{Received, append_received, read_received};
-pub use wait::wait_until;
+pub use wait::{pause, wait_until};

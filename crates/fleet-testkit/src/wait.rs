@@ -30,6 +30,11 @@ pub(crate) fn poll_until<T>(deadline: Duration, mut check: impl FnMut() -> Optio
     }
 }
 
+/// Lets time pass, for tests whose very subject is a moment in time (a kill at a random one).
+pub fn pause(time: Duration) {
+    thread::sleep(time);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@ use crate::ui;
 use crate::view::{self, End};
 
 /// Attaches, through tmux unless `--direct` is given.
-pub(crate) fn run(app: &App, caller: &Caller, matches: &ArgMatches) -> Result<ExitCode> {
+pub(crate) fn run(app: &App, caller: &Caller, matches: &ArgMatches, json: bool) -> Result<ExitCode> {
     let target = matches.get_one::<String>("target").cloned().unwrap_or_default();
     let agent = sessions::attachable(app, caller, &target)?;
     if matches.get_flag("direct") {
@@ -34,7 +34,10 @@ pub(crate) fn run(app: &App, caller: &Caller, matches: &ArgMatches) -> Result<Ex
     }
     let attach = sessions::attach(app, caller, &agent)?;
     if matches.get_flag("print") {
-        ui::out(&format!("{}\n", attach.line));
+        match json {
+            true => ui::out(&format!("{}\n", serde_json::json!({ "argv": attach.argv, "line": attach.line }))),
+            false => ui::out(&format!("{}\n", attach.line)),
+        }
         return Ok(ExitCode::SUCCESS);
     }
     if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {

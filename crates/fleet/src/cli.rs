@@ -1,7 +1,7 @@
 //! The command line: the tree of verbs made from the operations, and the few that need a terminal or stream.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Read};
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -33,16 +33,22 @@ pub(crate) fn main() -> ExitCode {
 fn usage(error: &clap::Error) -> ExitCode {
     let text = error.render();
     let color = if error.use_stderr() {
-        std::io::stderr().is_terminal()
+        ui::colored(&std::io::stderr())
     } else {
-        std::io::stdout().is_terminal()
+        ui::colored(&std::io::stdout())
     };
+    let plain = text.to_string();
     let text = if color {
         text.ansi().to_string()
     } else {
-        text.to_string()
+        plain.clone()
     };
     if error.use_stderr() {
+        // There are no matches to ask for the flag.
+        let mut args = std::env::args_os().take_while(|arg| arg != "--");
+        if args.any(|arg| arg == "--json") {
+            print_error(&usage_error(&plain));
+        }
         ui::remark(text.trim_end());
         return ExitCode::from(Kind::Usage.exit_code());
     }
@@ -50,10 +56,27 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// clap's message as an error of ours: its first paragraph, and its tip or the way to the help.
+fn usage_error(text: &str) -> Error {
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let (first, rest) = text.split_once("\n\n").unwrap_or((text, ""));
+    let message = first.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let tip = rest.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let usage = rest.lines().find_map(|line| line.trim().strip_prefix("Usage: "));
+    let verbs = usage.unwrap_or("fleet").split_whitespace();
+    let verbs: Vec<&str> = verbs.take_while(|word| word.chars().all(|c| c.is_ascii_lowercase())).collect();
+    let help = format!("see how it is used: `{} --help`", verbs.join(" "));
+    Error::usage(message).hint(tip.map_or(help, str::to_owned))
+}
+
+fn print_error(error: &Error) {
+    let value = serde_json::json!({ "error": error });
+    ui::out(&format!("{value}\n"));
+}
+
 fn fail(error: &Error, json: bool) -> ExitCode {
     if json {
-        let value = serde_json::json!({ "error": error });
-        ui::out(&format!("{value}\n"));
+        print_error(error);
     }
     ui::error(error);
     ExitCode::from(error.kind.exit_code())
@@ -133,6 +156,7 @@ pub(crate) fn tree() -> Command {
         Command::new("completions").about("Print shell completions").arg(
             Arg::new("shell")
                 .required(true)
+                .help("Which shell")
                 .value_parser(clap::value_parser!(clap_complete::Shell)),
         ),
     )
@@ -176,6 +200,10 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
             if let Some(shell) = below.get_one::<clap_complete::Shell>("shell") {
                 let mut text = Vec::new();
                 clap_complete::generate(*shell, &mut tree(), "fleet", &mut text);
+                if wants_json(matches) {
+                    let script = String::from_utf8_lossy(&text);
+                    text = format!("{}\n", serde_json::json!({ "script": script })).into_bytes();
+                }
                 ui::raw(&text);
             }
             return Ok(ExitCode::SUCCESS);
@@ -190,7 +218,10 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let (app, caller) = service()?;
     let json = wants_json(matches);
     match (verb, below.subcommand()) {
-        ("attach", _) => return attach::run(&app, &caller, below),
+        ("attach", _) => return attach::run(&app, &caller, below, json),
+        ("logs", _) if json && below.get_flag("raw") => {
+            return Err(Error::usage("`--raw` prints bytes, which are no JSON").hint("leave out `--raw` or `--json`"));
+        }
         ("mcp", _) => return mcp::run(app, caller),
         ("config", Some(("edit", _))) => return edit::run(&app, &caller),
         ("logs", _) if below.get_flag("follow") || below.get_flag("raw") => {
@@ -311,5 +342,67 @@ fn local_text(caller: &Caller, text: &str) -> Result<String> {
             })
         }
         _ => Ok(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_every_help_renders() {
+        tree().debug_assert();
+        let mut root = tree();
+        root.build();
+        let mut waiting = vec![root];
+        let mut count = 0;
+        while let Some(mut command) = waiting.pop() {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Usage: "), "{help}");
+            let hidden = command.is_hide_set();
+            assert!(hidden || command.get_about().is_some(), "`{}` says nothing", command.get_name());
+            for arg in command.get_arguments().filter(|_| !hidden) {
+                assert!(arg.get_help().is_some(), "`{}` of `{}` says nothing", arg.get_id(), command.get_name());
+            }
+            waiting.extend(command.get_subcommands().cloned());
+            count += 1;
+        }
+        assert!(count > ALL.len());
+    }
+
+    #[test]
+    fn only_what_needs_a_terminal_or_streams_is_no_operation() {
+        let mut own = Vec::new();
+        for command in tree().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let verbs: Vec<String> = command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect();
+            let name = command.get_name();
+            let names = match verbs.is_empty() {
+                true => vec![name.to_owned()],
+                false => verbs.iter().map(|verb| format!("{name}.{verb}")).collect(),
+            };
+            own.extend(names.into_iter().filter(|name| !ALL.iter().any(|op| op.name == name)));
+        }
+        own.sort_unstable();
+        assert_eq!(own, ["attach", "completions", "config.edit", "mcp"]);
+        let streams = |op: &&Op| {
+            let plain = (op.command)(Command::new(op.name));
+            let with = with_streams(op.name, plain.clone());
+            with.get_arguments().count() > plain.get_arguments().count()
+        };
+        let streaming: Vec<&str> = ALL.iter().filter(streams).map(|op| op.name).collect();
+        assert_eq!(streaming, ["list", "logs"]);
+    }
+
+    #[test]
+    fn a_usage_error_is_told_as_one_of_ours() {
+        let text = |args: &[&str]| {
+            let error = tree().try_get_matches_from(args).expect_err("bad arguments");
+            usage_error(&error.render().to_string())
+        };
+        let error = text(&["fleet", "create"]);
+        assert_eq!(error.message, "the following required arguments were not provided: <BRANCH>");
+        assert_eq!(error.hint.as_deref(), Some("see how it is used: `fleet create --help`"));
+        let error = text(&["fleet", "create", "x", "--agnt", "y"]);
+        assert!(error.hint.expect("a tip").contains("--agent"));
     }
 }

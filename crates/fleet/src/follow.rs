@@ -11,8 +11,8 @@ use fleet_app::ops::logs::text;
 use fleet_core::agent::Agent;
 use fleet_core::{Error, Kind, Result};
 use fleet_host::supervise::client::Event;
-use fleet_host::supervise::output;
-use fleet_term::LogText;
+use fleet_host::supervise::output::{self, Place};
+use fleet_term::Terminal;
 
 use crate::{cli, ui};
 
@@ -20,6 +20,8 @@ use crate::{cli, ui};
 const SETTLE: Duration = Duration::from_millis(100);
 /// More lines than any agent writes between two settled moments.
 const HISTORY: usize = 20_000;
+/// A size below what a supervisor takes as a view's: it never decides the agent's.
+const UNSEEN: (u16, u16) = (1, 1);
 
 /// `logs` with `--raw` or `--follow`.
 pub(crate) fn logs(app: &App, caller: &Caller, matches: &ArgMatches, json: bool) -> Result<ExitCode> {
@@ -27,76 +29,85 @@ pub(crate) fn logs(app: &App, caller: &Caller, matches: &ArgMatches, json: bool)
     let count = matches.get_one::<usize>("lines").copied().unwrap_or(50);
     let agent = app.select_any(caller, &target)?;
     let (raw, follow) = (matches.get_flag("raw"), matches.get_flag("follow"));
-    if raw {
-        let (stretches, _) = output::read(&app.home.agent_dir(&agent.id), usize::MAX).map_err(|error| {
-            Error::not_found(format!("nothing is kept of the output of `{}`: {error}", agent.branch))
-        })?;
-        stretches.iter().for_each(|stretch| ui::raw(&stretch.bytes));
-    }
-    if follow && app.see(&agent).alive {
-        follow_output(app, &agent, raw, count, json)?;
-    } else if !raw {
-        text(app, &agent, count)?
-            .iter()
-            .for_each(|line| print_line(&agent, line, json));
+    match (raw, follow && app.see(&agent).alive) {
+        (true, true) => follow_bytes(app, &agent)?,
+        (true, false) => drop(print_bytes(app, &agent, Place::default())?),
+        (false, true) => follow_lines(app, &agent, count, json)?,
+        (false, false) => text(app, &agent, count)?.iter().for_each(|line| print_line(&agent, line, json)),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints lines as they become history or stand still, each once.
-fn follow_output(app: &App, agent: &Agent, raw: bool, count: usize, json: bool) -> Result<()> {
+/// Prints the kept output as it is and goes on with what comes. The kept output is the source and the
+/// supervisor only says when there is more, so nothing is lost or doubled between the two.
+fn follow_bytes(app: &App, agent: &Agent) -> Result<()> {
     let mut client = app.client(agent)?;
-    // A size of 1 x 1 is below what a supervisor takes as a view's: it never becomes the active one.
-    let (rows, cols) = client.view(1, 1)?;
-    let mut log = LogText::new(rows, cols, HISTORY);
-    let mut printed: Vec<String> = if raw { Vec::new() } else { text(app, agent, count)? };
-    printed.iter().for_each(|line| print_line(agent, line, json));
-    let mut first = true;
+    client.view(UNSEEN.0, UNSEEN.1)?;
+    let mut place = print_bytes(app, agent, Place::default())?;
+    while !ui::is_closed() && client.event(None)?.is_some() {
+        place = print_bytes(app, agent, place)?;
+    }
+    print_bytes(app, agent, place).map(drop)
+}
+
+fn print_bytes(app: &App, agent: &Agent, place: Place) -> Result<Place> {
+    let (bytes, place) = output::read_on(&app.home.agent_dir(&agent.id), place)
+        .map_err(|error| Error::not_found(format!("nothing is kept of the output of `{}`: {error}", agent.branch)))?;
+    if !bytes.is_empty() {
+        ui::raw(&bytes);
+    }
+    Ok(place)
+}
+
+/// Prints lines as they become history or stand still, each once.
+fn follow_lines(app: &App, agent: &Agent, count: usize, json: bool) -> Result<()> {
+    let mut client = app.client(agent)?;
+    let (rows, cols) = client.view(UNSEEN.0, UNSEEN.1)?;
+    let mut screen = Terminal::new(rows, cols);
+    let mut printed: Option<Vec<String>> = None;
     let mut settle: Option<Instant> = None;
-    while !ui::is_closed() {
+    let mut over = false;
+    while !over && !ui::is_closed() {
         match client.event(settle) {
             Ok(Some(Event::Output(bytes))) => {
-                if raw && !first {
-                    ui::raw(&bytes);
-                }
-                log.feed(&bytes);
-                first = false;
+                screen.feed(&bytes);
                 settle = Some(Instant::now() + SETTLE);
+                continue;
             }
-            Ok(Some(Event::Size(rows, cols))) => log.resize(rows, cols),
-            Ok(Some(_)) => {}
-            Ok(None) => break,
-            Err(error) if error.kind == Kind::Timeout => {
-                settle = None;
-                if !raw {
-                    let now = text(app, agent, HISTORY)?;
-                    new_lines(&printed, &now)
-                        .iter()
-                        .for_each(|line| print_line(agent, line, json));
-                    printed = now;
-                }
+            Ok(Some(Event::Size(rows, cols))) => {
+                screen.resize(rows, cols);
+                continue;
             }
+            Ok(Some(_)) => continue,
+            Ok(None) => over = true,
+            Err(error) if error.kind == Kind::Timeout => settle = None,
             Err(error) => return Err(error),
         }
-    }
-    if !raw {
-        let now = text(app, agent, HISTORY)?;
-        new_lines(&printed, &now)
-            .iter()
-            .for_each(|line| print_line(agent, line, json));
+        let mut now = text(app, agent, HISTORY)?;
+        // The line that the cursor is in is not finished: a prompt, a draft, a spinner.
+        let open = screen.cursor_line();
+        if !over && !open.is_empty() && now.last().is_some_and(|last| open.ends_with(last.as_str())) {
+            now.pop();
+        }
+        let new = match &printed {
+            Some(printed) => new_lines(printed, &now),
+            None => &now[now.len().saturating_sub(count)..],
+        };
+        new.iter().for_each(|line| print_line(agent, line, json));
+        printed = Some(now);
     }
     Ok(())
 }
 
-/// The lines of `now` that were not printed: those after the longest tail of `printed` that `now` contains.
+/// The lines of `now` that were not printed: those after what it has in common with `printed` from the beginning.
+/// Lines that have left at the top, because only so many are kept, do not count.
 fn new_lines<'a>(printed: &[String], now: &'a [String]) -> &'a [String] {
-    for keep in (1..=printed.len().min(now.len())).rev() {
-        let tail = &printed[printed.len() - keep..];
-        if let Some(at) = now.windows(keep).rposition(|window| window == tail) {
-            return &now[at + keep..];
-        }
+    let common = |shift: usize| printed[shift..].iter().zip(now).take_while(|(old, new)| old == new).count();
+    if common(0) > 0 {
+        return &now[common(0)..];
     }
-    now
+    let best = (1..printed.len()).map(common).max().unwrap_or(0);
+    &now[best..]
 }
 
 fn print_line(agent: &Agent, line: &str, json: bool) {

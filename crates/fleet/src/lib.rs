@@ -36,8 +36,9 @@ mod fault {
 
     use fleet_core::fault::Edge;
 
-    /// `FLEET_FAULT_LOG=FILE` notes each point that is passed, `FLEET_FAULT=SITE:before|after[:N]` kills the
-    /// process at the N-th passing of that point.
+    /// `FLEET_FAULT_LOG=FILE` notes each point that is passed. `FLEET_FAULT=SITE:before|after[:N]` kills the process
+    /// at its N-th passing of that point, and notes that in `FLEET_FAULT_HIT=FILE`; where that file is, nobody
+    /// is killed any more.
     pub(super) fn install() {
         fleet_core::fault::install(pass);
     }
@@ -61,10 +62,11 @@ mod fault {
         if parts.next() == Some(site) && parts.next() == Some(edge) {
             let nth: u64 = parts.next().and_then(|n| n.parse().ok()).unwrap_or(1);
             if COUNT.fetch_add(1, Ordering::SeqCst) + 1 == nth {
-                if let Ok(path) = std::env::var("FLEET_FAULT_HIT")
-                    && let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(path)
-                {
-                    let _ = file.write_all(format!("{site}:{edge}\n").as_bytes());
+                if let Ok(path) = std::env::var("FLEET_FAULT_HIT") {
+                    match std::fs::OpenOptions::new().create_new(true).write(true).open(path) {
+                        Ok(mut file) => drop(file.write_all(format!("{site}:{edge}\n").as_bytes())),
+                        Err(_) => return,
+                    }
                 }
                 fleet_host::sys::kill_self();
             }

@@ -102,7 +102,7 @@ fn narrate(word: &str, label: Label, text: &str) {
 
 /// Colours: on a terminal, unless `NO_COLOR` is set (see no-color.org) or the terminal is `dumb`.
 #[expect(clippy::disallowed_methods, reason = "the printer decides on colour alone")]
-fn colored(stream: &impl IsTerminal) -> bool {
+pub(crate) fn colored(stream: &impl IsTerminal) -> bool {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     stream.is_terminal() && !no_color && std::env::var("TERM").as_deref() != Ok("dumb")
 }

@@ -28,6 +28,14 @@ pub(crate) const ARGUMENT: &str = "__view";
 /// Ctrl-\, twice, leaves a direct view.
 const LEAVE: u8 = 0x1c;
 
+/// Makes a terminal what a shell expects, whatever a program has set. In order: end of a string, of an update, of
+/// the alternate screen; mouse, focus, colour scheme and paste reports; cursor; keys, keypad, keyboard flags;
+/// insert, newline, origin, wrap, reverse; character sets; colours; scroll region.
+const PLAIN: &[u8] = b"\x1b\\\x1b[?2026l\x1b[?1049l\
+    \x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l\
+    \x1b[?1004l\x1b[?2031l\x1b[?2004l\x1b[?25h\x1b[0 q\x1b[?1l\x1b>\x1b[<99u\x1b[>4m\
+    \x1b[4l\x1b[20l\x1b[?6l\x1b[?7h\x1b[?5l\x1b(B\x1b)B\x0f\x1b[0m\x1b[r";
+
 /// How long a view that is started beside its supervisor waits for the socket.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -60,11 +68,13 @@ pub(crate) enum End {
 pub(crate) fn run(socket: &Path, leaves: bool) -> Result<End> {
     let mut client = connect(socket)?;
     let mut signals = SigSet::empty();
-    signals.add(Signal::SIGWINCH);
+    for signal in [Signal::SIGWINCH, Signal::SIGTERM, Signal::SIGHUP] {
+        signals.add(signal);
+    }
     signals
         .thread_block()
         .map_err(|error| Error::internal(format!("sigmask: {error}")))?;
-    let resized = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+    let signalled = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
         .map_err(|error| Error::internal(format!("signalfd: {error}")))?;
     let terminal = RawTerminal::enter()?;
     let size = own_size();
@@ -73,9 +83,15 @@ pub(crate) fn run(socket: &Path, leaves: bool) -> Result<End> {
         size,
         theirs,
         own: None,
+        modes: None,
         leaving: false,
     };
-    let end = view.pass(&mut client, &resized, leaves);
+    view.fit();
+    if leaves {
+        // Whoever has just attached looks on now; a pane of tmux may be behind nobody's window.
+        client.resize(size.0, size.1)?;
+    }
+    let end = view.pass(&mut client, &signalled, leaves);
     drop(terminal);
     end
 }
@@ -100,42 +116,17 @@ struct View {
     theirs: (u16, u16),
     /// The agent's screen, while its size differs from ours.
     own: Option<Box<Terminal>>,
+    /// The modes of input that our terminal was given while we draw ourselves.
+    modes: Option<[bool; 3]>,
     leaving: bool,
 }
 
 impl View {
-    fn pass(&mut self, client: &mut Client, resized: &SignalFd, leaves: bool) -> Result<End> {
+    fn pass(&mut self, client: &mut Client, signalled: &SignalFd, leaves: bool) -> Result<End> {
         let stdin = std::io::stdin();
         let mut state = None;
         loop {
-            let (typed, winch) = {
-                let mut fds = [
-                    PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
-                    PollFd::new(client.fd(), PollFlags::POLLIN),
-                    PollFd::new(resized.as_fd(), PollFlags::POLLIN),
-                ];
-                match poll(&mut fds, PollTimeout::NONE) {
-                    Ok(_) | Err(Errno::EINTR) => {}
-                    Err(error) => return Err(Error::internal(format!("poll: {error}"))),
-                }
-                (fds[0].any().unwrap_or(false), fds[2].any().unwrap_or(false))
-            };
-            if winch {
-                while let Ok(Some(_)) = resized.read_signal() {}
-                self.size = own_size();
-                client.resize(self.size.0, self.size.1)?;
-                self.fit();
-            }
-            if typed {
-                let mut keys = [0; 4096];
-                match nix::unistd::read(stdin.as_fd(), &mut keys) {
-                    Ok(0) => return Ok(End::Left),
-                    Ok(count) if leaves && self.wants_to_leave(&keys[..count]) => return Ok(End::Left),
-                    Ok(count) => client.input(&keys[..count])?,
-                    Err(Errno::EINTR | Errno::EAGAIN) => {}
-                    Err(_) => return Ok(End::Left),
-                }
-            }
+            // Before the wait: the first screen may have come together with an answer, and nothing tells of it again.
             let (events, closed) = client.arrived()?;
             for event in events {
                 match event {
@@ -150,6 +141,38 @@ impl View {
             }
             if closed {
                 return Ok(End::Ended(state));
+            }
+            let (typed, signal) = {
+                let mut fds = [
+                    PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
+                    PollFd::new(client.fd(), PollFlags::POLLIN),
+                    PollFd::new(signalled.as_fd(), PollFlags::POLLIN),
+                ];
+                match poll(&mut fds, PollTimeout::NONE) {
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(error) => return Err(Error::internal(format!("poll: {error}"))),
+                }
+                (fds[0].any().unwrap_or(false), fds[2].any().unwrap_or(false))
+            };
+            if signal {
+                while let Ok(Some(info)) = signalled.read_signal() {
+                    if info.ssi_signo != Signal::SIGWINCH as u32 {
+                        return Ok(End::Left);
+                    }
+                }
+                self.size = own_size();
+                client.resize(self.size.0, self.size.1)?;
+                self.fit();
+            }
+            if typed {
+                let mut keys = [0; 4096];
+                match nix::unistd::read(stdin.as_fd(), &mut keys) {
+                    Ok(0) => return Ok(End::Left),
+                    Ok(count) if leaves && self.wants_to_leave(&keys[..count]) => return Ok(End::Left),
+                    Ok(count) => client.input(&keys[..count])?,
+                    Err(Errno::EINTR | Errno::EAGAIN) => {}
+                    Err(_) => return Ok(End::Left),
+                }
             }
         }
     }
@@ -168,6 +191,12 @@ impl View {
             None => write(bytes),
             Some(screen) => {
                 screen.feed(bytes);
+                let modes = screen.modes();
+                let wanted = [modes.bracketed_paste, modes.app_cursor, modes.app_keypad];
+                if self.modes != Some(wanted) {
+                    self.modes = Some(wanted);
+                    write(&input_modes(wanted));
+                }
                 write(&screen.render(self.size.0, self.size.1));
             }
         }
@@ -177,7 +206,11 @@ impl View {
     fn fit(&mut self) {
         if self.size == self.theirs {
             self.own = None;
+            self.modes = None;
             return;
+        }
+        if self.own.is_none() {
+            write(PLAIN);
         }
         match &mut self.own {
             Some(screen) => screen.resize(self.theirs.0, self.theirs.1),
@@ -185,6 +218,13 @@ impl View {
         }
         write(b"\x1b[2J");
     }
+}
+
+/// The sequences that make a terminal send what is pasted and typed as the program wants it.
+fn input_modes([bracketed_paste, app_cursor, app_keypad]: [bool; 3]) -> Vec<u8> {
+    let set = |on: bool| if on { 'h' } else { 'l' };
+    let keypad = if app_keypad { '=' } else { '>' };
+    format!("\x1b[?2004{}\x1b[?1{}\x1b{keypad}", set(bracketed_paste), set(app_cursor)).into_bytes()
 }
 
 fn write(bytes: &[u8]) {
@@ -218,8 +258,8 @@ impl RawTerminal {
 
 impl Drop for RawTerminal {
     fn drop(&mut self) {
-        // Alternate screen, mouse, focus, paste, cursor, keypad, kitty keyboard, colours, scroll region.
-        write(b"\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1006l\x1b[?2004l\x1b[?25h\x1b[?1l\x1b>\x1b[<99u\x1b[>4m\x1b[0m\x1b[r\x1b[999;1H\r\n");
+        write(PLAIN);
+        write(b"\x1b[999;1H\r\n");
         if let Some(before) = &self.0 {
             let _ = termios::tcsetattr(std::io::stdin(), SetArg::TCSANOW, before);
         }

@@ -340,7 +340,11 @@ fn idle(stage: &mut Stage, repo: &Repo) -> Result<Vec<Row>> {
     let time = || supervisors.iter().map(|process| process.processor_time()).sum::<u64>();
     let (before, start) = (time(), Instant::now());
     std::thread::sleep(Duration::from_secs(if stage.quick { 5 } else { 30 }));
-    let percent = (time() - before) as f64 / start.elapsed().as_nanos() as f64 * 100.0;
+    // Supervisors have started a program each, so nothing at all means that it cannot be read.
+    let Some(used) = time().checked_sub(before).filter(|_| before > 0) else {
+        return failed("the processor time of the supervisors cannot be read, or one has ended");
+    };
+    let percent = used as f64 / start.elapsed().as_nanos() as f64 * 100.0;
     let mut rows = vec![
         Row::new(
             "idle-memory",

@@ -121,7 +121,7 @@ const RULES: &[Rule] = &[
     Rule {
         words: &["rusqlite"],
         within: &["crates/", "xtask/"],
-        part: Part::All,
+        part: Part::Product,
         allowed: &[("crates/fleet-store/", "the one owner of the database")],
         may_be_guarded: false,
         what: "SQL past the store",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use fleet_core::agent::{Agent, Until};
+use fleet_core::agent::{Agent, Standing, Until};
 use fleet_core::fact::Fact;
 use fleet_core::id::AgentId;
 use fleet_core::{Error, Kind, Result};
@@ -134,6 +134,13 @@ fn send(app: &App, agent: &Agent, text: &str, wait: Option<WaitFor>, limit: Opti
                 .hint(format!("revive it: `fleet resume {}`", agent.branch)),
         );
     }
+    if wait == Some(WaitFor::Idle) && !Standing::fold(&journal::read(&app.home.agent_dir(&agent.id))?).ready_rule {
+        return Err(Error::usage(format!(
+            "`{}` has no `ready` rule, so nobody can tell when `{}` is idle; nothing was sent",
+            agent.harness, agent.branch
+        ))
+        .hint("wait for the receipt alone: `--wait=receipt`"));
+    }
     let mut client = app.client(agent)?;
     let past_queue = wait.is_some();
     let timeout = if past_queue {
@@ -144,6 +151,7 @@ fn send(app: &App, agent: &Agent, text: &str, wait: Option<WaitFor>, limit: Opti
     let prompted = match client.prompt(&id, text, past_queue, timeout) {
         Ok(prompted) => prompted,
         Err(error) if error.kind == Kind::Unavailable => from_journal(app, agent, &id)?,
+        Err(error) if error.kind == Kind::Timeout => return Err(late(app, agent, &id, error)),
         Err(error) => return Err(error),
     };
     if wait == Some(WaitFor::Idle) && prompted.outcome == Outcome::Delivered {
@@ -151,6 +159,22 @@ fn send(app: &App, agent: &Agent, text: &str, wait: Option<WaitFor>, limit: Opti
         wait::until(app, agent, Until::State(fleet_core::agent::State::Idle), deadline)?;
     }
     Ok(sent(agent, id, prompted))
+}
+
+/// What to say of a prompt that has no outcome in time.
+fn late(app: &App, agent: &Agent, id: &str, error: Error) -> Error {
+    match from_journal(app, agent, id) {
+        Ok(prompted) if prompted.outcome == Outcome::Queued => Error::new(
+            Kind::Timeout,
+            format!(
+                "`{}` is still {}; the prompt stays queued and is delivered when the turn ends",
+                agent.branch,
+                app.see(agent).state
+            ),
+        )
+        .hint(format!("see why: `fleet explain {}`", agent.branch)),
+        _ => error.hint(format!("look before you send it again: `fleet logs {}`", agent.branch)),
+    }
 }
 
 /// What the journal says of a prompt whose supervisor ended before it could answer.

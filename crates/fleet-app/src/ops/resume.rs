@@ -18,7 +18,7 @@ use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
 use crate::record::{AgentRecord, state_span};
-use crate::{end, start};
+use crate::{end, kept, start};
 
 /// Revive agents that have ended or were lost: same worktree, same conversation
 ///
@@ -99,7 +99,7 @@ pub(crate) fn revive_all(
         }
     }
     if let Err(error) = start::sessions_for(app, caller, &revived.iter().collect::<Vec<_>>()) {
-        (caller.progress)(&format!("warning: no tmux sessions: {}", error.message));
+        (caller.progress)(&start::no_sessions(&error));
     }
     app.publish();
     resumed.agents = revived.iter().map(|agent| AgentRecord::of(app, agent)).collect();
@@ -144,6 +144,11 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], fresh: bo
     };
     if let Some(new) = conversation.as_ref().filter(|_| fresh) {
         store.set_conversation("resume.conversation", &agent.id, new)?;
+        let talks_anew = Agent {
+            conversation: Some(new.clone()),
+            ..agent.clone()
+        };
+        kept::keep(app, &talks_anew);
     }
     let line = harness.command_line(&Launch {
         model: agent.model.as_deref(),

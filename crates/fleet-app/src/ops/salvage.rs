@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::caller::{Caller, Effect};
+use crate::kept;
 use crate::op::Operation;
 use crate::page::{Label, Page, bytes, plain, span};
 
@@ -327,12 +328,8 @@ impl Operation for Prune {
         let salvages = records.iter().cloned().map(Saved::of).collect();
         if self.yes {
             for record in &records {
-                if let Some(reference) = &record.ref_name {
-                    git::delete_ref("prune.ref", &record.repo, reference)?;
-                }
-                if let Some(trash) = &record.trash {
-                    files::remove_tree("prune.trash", trash)?;
-                }
+                salvage::prune(&record.repo, &record.id, record.trash.as_deref())?;
+                kept::drop_salvage(app, &record.agent)?;
                 store.salvage_mark_pruned("prune.record", &record.id, app.now())?;
             }
         }

@@ -22,7 +22,7 @@ pub enum DiffForm {
 /// The question for [`super::diff`].
 #[derive(Clone, Debug)]
 pub struct Diff<'a> {
-    /// The worktree.
+    /// The worktree, or the main checkout.
     pub worktree: &'a Path,
     /// The commit it started from.
     pub base: &'a str,
@@ -36,6 +36,7 @@ pub struct Diff<'a> {
 
 pub(super) fn run(diff: &Diff<'_>) -> Result<String> {
     let admin = worktree::admin_dir(diff.worktree)
+        .or_else(|| super::follow_dot_git(&diff.worktree.join(".git")))
         .ok_or_else(|| Error::not_found(format!("{} is no worktree of git", diff.worktree.display())))?;
     let scratch = Scratch::new(&admin)?;
     let objects = scratch.path("objects");

@@ -15,16 +15,11 @@ pub fn version() -> Result<String> {
 
 /// The files in which `commit` differs from `head` (from nothing without one), with counts.
 pub fn changed_files(common: &Path, head: Option<&str>, commit: &str) -> Result<String> {
-    /// The tree without files, which git knows by itself.
-    const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
-    at("git.changed-files", common)
-        .args(["diff", "--stat", head.unwrap_or(EMPTY_TREE), commit, "--"])
-        .run()
-}
-
-/// Deletes a ref. One that is gone already is no error.
-pub fn delete_ref(site: &'static str, common: &Path, name: &str) -> Result<()> {
-    at(site, common).args(["update-ref", "-d", name]).run().map(|_| ())
+    let question = at("git.changed-files", common);
+    match head {
+        Some(head) => question.args(["diff", "--stat", head, commit, "--"]).run(),
+        None => question.args(["show", "--stat", "--format=", "--root", commit, "--"]).run(),
+    }
 }
 
 /// Whether some checkout is on `branch`.

@@ -20,12 +20,23 @@ pub enum State {
         /// It is a submodule or an embedded repository.
         submodule: bool,
     },
-    /// In conflict; mode and object of stages 1 to 3, where they exist.
-    Unmerged(Vec<(u8, String, String)>),
+    /// In conflict; those of its stages that exist.
+    Unmerged(Vec<Stage>),
     /// Unknown to git.
     Untracked,
     /// Ignored by a rule.
     Ignored,
+}
+
+/// One side of a conflict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// 1 is the common ancestor, 2 ours, 3 theirs.
+    pub number: u8,
+    /// The file mode, as git writes it.
+    pub mode: String,
+    /// The blob.
+    pub object: String,
 }
 
 /// What `git status` says about one worktree.
@@ -47,10 +58,7 @@ pub fn status(path: &Path) -> Result<Status> {
     let admin = worktree::admin_dir(path)
         .or_else(|| super::follow_dot_git(&path.join(".git")))
         .ok_or_else(|| Error::not_found(format!("{} is no git worktree", path.display())))?;
-    match ask("git.status", &admin, path, None, false)? {
-        Ok(status) => Ok(status),
-        Err(error) => Err(error),
-    }
+    ask("git.status", &admin, path, None, false)?
 }
 
 /// The inner error: git ran, and could not tell.
@@ -113,14 +121,12 @@ fn parse(bytes: &[u8]) -> Result<Status> {
                 b'!' => State::Ignored,
                 b'u' => State::Unmerged(
                     (1..=3u8)
-                        .map(|stage| {
-                            (
-                                stage,
-                                text(parts[2 + usize::from(stage)]),
-                                text(parts[6 + usize::from(stage)]),
-                            )
+                        .map(|number| Stage {
+                            number,
+                            mode: text(parts[2 + usize::from(number)]),
+                            object: text(parts[6 + usize::from(number)]),
                         })
-                        .filter(|(_, _, id)| refs::full_id(id).is_some())
+                        .filter(|stage| refs::full_id(&stage.object).is_some())
                         .collect(),
                 ),
                 _ => State::Tracked {
@@ -153,7 +159,11 @@ mod tests {
             changed: false,
             submodule: false,
         };
-        let stage = |stage, digit: &str| (stage, "100644".to_owned(), digit.repeat(40));
+        let stage = |number, digit: &str| Stage {
+            number,
+            mode: "100644".to_owned(),
+            object: digit.repeat(40),
+        };
         let unmerged = State::Unmerged(vec![stage(1, "1"), stage(2, "2")]);
         let expected = [
             ("with space\nand line", tracked),

@@ -39,10 +39,8 @@ pub(crate) fn hidden(admin: &Path, worktree: &Path) -> Result<Hidden> {
     for record in list.stdout.split(|byte| *byte == 0).filter(|record| record.len() > 2) {
         let path = PathBuf::from(OsStr::from_bytes(&record[2..]));
         let exists = fs::symlink_metadata(worktree.join(&path)).is_ok();
-        if record[0].eq_ignore_ascii_case(&b'S') {
-            if exists {
-                hidden.skipped.push(path.clone());
-            }
+        if exists && record[0].eq_ignore_ascii_case(&b'S') {
+            hidden.skipped.push(path.clone());
         }
         // Without its file such an entry is a hidden deletion.
         if record[0].is_ascii_lowercase() {

@@ -79,11 +79,13 @@ fn inspect_folder(job: &Job<'_>, admin: &Path, findings: &mut Findings) -> Resul
         Err(error) => {
             nested.extend(oddities.nested);
             findings.detail.head = refs::head_commit(&git::common_of(admin), admin);
-            findings.reasons.push(format!(
-                "files that git cannot read: {}",
-                error.detail.unwrap_or(error.message)
-            ));
-            findings.needs_trash = true;
+            if holds_files(job.worktree) {
+                let why = error.detail.unwrap_or(error.message);
+                findings
+                    .reasons
+                    .push(format!("files of a worktree that git cannot read: {why}"));
+                findings.needs_trash = true;
+            }
         }
     }
     findings.nested = nested.iter().map(|path| shown(path)).collect();
@@ -112,13 +114,19 @@ fn inspect_without_folder(job: &Job<'_>, admin: &Path, findings: &mut Findings) 
 }
 
 fn inspect_forgotten(job: &Job<'_>, findings: &mut Findings) {
-    let dot_git = OsStr::new(".git");
-    let mut entries = fs::read_dir(job.worktree).into_iter().flatten().flatten();
-    if entries.any(|entry| entry.file_name() != dot_git) {
+    if holds_files(job.worktree) {
         findings
             .reasons
             .push("files of a worktree that git has forgotten".to_owned());
         findings.needs_trash = true;
+    }
+}
+
+/// Whether there is anything but git's own file.
+fn holds_files(worktree: &Path) -> bool {
+    match fs::read_dir(worktree) {
+        Ok(entries) => entries.flatten().any(|entry| entry.file_name() != ".git"),
+        Err(_) => true,
     }
 }
 

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use fleet_core::Result;
 
-use super::{GITDIR, Job, NOTE, Removed, Saved, WORKTREE};
+use super::{GITDIR, Job, NOTE, Removed, Saved, WORKTREE, reference};
 use crate::files;
-use crate::git::{self, worktree};
+use crate::git::{self, refs, worktree};
 
 /// Takes the workspace of `job` away after [`super::save`] made it safe.
 pub fn remove_workspace(job: &Job<'_>, saved: &Saved) -> Result<Removed> {
@@ -29,6 +29,23 @@ pub fn finish_removal(job: &Job<'_>) -> Result<Removed> {
 /// When the folder is missing without this, somebody else removed it, and the rest is to be looked at and saved.
 pub fn is_moved(job: &Job<'_>) -> bool {
     !job.worktree.exists() && job.trash.join(WORKTREE).exists()
+}
+
+/// Deletes for good what was saved under `id`: its ref, and its folder in the trash. What is gone is no error.
+pub fn prune(repo: &Path, id: &str, trash: Option<&Path>) -> Result<()> {
+    if repo.is_dir() {
+        let name = reference(id);
+        if let Some(commit) = refs::ref_commit(repo, &name)? {
+            let cmd = git::at("prune.ref", repo).args(["update-ref", "-d", &name, &commit]);
+            git::succeed("delete the salvage ref", cmd)?;
+        }
+        files::remove_tree("prune.gitdir", &repo.join("fleet-trash").join(id))?;
+        let _ = fs::remove_dir(repo.join("fleet-trash"));
+    }
+    match trash {
+        Some(trash) => files::remove_tree("prune.trash", trash),
+        None => Ok(()),
+    }
 }
 
 fn settle(job: &Job<'_>, keep: bool) -> Result<Removed> {

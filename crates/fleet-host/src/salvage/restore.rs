@@ -81,12 +81,12 @@ fn fill(restore: &Restore<'_>, start: &str) -> Result<Vec<String>> {
         None => {
             let tree = restore.saved.commit.as_deref().unwrap_or(start);
             read_tree(&admin, restore.to, &["--reset", "-u", tree])?;
-            write_exact_bytes(&admin, restore.to, start, tree)?;
             read_tree(
                 &admin,
                 restore.to,
                 &["-m", restore.saved.index.as_deref().unwrap_or(start)],
             )?;
+            write_exact_bytes(&admin, restore.to, start, tree)?;
         }
     }
     bring_credentials(restore, &mut warnings)?;

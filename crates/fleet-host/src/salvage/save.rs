@@ -7,11 +7,19 @@ use std::path::{Path, PathBuf};
 
 use fleet_core::{Error, Result};
 
-use super::{CREDENTIALS, Findings, Job, NOTE, Saved, index, reference};
+use super::{CREDENTIALS, Detail, Findings, Job, NOTE, Saved, index, reference};
 use crate::exec::Cmd;
 use crate::files;
 use crate::git::diff::{QUIET_ADD, pathspecs};
-use crate::git::{self, IDENTITY, Scratch, refs};
+use crate::git::{self, IDENTITY, Scratch, Stage, refs};
+
+/// The worktree goes at once, so its copy must survive a power cut too: git alone leaves that to the system.
+const DURABLE: [&str; 4] = [
+    "-c",
+    "core.fsync=loose-object,reference",
+    "-c",
+    "core.fsyncMethod=batch",
+];
 
 /// Makes everything that `findings` tells of safe. Nothing in the worktree or its index is changed.
 ///
@@ -83,16 +91,13 @@ impl Work {
         }
         let excluded = detail.excluded.iter().map(|path| path.as_os_str().as_bytes());
         let add = git::on("salvage.add", admin, folder).env("GIT_INDEX_FILE", &copy);
-        let output = add.args(QUIET_ADD).stdin(pathspecs(excluded)).output()?;
+        let output = add.args(DURABLE).args(QUIET_ADD).stdin(pathspecs(excluded)).output()?;
         // 1 says that some files could not be added; the proof below finds out which.
         if !matches!(output.status.code(), Some(0 | 1)) {
             return Err(git::failure("save the files", &output));
         }
-        let mut tree_call = copy.clone();
-        if detail.stages.iter().any(|(path, _)| detail.excluded.contains(path)) {
-            tree_call = without_conflicts(admin, folder, &copy, detail.excluded.as_slice())?;
-        }
-        let tree = write_tree(admin, folder, &tree_call)?;
+        take_out_conflicts(admin, folder, &copy, detail)?;
+        let tree = write_tree(admin, folder, &copy)?;
         for path in differing(admin, folder, &copy, &detail.dirty)? {
             saved.needs_trash = true;
             let why = "git does not hold its exact bytes, so the whole workspace is kept";
@@ -134,7 +139,7 @@ impl Work {
             let args = ["update-ref", "-m", "fleet: salvage", &name, &commit, expected];
             git::succeed(
                 "write the salvage ref",
-                git::at("salvage.update-ref", job.repo).args(args),
+                git::at("salvage.update-ref", job.repo).args(DURABLE).args(args),
             )?;
         }
         saved.reference = Some(name);
@@ -153,14 +158,14 @@ fn write_index(job: &Job<'_>, admin: &Path, folder: &Path, findings: &Findings, 
         let mut changes = Vec::new();
         for (path, stages) in &findings.detail.stages {
             let path = path.as_os_str().as_bytes();
-            let null = "0".repeat(stages.first().map_or(40, |(_, _, id)| id.len()));
+            let null = "0".repeat(stages.first().map_or(40, |stage| stage.object.len()));
             changes.extend_from_slice(format!("0 {null}\t").as_bytes());
             changes.extend_from_slice(path);
             changes.push(0);
-            for (stage, mode, id) in stages {
-                changes.extend_from_slice(format!("{mode} {id} 0\t").as_bytes());
+            for Stage { number, mode, object } in stages {
+                changes.extend_from_slice(format!("{mode} {object} 0\t").as_bytes());
                 changes.extend_from_slice(path);
-                changes.extend_from_slice(format!(".stage{stage}\0").as_bytes());
+                changes.extend_from_slice(format!(".stage{number}\0").as_bytes());
             }
         }
         let cmd = git::on("salvage.stages", admin, folder).env("GIT_INDEX_FILE", &copy);
@@ -172,17 +177,27 @@ fn write_index(job: &Job<'_>, admin: &Path, folder: &Path, findings: &Findings, 
     write_tree(admin, folder, &copy).map_err(|error| error.context(format!("the index of {}", job.worktree.display())))
 }
 
-/// Takes paths in conflict that were not added out of the copy: the index commit has their stages.
-fn without_conflicts(admin: &Path, folder: &Path, copy: &Path, excluded: &[PathBuf]) -> Result<PathBuf> {
+/// Takes paths in conflict that were not to be added out of the copy: the commit of the index has their stages.
+fn take_out_conflicts(admin: &Path, folder: &Path, copy: &Path, detail: &Detail) -> Result<()> {
+    let not_added = |path: &PathBuf| detail.excluded.iter().any(|each| path.starts_with(each));
+    let paths: Vec<PathBuf> = detail
+        .stages
+        .iter()
+        .map(|(path, _)| path.clone())
+        .filter(not_added)
+        .collect();
+    if paths.is_empty() {
+        return Ok(());
+    }
     let cmd = git::on("salvage.unstage", admin, folder).env("GIT_INDEX_FILE", copy);
     let args = ["update-index", "--force-remove", "-z", "--stdin"];
-    git::succeed("save the conflicts", cmd.args(args).stdin(index::nul_list(excluded)))?;
-    Ok(copy.to_owned())
+    git::succeed("save the conflicts", cmd.args(args).stdin(index::nul_list(&paths)))?;
+    Ok(())
 }
 
 fn write_tree(admin: &Path, folder: &Path, index: &Path) -> Result<String> {
     let cmd = git::on("salvage.write-tree", admin, folder).env("GIT_INDEX_FILE", index);
-    Ok(git::succeed("write the tree", cmd.arg("write-tree"))?
+    Ok(git::succeed("write the tree", cmd.args(DURABLE).arg("write-tree"))?
         .text()
         .trim()
         .to_owned())
@@ -209,7 +224,7 @@ fn commit_tree(repo: &Path, tree: &str, parents: &[String], message: &str, date:
             .env(format!("GIT_{role}_DATE"), date)
     };
     let cmd = identity(identity(git::at("salvage.commit", repo), "AUTHOR"), "COMMITTER");
-    let cmd = cmd.args(["commit-tree", "--no-gpg-sign", tree]);
+    let cmd = cmd.args(DURABLE).args(["commit-tree", "--no-gpg-sign", tree]);
     let cmd = parents.iter().fold(cmd, |cmd, parent| cmd.args(["-p", parent]));
     Ok(git::succeed("commit the salvage", cmd.stdin(message))?
         .text()

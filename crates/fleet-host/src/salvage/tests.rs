@@ -266,6 +266,31 @@ fn a_conflict_comes_back_with_its_stages() {
 }
 
 #[test]
+fn a_credential_in_conflict_leaves_only_what_git_has_of_it() {
+    let lab = Lab::new();
+    lab.write(".env", "base\n");
+    lab.write("conf/.env", "example\n");
+    lab.commit("examples");
+    let mut case = Case::of(lab);
+    case.write(".env", "ours\n");
+    commit_in(&case.worktree, "ours");
+    case.lab.write(".env", "theirs\n");
+    case.lab.commit("theirs");
+    let merge = crate::git::bare_call("test.merge", &case.worktree).args(["merge", "main"]);
+    let merge = merge
+        .env("GIT_COMMITTER_NAME", "t")
+        .env("GIT_COMMITTER_EMAIL", "t@x.invalid");
+    assert!(!merge.output().expect("ran").status.success());
+    case.copy_credential("conf/.env", "marker-1\n");
+    case.copied.push((".env".to_owned(), files::digest(b"ours\n")));
+    let saved = case.end();
+    let names = |commit: &str| case.lab.git(&["ls-tree", "-r", "--name-only", commit]);
+    assert_eq!(names("refs/fleet/salvage/s1"), "README\nconf/.env\nsrc/main.rs");
+    assert!(names(saved.index.as_deref().expect("index")).contains(".env.stage3"));
+    assert!(!case.holds_bytes("marker-1") && !case.holds_bytes("<<<<<<<"));
+}
+
+#[test]
 fn commits_on_a_detached_head_and_commits_reset_away_stay_reachable() {
     let case = Case::new();
     let reset_away = commit_in(&case.worktree, "reset away");
@@ -622,6 +647,63 @@ fn work_that_came_after_a_save_is_saved_on_top() {
     let second = save(&case.job(), &case.inspect()).expect("saved");
     assert!(second.parents.contains(first.commit.as_ref().expect("commit")));
     assert_eq!(case.lab.git(&["cat-file", "blob", "refs/fleet/salvage/s1:two"]), "2");
+}
+
+#[test]
+fn saved_work_is_shown_and_pruned() {
+    let case = Case::new();
+    case.write("nested/file", "x\n");
+    git_in(&case.worktree.join("nested"), &["init", "--quiet"]);
+    case.write("fresh", "x\n");
+    let saved = case.end();
+    let commit = saved.commit.expect("a commit");
+    let shown = crate::git::changed_files(&case.common, saved.head.as_deref(), &commit).expect("shown");
+    assert!(shown.contains("fresh | 1 +"), "{shown}");
+    for _ in 0..2 {
+        prune(&case.common, "s1", Some(&case.trash)).expect("pruned");
+        assert!(!case.trash.exists());
+        assert_eq!(case.lab.git(&["for-each-ref", "refs/fleet"]), "");
+    }
+}
+
+#[test]
+fn a_restore_that_fails_leaves_nothing() {
+    let case = Case::new();
+    case.write("work", "x\n");
+    let mut saved = case.end();
+    saved.index = Some("1".repeat(40));
+    let to = case.lab.beside("restored");
+    let request = Restore {
+        id: "s1",
+        repo: &case.common,
+        saved: &saved,
+        trash: None,
+        to: &to,
+        branch: "salvage/work",
+    };
+    restore(&request).expect_err("there is no such index");
+    assert!(!to.exists());
+    assert_eq!(crate::git::worktrees(&case.common).expect("list"), []);
+    assert_eq!(crate::git::branches(&case.common).expect("list"), ["main", "work"]);
+}
+
+#[test]
+fn a_half_made_worktree_goes_without_a_trace() {
+    let case = Case::new();
+    let admin = crate::git::admin_dir(&case.worktree).expect("admin");
+    for name in ["commondir", "HEAD", "index"] {
+        fs::remove_file(admin.join(name)).expect("removed");
+    }
+    for name in ["README", "src/main.rs"] {
+        fs::remove_file(case.worktree.join(name)).expect("removed");
+    }
+    fs::remove_dir(case.worktree.join("src")).expect("removed");
+    let findings = case.inspect();
+    assert!(findings.clean, "{findings:?}");
+    let saved = save(&case.job(), &findings).expect("saved");
+    remove_workspace(&case.job(), &saved).expect("removed");
+    assert_eq!(crate::git::worktrees(&case.common).expect("list"), []);
+    assert!(!case.trash.exists());
 }
 
 #[test]

@@ -139,7 +139,7 @@ impl Client {
     /// Events that have arrived, without waiting, and whether the supervisor has closed.
     pub fn arrived(&mut self) -> Result<(Vec<Event>, bool)> {
         let closed = self.fill()?;
-        while let Some(frame) = self.decoder.next().map_err(|_| broken())? {
+        while let Some(frame) = self.decoder.next_frame().map_err(|_| broken())? {
             self.sort(frame);
         }
         Ok((self.events.drain(..).collect(), closed))
@@ -189,12 +189,12 @@ impl Client {
 
     fn read_frame(&mut self, deadline: Option<Instant>) -> Result<Option<Frame>> {
         loop {
-            if let Some(frame) = self.decoder.next().map_err(|_| broken())? {
+            if let Some(frame) = self.decoder.next_frame().map_err(|_| broken())? {
                 return Ok(Some(frame));
             }
             self.wait(PollFlags::POLLIN, deadline)?;
             if self.fill()? {
-                return self.decoder.next().map_err(|_| broken());
+                return self.decoder.next_frame().map_err(|_| broken());
             }
         }
     }

@@ -30,6 +30,10 @@ pub fn launch(executable: &Path, spec: &Spec, lock: Lock, mut progress: impl FnM
         .arg(&spec.branch)
         .current_dir("/");
     command.env_clear().env("FLEET_ROLE", "supervisor");
+    // Tells whose it is in a list of processes; it reads nothing from there.
+    if let Some(home) = spec.agent_dir.parent().and_then(Path::parent) {
+        command.env("FLEET_HOME", home);
+    }
     if cfg!(debug_assertions) {
         pass_test_variables(&mut command);
     }
@@ -53,7 +57,7 @@ pub fn launch(executable: &Path, spec: &Spec, lock: Lock, mut progress: impl FnM
         match serde_json::from_str(&line) {
             Ok(Report::Setup(command)) => progress(&command),
             Ok(Report::Started(pid)) => return Ok(pid),
-            Ok(Report::Failed { why, output }) => return Err(Error::failed(why).detail(output)),
+            Ok(Report::Failed(error)) => return Err(error),
             Err(_) => {}
         }
     }

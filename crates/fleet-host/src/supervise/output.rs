@@ -6,7 +6,7 @@
 //! oldest segments go when more than the configured amount is kept.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,9 @@ pub struct Mark {
     pub rows: u16,
     /// Columns from here on.
     pub cols: u16,
+    /// How many of the bytes that follow are a redraw and not the program's.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub redraw: u64,
 }
 
 /// The writing end.
@@ -54,7 +57,7 @@ impl Output {
             length: 0,
             limit,
         };
-        output.mark(rows, cols)?;
+        output.note(rows, cols, 0)?;
         Ok(output)
     }
 
@@ -65,8 +68,8 @@ impl Output {
             self.file = file;
             self.segment += 1;
             self.length = 0;
-            self.mark(size.0, size.1)?;
             let first = redraw();
+            self.note(size.0, size.1, first.len() as u64)?;
             self.file.write_all(&first)?;
             self.length = first.len() as u64;
             self.drop_oldest();
@@ -78,11 +81,16 @@ impl Output {
 
     /// Notes that the terminal has another size from here on.
     pub fn mark(&mut self, rows: u16, cols: u16) -> io::Result<()> {
+        self.note(rows, cols, 0)
+    }
+
+    fn note(&mut self, rows: u16, cols: u16, redraw: u64) -> io::Result<()> {
         let mark = Mark {
             segment: self.segment,
             offset: self.length,
             rows,
             cols,
+            redraw,
         };
         let mut line = serde_json::to_vec(&mark).map_err(io::Error::other)?;
         line.push(b'\n');
@@ -115,11 +123,7 @@ pub fn read(agent_dir: &Path, back: usize) -> io::Result<(Vec<Stretch>, bool)> {
     let folder = agent_dir.join("output");
     let all = segments(&folder);
     let from = all.len().saturating_sub(back);
-    let index = std::fs::read_to_string(folder.join("index")).unwrap_or_default();
-    let marks: Vec<Mark> = index
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect();
+    let marks = marks(&folder);
     let mut stretches = Vec::new();
     for segment in &all[from..] {
         let bytes = std::fs::read(folder.join(name(*segment)))?;
@@ -137,6 +141,50 @@ pub fn read(agent_dir: &Path, back: usize) -> io::Result<(Vec<Stretch>, bool)> {
         }
     }
     Ok((stretches, from > 0))
+}
+
+/// A place in the kept output, behind what was read already. The default is its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    segment: u32,
+    offset: u64,
+}
+
+/// The program's bytes of `agent_dir` from `place` to the end, and where that is. Redraws at the begin of segments
+/// are left out, unless what came before them is gone.
+pub fn read_on(agent_dir: &Path, place: Place) -> io::Result<(Vec<u8>, Place)> {
+    let folder = agent_dir.join("output");
+    let (mut bytes, mut place) = (Vec::new(), place);
+    let marks = marks(&folder);
+    for segment in segments(&folder) {
+        if segment < place.segment {
+            continue;
+        }
+        let own = marks.iter().find(|mark| mark.segment == segment && mark.offset == 0);
+        let offset = match own {
+            _ if segment == place.segment => place.offset,
+            Some(mark) if segment == place.segment + 1 => mark.redraw,
+            _ => 0,
+        };
+        let mut file = File::open(folder.join(name(segment)))?;
+        file.seek(SeekFrom::Start(offset))?;
+        let count = file.read_to_end(&mut bytes)?;
+        place = Place {
+            segment,
+            offset: offset + count as u64,
+        };
+    }
+    Ok((bytes, place))
+}
+
+fn marks(folder: &Path) -> Vec<Mark> {
+    let index = std::fs::read_to_string(folder.join("index")).unwrap_or_default();
+    let parsed = index.lines().filter_map(|line| serde_json::from_str(line).ok());
+    parsed.collect()
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn segments(folder: &Path) -> Vec<u32> {
@@ -175,6 +223,11 @@ mod tests {
         assert_eq!(seen, [(24, 80, b"one".as_slice()), (30, 90, b"two".as_slice())]);
         assert!(!more);
 
+        let (bytes, place) = read_on(dir.path(), Place::default()).expect("read");
+        assert_eq!(bytes, b"onetwo");
+        output.write(b"three", (30, 90), Vec::new).expect("written");
+        assert_eq!(read_on(dir.path(), place).expect("read").0, b"three");
+
         let big = vec![b'x'; SEGMENT as usize];
         for _ in 0..4 {
             output.write(&big, (30, 90), || b"redraw".to_vec()).expect("written");
@@ -182,5 +235,11 @@ mod tests {
         assert_eq!(segments(&dir.path().join("output")).len(), 2);
         let (stretches, more) = read(dir.path(), 1).expect("read");
         assert!(more && stretches[0].bytes.starts_with(b"redraw"));
+        let (bytes, _) = read_on(dir.path(), place).expect("read");
+        let rest = bytes.strip_prefix(b"redraw").expect("the redraw instead of what is gone");
+        assert!(
+            rest.iter().all(|byte| *byte == b'x'),
+            "the second redraw is no output of the program"
+        );
     }
 }

@@ -25,6 +25,8 @@ pub const MAX_BYTES: usize = 1024 * 1024;
 const MAX_COOKED_BYTES: usize = 4000;
 
 const DRAFT_WAIT: Duration = Duration::from_millis(600);
+/// A program that has not read its input yet, on a busy machine, is given longer to show it.
+const UNREAD_WAIT: Duration = Duration::from_millis(3000);
 const BURST_GAP: Duration = Duration::from_millis(160);
 const CONFIRM: Duration = Duration::from_millis(12);
 const SECOND_ENTER: Duration = Duration::from_millis(900);
@@ -63,6 +65,8 @@ pub struct Look<'a> {
     pub before_cursor: &'a str,
     /// Bytes the program has not read yet.
     pub pending: usize,
+    /// Whether the terminal collects lines itself.
+    pub cooked: bool,
     /// Whether bytes of ours still wait to be written.
     pub unsent: bool,
     /// When the program last wrote something.
@@ -182,10 +186,14 @@ impl Delivery {
         } else {
             BURST_GAP
         };
-        let taken = seen && look.pending == 0 && now >= since + gap;
-        if !taken && now < since + DRAFT_WAIT {
-            let wait = if seen && look.pending == 0 { gap } else { DRAFT_WAIT };
-            self.deadline = Some(since + wait);
+        let read = look.pending == 0;
+        let taken = seen && read && now >= since + gap;
+        let patience = if read || self.cooked { DRAFT_WAIT } else { UNREAD_WAIT };
+        if !taken && now < since + patience {
+            let wait = if seen && read { gap } else { patience };
+            // That the program has read is no event: looked for once more when it could have drawn as well.
+            let next = if now < since + DRAFT_WAIT { DRAFT_WAIT } else { patience };
+            self.deadline = Some(since + wait.min(next));
             return None;
         }
         self.phase = Phase::Entered {
@@ -210,7 +218,11 @@ impl Delivery {
         let gone = seen && !drafted && !look.unsent && look.pending == 0 && answered;
         let left = if gone { left.or(Some(now)) } else { None };
         if left.is_some_and(|since| now >= since + CONFIRM) {
-            return Some(Action::Delivered);
+            return Some(match self.cooked && !look.cooked {
+                // What the terminal had echoed was no draft of the program's: it was still coming up.
+                true => Action::Unverified("the program changed its terminal while the text was on its way"),
+                false => Action::Delivered,
+            });
         }
         if now >= at + RECEIPT_WAIT {
             return Some(Action::Unverified(match (seen, drafted) {
@@ -281,6 +293,7 @@ mod tests {
                 Look {
                     before_cursor,
                     pending,
+                    cooked: false,
                     unsent: false,
                     last_output: self.last_output,
                 },

@@ -49,6 +49,9 @@ const LOOK: Duration = Duration::from_millis(100);
 const QUIET_START: Duration = Duration::from_millis(250);
 /// … but not longer than this.
 const LONGEST_START: Duration = Duration::from_secs(5);
+/// A key that a person has typed may be in nobody's sight yet for this long: no prompt begins meanwhile, for it
+/// would be pasted behind what they are typing.
+const KEYS_SETTLE: Duration = Duration::from_millis(300);
 /// The connections of views smaller than this are hidden or half made: their size is ignored.
 const LEAST_SIZE: (u16, u16) = (3, 10);
 
@@ -64,10 +67,7 @@ pub fn main() -> ExitCode {
     match Supervisor::enter().and_then(Supervisor::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(&Report::Failed {
-                why: error.message,
-                output: String::new(),
-            });
+            report(&Report::Failed(error));
             ExitCode::FAILURE
         }
     }
@@ -105,7 +105,10 @@ struct Supervisor {
     held_input: Vec<u8>,
     last_output: Option<Instant>,
     dirty_since: Option<Instant>,
+    /// No prompt was typed yet: without a `ready` rule the program may still be coming up.
     first_pending: bool,
+    /// When a person last typed into a view.
+    keys_at: Option<Instant>,
     delivery: Option<Delivery>,
     outcomes: Vec<(String, Prompted)>,
     waiters: Vec<Waiter>,
@@ -199,7 +202,8 @@ impl Supervisor {
             held_input: Vec::new(),
             last_output: None,
             dirty_since: None,
-            first_pending: spec.prompt_to_paste.is_some(),
+            first_pending: true,
+            keys_at: None,
             delivery: None,
             outcomes: Vec::new(),
             waiters: Vec::new(),
@@ -226,7 +230,7 @@ impl Supervisor {
         };
         self.record(Source::Supervisor, launched);
         if let Err(error) = self.prepare() {
-            self.fail(&error.message);
+            self.fail(error);
         }
         while !self.is_over() {
             self.wait()?;
@@ -359,7 +363,8 @@ impl Supervisor {
                 .connections
                 .iter()
                 .rev()
-                .find_map(|each| Some((each.key, each.view?)))
+                .filter_map(|each| Some((each.key, each.view?)))
+                .find(|(_, size)| is_shown(*size))
             {
                 self.activate(key, size);
             }
@@ -372,10 +377,11 @@ impl Supervisor {
             .dirty_since
             .map(|since| (self.last_output.unwrap_or(since) + SETTLE).min(since + LOOK));
         let first = self.waits_for_quiet().then(|| self.quiet_at());
+        let keys = self.keys_settle_at().filter(|_| !self.standing().queue.is_empty());
         let notifier = self.notifiers.iter().map(|each| each.deadline).min();
         let delivery = self.delivery.as_ref().and_then(Delivery::deadline);
         let stop = self.stop.as_ref().map(|stop| stop.deadline);
-        [settle, first, notifier, delivery, stop]
+        [settle, first, keys, notifier, delivery, stop]
             .into_iter()
             .flatten()
             .min()
@@ -502,7 +508,9 @@ impl Supervisor {
                 if self.stop.is_some() {
                     self.record(Source::Process, Fact::Exited { code });
                 } else if code != 0 && !self.spec.keep_going {
-                    self.fail(&format!("the setup command `{command}` ended with exit code {code}"));
+                    let why = format!("the setup command `{command}` ended with exit code {code}");
+                    let hint = "correct it: `fleet config edit`; or start all the same: add `--keep-going`";
+                    self.fail(Error::failed(why).hint(hint));
                 } else {
                     self.next_program(index + 1);
                 }
@@ -526,6 +534,11 @@ impl Supervisor {
             self.begin_sweep();
         }
     }
+}
+
+/// Whether a view of this size is one that somebody looks at.
+fn is_shown((rows, cols): (u16, u16)) -> bool {
+    rows >= LEAST_SIZE.0 && cols >= LEAST_SIZE.1
 }
 
 fn to_json(value: &impl serde::Serialize) -> Value {

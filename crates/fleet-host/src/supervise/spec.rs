@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use fleet_core::Error;
 use fleet_core::id::AgentId;
 use serde::{Deserialize, Serialize};
 
@@ -74,11 +75,6 @@ pub enum Report {
     Setup(String),
     /// The child runs under this process id.
     Started(u32),
-    /// It could not be started: why, and the output that explains it.
-    Failed {
-        /// Why.
-        why: String,
-        /// Output of the setup command, if that is what failed.
-        output: String,
-    },
+    /// It could not be started; the detail holds the output that explains it.
+    Failed(Error),
 }

@@ -54,7 +54,7 @@ impl Connection {
                 Err(_) => self.closed = true,
             }
             loop {
-                match self.decoder.next() {
+                match self.decoder.next_frame() {
                     Ok(Some(frame)) => frames.push(frame),
                     Ok(None) => break,
                     Err(wire::BadFrame) => {

@@ -73,7 +73,7 @@ impl Decoder {
     }
 
     /// The next whole frame, if there is one.
-    pub fn next(&mut self) -> Result<Option<Frame>, BadFrame> {
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, BadFrame> {
         let Some(head) = self.bytes.first_chunk::<4>() else {
             return Ok(None);
         };
@@ -174,7 +174,7 @@ mod tests {
             let mut frames = Vec::new();
             for part in [&bytes[..cut], &bytes[cut..]] {
                 decoder.push(part);
-                while let Some(frame) = decoder.next().expect("sane") {
+                while let Some(frame) = decoder.next_frame().expect("sane") {
                     frames.push((frame.kind, frame.body));
                 }
             }
@@ -193,6 +193,6 @@ mod tests {
     fn an_absurd_length_is_an_error_not_an_allocation() {
         let mut decoder = Decoder::default();
         decoder.push(&[255, 255, 255, 255, 1]);
-        assert_eq!(decoder.next(), Err(BadFrame));
+        assert_eq!(decoder.next_frame(), Err(BadFrame));
     }
 }

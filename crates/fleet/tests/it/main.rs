@@ -2,7 +2,7 @@
 //!
 //! A module a group of promises; every file of this folder is listed here, and a test looks that it is.
 
-mod crash;
+mod drive;
 mod input;
 mod kill;
 mod many;

@@ -53,7 +53,7 @@ impl Supervisor {
         };
         match started {
             Ok(running) => self.running = running,
-            Err(error) => self.fail(&error.to_string()),
+            Err(error) => self.fail(Error::failed(error.to_string())),
         }
     }
 
@@ -109,14 +109,11 @@ impl Supervisor {
     }
 
     /// The child could not be started.
-    pub(super) fn fail(&mut self, why: &str) {
+    pub(super) fn fail(&mut self, error: Error) {
         self.running = Running::Nothing;
-        self.record(Source::Process, Fact::StartFailed { why: why.to_owned() });
+        self.record(Source::Process, Fact::StartFailed { why: error.message.clone() });
         let output = self.screen.text().join("\n").trim_end().to_owned();
-        report(&Report::Failed {
-            why: why.to_owned(),
-            output,
-        });
+        report(&Report::Failed(error.detail(output)));
         self.close_report();
         self.begin_sweep();
     }

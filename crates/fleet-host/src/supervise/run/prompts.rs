@@ -7,7 +7,7 @@ use fleet_core::fact::{Fact, Receipt, Source};
 use fleet_core::{Error, Result};
 use serde_json::Value;
 
-use super::{LONGEST_START, LOOK, QUIET_START, Running, SETTLE, Supervisor, Waiter, to_json};
+use super::{KEYS_SETTLE, LONGEST_START, LOOK, QUIET_START, Running, SETTLE, Supervisor, Waiter, to_json};
 use crate::supervise::child::Terminal;
 use crate::supervise::prompt::{Action, Delivery, Look, check_text};
 use crate::supervise::wire::{Outcome, Prompted};
@@ -19,6 +19,12 @@ impl Supervisor {
             && self.first_pending
             && matches!(self.running, Running::Child { .. })
             && self.delivery.is_none()
+            && !self.standing().queue.is_empty()
+    }
+
+    /// When what a person has typed is on the screen; none if nobody has typed lately.
+    pub(super) fn keys_settle_at(&self) -> Option<Instant> {
+        self.keys_at.map(|at| at + KEYS_SETTLE)
     }
 
     pub(super) fn quiet_at(&self) -> Instant {
@@ -62,6 +68,9 @@ impl Supervisor {
         if self.delivery.is_some() || self.stop.is_some() || !matches!(self.running, Running::Child { .. }) {
             return false;
         }
+        if self.keys_settle_at().is_some_and(|at| now < at) {
+            return false;
+        }
         match &self.ready {
             Some(ready) => self.standing().at_prompt == Some(true) && ready.is_match(&self.screen.cursor_line()),
             None => !self.first_pending || now >= self.quiet_at(),
@@ -70,6 +79,9 @@ impl Supervisor {
 
     /// Starts the next queued prompt if the program takes one.
     pub(super) fn begin_delivery(&mut self, now: Instant) {
+        if self.keys_settle_at().is_some_and(|at| now >= at) {
+            self.keys_at = None;
+        }
         while self.takes_prompt(now) {
             let Some((id, text)) = self.standing().queue.first().cloned() else {
                 return;
@@ -106,6 +118,7 @@ impl Supervisor {
         let look = Look {
             before_cursor: &before_cursor,
             pending: self.terminal.as_ref().map_or(0, Terminal::pending),
+            cooked: self.terminal.as_ref().is_some_and(Terminal::is_cooked),
             unsent: !self.unsent.is_empty(),
             last_output: self.last_output,
         };

@@ -7,7 +7,7 @@ use fleet_core::fact::{Fact, Source};
 use fleet_core::{Error, Result};
 use serde_json::{Value, json};
 
-use super::{LEAST_SIZE, Supervisor, Waiter, to_json};
+use super::{Supervisor, Waiter, is_shown, to_json};
 use crate::supervise::views::Connection;
 use crate::supervise::wire::{self, Frame, Status};
 use crate::sys;
@@ -78,11 +78,8 @@ impl Supervisor {
             }
             Some("view") => self.asked_to_view(key, &request, body),
             Some("resize") => {
-                let size = size_of(body);
-                if let (Some(size), Some(connection)) = (size, self.connections.iter_mut().find(|each| each.key == key))
-                {
-                    connection.view = Some(size);
-                    self.activate(key, size);
+                if let Some(size) = size_of(body) {
+                    self.resized(key, size);
                 }
                 self.answer(key, &request, json!({}));
                 Ok(())
@@ -116,12 +113,11 @@ impl Supervisor {
 
     pub(super) fn asked_to_view(&mut self, key: u64, request: &Value, body: &Value) -> Result<()> {
         let size = size_of(body).ok_or_else(|| Error::usage("`view` wants `rows` and `cols`"))?;
-        let alone = !self.connections.iter().any(|each| each.view.is_some());
         let Some(index) = self.connections.iter().position(|each| each.key == key) else {
             return Ok(());
         };
         self.connections[index].view = Some(size);
-        if alone {
+        if self.active_view.is_none() {
             self.activate(key, size);
         }
         let (rows, cols) = self.screen.size();
@@ -132,18 +128,31 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Makes the view `key` the one that decides the size. The most recently active one does.
-    pub(super) fn activate(&mut self, key: u64, (rows, cols): (u16, u16)) {
-        if rows < LEAST_SIZE.0 || cols < LEAST_SIZE.1 {
+    /// A view's terminal has another size. It is redrawn in any case: what it showed was cut or flowed anew.
+    fn resized(&mut self, key: u64, size: (u16, u16)) {
+        let Some(index) = self.connections.iter().position(|each| each.key == key) else {
             return;
+        };
+        self.connections[index].view = Some(size);
+        if !self.activate(key, size) {
+            let snapshot = self.screen.snapshot();
+            self.connections[index].send_output(&snapshot);
+        }
+    }
+
+    /// Makes the view `key` the one that decides the size. The most recently active one does. True if the size
+    /// has changed, and so every view was redrawn.
+    pub(super) fn activate(&mut self, key: u64, (rows, cols): (u16, u16)) -> bool {
+        if !is_shown((rows, cols)) {
+            return false;
         }
         self.active_view = Some(key);
         if self.screen.size() == (rows, cols) {
-            return;
+            return false;
         }
-        let Some(terminal) = &self.terminal else { return };
+        let Some(terminal) = &self.terminal else { return false };
         if sys::set_window_size(terminal.master.as_fd(), rows, cols).is_err() {
-            return;
+            return false;
         }
         self.screen.resize(rows, cols);
         let _ = self.output.mark(rows, cols);
@@ -154,6 +163,7 @@ impl Supervisor {
             connection.send_output(&self.screen.snapshot());
         }
         self.dirty_since.get_or_insert_with(Instant::now);
+        true
     }
 
     /// Keys from a view. While a prompt is on its way they wait, so that nothing comes between.
@@ -169,6 +179,7 @@ impl Supervisor {
         if let Some(size) = size.filter(|_| self.active_view != Some(key)) {
             self.activate(key, size);
         }
+        self.keys_at = Some(Instant::now());
         if self.delivery.is_some() {
             self.held_input.extend_from_slice(bytes);
             return;
