@@ -78,7 +78,7 @@ settings! {
         on_exit: Option<Vec<String>> = Key::of(Shape::Argv).example(r#"["notify-send", "an agent ended"]"#);
         /// The first port that fleet gives to agents. Each has a block of its own and finds the block's first port in
         /// `FLEET_PORT_BASE`.
-        port_base: u16 = Key::of(Shape::Number { least: 1024, most: 60_000 }).default("42000").example("20000");
+        port_base: u16 = Key::of(Shape::Number { least: 1024, most: 60_000 }).default("20000").example("30000");
         /// How many ports each agent has.
         port_block: u16 = Key::of(Shape::Number { least: 1, most: 1000 }).default("10").example("20");
         /// How many blocks there are, and so how many agents can have ports at a time.

@@ -68,6 +68,9 @@ pub struct Ended {
     pub exit_code: Option<i32>,
     /// Processes that outlived the program and were ended.
     pub swept: Vec<u32>,
+    /// Prompts that were queued and never delivered.
+    #[serde(default)]
+    pub undelivered: Vec<String>,
     /// What was saved.
     pub salvage: Option<SalvageNote>,
     /// Whether the branch was deleted.
@@ -100,6 +103,8 @@ pub fn end(app: &App, caller: &Caller, agent: &Agent, options: &Options) -> Resu
 
     let mut ended = Ended::default();
     stop_processes(app, agent, options, &mut ended)?;
+    let standing = Standing::fold(&journal::read(&folder).unwrap_or_default());
+    ended.undelivered = standing.queue.into_iter().map(|(_, text)| text).collect();
     if agent.workspace == Workspace::Worktree {
         remove_workspace(app, agent, options, &mut ended)?;
     }

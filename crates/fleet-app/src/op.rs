@@ -174,7 +174,9 @@ fn call<O: Operation>(app: &App, caller: &Caller, request: &str, args: Value) ->
     if effect == Effect::Read {
         return finish(op.run(app, caller)?);
     }
-    if let Some(answer) = app.begin(request, O::NAME, &op.redacted())? {
+    let mut args = op.redacted();
+    shorten(&mut args);
+    if let Some(answer) = app.begin(request, O::NAME, &args)? {
         let page = Page {
             blocks: vec![crate::page::Block::Raw(answer.to_string())],
         };
@@ -187,6 +189,19 @@ fn call<O: Operation>(app: &App, caller: &Caller, request: &str, args: Value) ->
     let done = op.run(app, caller).and_then(finish);
     app.finish(request, &done);
     done
+}
+
+/// Replaces long texts by their length and digest: a request is recorded to be told from others, not to be kept.
+fn shorten(value: &mut Value) {
+    const LONGEST: usize = 200;
+    match value {
+        Value::String(text) if text.len() > LONGEST => {
+            *text = format!("{} bytes, SHA-256 {}", text.len(), fleet_host::files::digest(text.as_bytes()));
+        }
+        Value::Array(values) => values.iter_mut().for_each(shorten),
+        Value::Object(map) => map.values_mut().for_each(shorten),
+        _ => {}
+    }
 }
 
 fn finish<T: Serialize + Show>(output: T) -> Result<Done> {

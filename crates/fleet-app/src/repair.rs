@@ -18,9 +18,18 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::{end, kept, start};
 
-/// Makes record and world agree, and gives what was done, a line each.
-pub fn repair(app: &App, caller: &Caller) -> Result<Vec<String>> {
-    let mut done = Vec::new();
+/// What a repair did and what it could not do, a line each.
+#[derive(Debug, Default)]
+pub struct Repaired {
+    /// What was done.
+    pub done: Vec<String>,
+    /// Agents that are as they were, and why.
+    pub failed: Vec<String>,
+}
+
+/// Makes record and world agree. An agent that cannot be brought in order keeps none of the others from it.
+pub fn repair(app: &App, caller: &Caller) -> Result<Repaired> {
+    let Repaired { mut done, mut failed } = Repaired::default();
     let store = app.store()?;
     // Here only when a start after a damaged database was cut off.
     let adopted = kept::take_up(app, store)?;
@@ -30,8 +39,9 @@ pub fn repair(app: &App, caller: &Caller) -> Result<Vec<String>> {
     }
     let mut agents = store.agents_live()?;
     for agent in &mut agents {
-        if let Some(line) = repair_agent(app, caller, agent)? {
-            done.push(line);
+        match repair_agent(app, caller, agent) {
+            Ok(line) => done.extend(line),
+            Err(error) => failed.push(format!("{}: {}", agent.branch, error.message)),
         }
     }
     let live = store.agents_live()?;
@@ -40,7 +50,7 @@ pub fn repair(app: &App, caller: &Caller) -> Result<Vec<String>> {
     done.extend(finish_trash(app, store)?);
     done.extend(prune_worktrees(app, &live)?);
     app.publish();
-    Ok(done)
+    Ok(Repaired { done, failed })
 }
 
 /// Opens the store, or starts a new one beside a damaged one that is kept, and takes up the agents whose

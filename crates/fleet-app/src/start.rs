@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use fleet_core::agent::{Agent, Phase, Workspace};
+use fleet_core::agent::{Agent, Phase, State, Until, Workspace};
 use fleet_core::{Error, Kind, Result, name};
 use fleet_host::exec::find_program;
 use fleet_host::git::{self, BranchMode, Repo};
@@ -51,6 +51,8 @@ pub struct Options {
     pub keep_going: bool,
     /// Variables for the child: `NAME` from the caller or `NAME=VALUE`.
     pub env: Vec<String>,
+    /// The state that the caller is going to wait for.
+    pub until: Option<Until>,
 }
 
 /// One agent that is wanted.
@@ -116,6 +118,13 @@ pub fn start(
     };
     let config = app.config(caller, Some(&repo))?;
     let harnesses = deal(app, caller, &config, options)?;
+    if let Some(blind) = harnesses.iter().find(|harness| harness.ready.is_none())
+        && matches!(options.until, Some(Until::State(State::Ready | State::Idle)))
+    {
+        let name = &blind.name;
+        return Err(Error::usage(format!("`{name}` has no `ready` rule, so nobody can tell when it is ready or idle"))
+            .hint(format!("wait for `working` or `exited`, or add `ready` to `[harness.{name}]`: `fleet config edit`")));
+    }
     let env = child_env(caller, &options.env)?;
     let base = if options.here {
         None
@@ -458,7 +467,7 @@ fn still_runs(setting: &Setting<'_>, agent: Agent) -> Result<Agent> {
     let app = setting.app;
     let seen = app.see(&agent);
     match seen.state {
-        fleet_core::agent::State::Exited(code) if code != 0 => {
+        State::Exited(code) if code != 0 => {
             let text = crate::ops::logs::text(app, &agent, 20).unwrap_or_default().join("\n");
             let error = Error::failed(format!("`{}` ended at once with exit code {code}", agent.harness))
                 .hint(format!("try it by hand in {}", setting.caller.cwd.display()))
@@ -520,7 +529,7 @@ fn deal(app: &App, caller: &Caller, config: &Config, options: &Options) -> Resul
 }
 
 /// `argv` with its program as a path, found on the caller's `PATH`.
-fn program_path(argv: &[String], caller: &Caller) -> Result<Vec<String>> {
+pub(crate) fn program_path(argv: &[String], caller: &Caller) -> Result<Vec<String>> {
     let (program, args) = argv
         .split_first()
         .ok_or_else(|| Error::usage("the harness has an empty command"))?;

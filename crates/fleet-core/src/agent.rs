@@ -8,8 +8,9 @@
 //! 3. the child does not run yet → `starting`
 //! 4. the harness has no `ready` rule → `working`, never a guessed `idle`
 //! 5. the `ready` rule has not matched yet → `starting`
-//! 6. the `ready` rule matches → `ready` before the first turn, `idle` after one
-//! 7. otherwise → `working`
+//! 6. the `ready` rule matches and a prompt is on its way → `working`
+//! 7. the `ready` rule matches → `ready` before the first turn, `idle` after one
+//! 8. otherwise → `working`
 //!
 //! Deliberately not decided here: whether the lock is held (an argument), and what a screen means (a fact).
 
@@ -342,6 +343,9 @@ impl Standing {
         }
         match self.at_prompt {
             None => (State::Starting, "the `ready` rule has not matched yet"),
+            Some(true) if !self.queue.is_empty() || self.typed.is_some() => {
+                (State::Working, "the `ready` rule matches, and a prompt is on its way")
+            }
             Some(true) if self.turns == 0 => (State::Ready, "the `ready` rule matches and no turn was given"),
             Some(true) => (State::Idle, "the `ready` rule matches after a turn"),
             Some(false) => (State::Working, "the `ready` rule does not match"),
@@ -383,7 +387,7 @@ mod tests {
             (launched(true), State::Starting),
             (Fact::Started { pid: 7, start: 1 }, State::Starting),
             (Fact::Ready, State::Ready),
-            (Fact::PromptTyped { id: "p".into() }, State::Ready),
+            (Fact::PromptTyped { id: "p".into() }, State::Working),
             (Fact::Busy, State::Working),
             (delivered, State::Working),
             (Fact::Ready, State::Idle),

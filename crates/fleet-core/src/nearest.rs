@@ -8,7 +8,8 @@ pub fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>, m
     let mut ranked: Vec<(usize, &str)> = candidates
         .into_iter()
         .map(|candidate| {
-            let contains = !wrong.is_empty() && (candidate.contains(wrong) || wrong.contains(candidate));
+            let long = wrong.len() >= 3 && candidate.len() >= 3;
+            let contains = long && (candidate.contains(wrong) || wrong.contains(candidate));
             (if contains { 1 } else { distance(wrong, candidate) }, candidate)
         })
         .filter(|(distance, _)| *distance <= limit)

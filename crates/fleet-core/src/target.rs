@@ -103,7 +103,7 @@ fn missing(target: &str, candidates: &[Candidate]) -> Error {
         ));
     }
     if candidates.is_empty() {
-        return error.hint("there are no agents yet: start one with `fleet create BRANCH --prompt TEXT`");
+        return error.hint("no agent runs: start one with `fleet create BRANCH --prompt TEXT`, or see the ended ones with `fleet list --all`");
     }
     error.hint("run `fleet list` to see the agents")
 }

@@ -255,7 +255,7 @@ impl Scratch {
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
         let folder = admin.join(name);
-        files::remove_tree("git.scratch", &folder)?;
+        files::remove_tree("git.scratch-clear", &folder)?;
         files::create_private_dir("git.scratch", &folder)?;
         Ok(Scratch(folder))
     }

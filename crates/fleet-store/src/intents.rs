@@ -53,7 +53,7 @@ impl Store {
     /// Records a request before it is carried out, or tells what became of it.
     ///
     /// # Errors
-    /// `Conflict` when the same id was used for another operation.
+    /// `Conflict` when the same id was used for another operation or with other arguments.
     pub fn begin(
         &self,
         site: &'static str,
@@ -67,6 +67,10 @@ impl Store {
             if let Some((known, outcome)) = find(transaction, request)? {
                 if known.verb != verb {
                     let message = format!("request `{request}` was a `{}`, not a `{verb}`", known.verb);
+                    return Err(Error::conflict(message).hint("use a new request id").into());
+                }
+                if known.args != *args {
+                    let message = format!("request `{request}` was a `{verb}` with other arguments");
                     return Err(Error::conflict(message).hint("use a new request id").into());
                 }
                 return Ok(outcome.map_or(Begun::Open(known), Begun::Done));

@@ -99,7 +99,7 @@ fn without_a_file_the_defaults_of_the_seed_hold() {
     assert!(!config.quick_setup);
     assert_eq!(
         (config.port_base, config.port_block, config.port_blocks),
-        (42000, 10, 500)
+        (20000, 10, 500)
     );
     assert_eq!(
         (config.trash_budget_mb, config.output_limit_mb, config.kill_grace_ms),
@@ -293,7 +293,7 @@ fn the_environment_speaks_plain_text_or_toml() {
     assert_eq!(config.default_agent, "pi");
     assert_eq!(config.setup_commands, ["npm install"]);
     assert_eq!(config.on_exit, Some(strings(&["n", "x"])));
-    assert_eq!((config.port_base, config.port_block), (42000, 20));
+    assert_eq!((config.port_base, config.port_block), (20000, 20));
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn mistakes_in_a_file_name_line_key_and_a_way_out() {
         (
             "port_base = 80",
             "1: `port_base` wants a whole number from 1024 to 60000, not 80",
-            "write for example `port_base = 20000`",
+            "write for example `port_base = 30000`",
         ),
         (
             "port_base = 60000\nport_blocks = 600",
@@ -537,8 +537,8 @@ fn mistakes_in_the_environment_name_the_variable() {
         (
             "FLEET_PORT_BLOCKS",
             "9000",
-            "FLEET_PORT_BLOCKS: `port_blocks`: 9000 blocks of 10 from port 42000 on go past port 65535",
-            "write `port_blocks = 2353` or less",
+            "FLEET_PORT_BLOCKS: `port_blocks`: 9000 blocks of 10 from port 20000 on go past port 65535",
+            "write `port_blocks = 4553` or less",
         ),
     ];
     for (name, value, message, hint) in cases {

@@ -179,7 +179,10 @@ impl Show for Cleaning {
             page.spans(vec![
                 plain(format!("{verb} {} ", leftover.what)),
                 span(Label::Name, &leftover.name),
-                plain(format!(": {} ({})", leftover.why, bytes(leftover.bytes))),
+                plain(match leftover.bytes {
+                    0 => format!(": {}", leftover.why),
+                    size => format!(": {} ({})", leftover.why, bytes(size)),
+                }),
             ]);
         }
         if self.leftovers.is_empty() {

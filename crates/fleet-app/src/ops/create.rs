@@ -91,6 +91,7 @@ impl Operation for Create {
             quick: self.quick,
             keep_going: self.keep_going,
             env: self.env,
+            until,
         };
         let batch = name::manual_batch(app.now());
         let wanted = [Wanted {

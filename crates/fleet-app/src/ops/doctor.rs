@@ -22,7 +22,7 @@ pub struct Doctor {}
 pub struct Check {
     /// What was looked at.
     pub what: String,
-    /// `ok`, `warning` or `error`.
+    /// `ok`, `info`, `warning` or `error`.
     pub level: String,
     /// What was found.
     pub found: String,
@@ -78,7 +78,7 @@ impl Operation for Doctor {
                         (Some(path), _) => checks.add(&format!("harness {name}"), Ok(version_of(&path))),
                         (None, default) => checks.checks.push(Check {
                             what: format!("harness {name}"),
-                            level: if default { "warning" } else { "ok" }.to_owned(),
+                            level: if default { "warning" } else { "info" }.to_owned(),
                             found: format!("`{program}` is not installed"),
                             hint: harness
                                 .install
@@ -170,6 +170,7 @@ impl Show for Checks {
             let label = match check.level.as_str() {
                 "ok" => Label::Good,
                 "warning" => Label::Warn,
+                "info" => Label::Dim,
                 _ => Label::Bad,
             };
             page.spans(vec![

@@ -99,7 +99,7 @@ impl Show for Explanation {
             fleet_core::name::plural(self.queued, "prompt")
         ));
         if let Some(line) = &self.cursor_line {
-            page.line(format!("the cursor is in: {line:?}"));
+            page.line(format!("the cursor's line is {line:?}"));
         }
         let rows = self.facts.iter().map(|fact| {
             let text = |name: &str| fact[name].as_str().unwrap_or_default().to_owned();

@@ -96,6 +96,7 @@ impl Operation for Fanout {
             quick: self.quick,
             keep_going: self.keep_going,
             env: self.env,
+            until,
             ..Options::default()
         };
         let wanted: Vec<Wanted> = name::fanout(&prefix, self.count)

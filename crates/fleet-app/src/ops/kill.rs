@@ -253,6 +253,10 @@ fn show_ended(page: &mut Page, name: crate::page::Span, ended: &Ended) {
         ]);
         page.hint(format!("get it back: `fleet salvage restore {}`", salvage.id));
     }
+    for text in &ended.undelivered {
+        let first: String = text.lines().next().unwrap_or_default().chars().take(80).collect();
+        page.warning(format!("a queued prompt was never delivered: {first:?}"));
+    }
     for stranger in &ended.left {
         page.warning(format!(
             "process {} ({}) works in the removed directory and is none of the agent's: it was left",

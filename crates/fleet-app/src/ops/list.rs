@@ -6,7 +6,7 @@ use clap::Args;
 use fleet_core::agent::{Agent, Phase};
 use fleet_core::name::plural;
 use fleet_core::time::age;
-use fleet_core::{Result, Time};
+use fleet_core::{Kind, Result, Time};
 use fleet_host::supervise::journal;
 use fleet_host::{files, process};
 use schemars::JsonSchema;
@@ -73,6 +73,9 @@ pub struct Listing {
     /// What `--repair` did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repaired: Vec<String>,
+    /// What it could not do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unrepaired: Vec<String>,
     /// What the user should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -80,6 +83,10 @@ pub struct Listing {
     #[serde(skip)]
     #[schemars(skip)]
     grouped: bool,
+    /// Whether a repair was asked for.
+    #[serde(skip)]
+    #[schemars(skip)]
+    asked: bool,
 }
 
 impl Operation for List {
@@ -92,13 +99,13 @@ impl Operation for List {
     }
 
     fn run(self, app: &App, caller: &Caller) -> Result<Listing> {
-        let mut repaired = Vec::new();
-        if self.repair {
-            repaired = repair::repair(app, caller)?;
-        }
+        let repaired = match self.repair {
+            true => repair::repair(app, caller)?,
+            false => repair::Repaired::default(),
+        };
         let store = app.store()?;
-        let mut agents = if self.all {
-            store.agents_all()?
+        let mut agents: Vec<Agent> = if self.all {
+            store.agents_all()?.into_iter().rev().collect()
         } else {
             store.agents_live()?
         };
@@ -109,9 +116,11 @@ impl Operation for List {
         let agents = rows(app, &agents, self.disk);
         Ok(Listing {
             agents,
-            repaired,
+            repaired: repaired.done,
+            unrepaired: repaired.failed,
             warnings: warnings(app),
             grouped: self.grouped,
+            asked: self.repair,
         })
     }
 }
@@ -177,7 +186,13 @@ fn warnings(app: &App) -> Vec<String> {
 impl Show for Listing {
     fn show(&self, page: &mut Page) {
         for line in &self.repaired {
-            page.line(format!("repaired {line}"));
+            page.line(format!("repaired: {line}"));
+        }
+        for line in &self.unrepaired {
+            page.warning(format!("could not repair {line}"));
+        }
+        if self.asked && self.repaired.is_empty() && self.unrepaired.is_empty() {
+            page.line("nothing to repair");
         }
         if self.agents.is_empty() {
             page.line("no agents");
@@ -204,6 +219,10 @@ impl Show for Listing {
             page.warning(warning.clone());
         }
     }
+
+    fn failed(&self) -> Option<Kind> {
+        (!self.unrepaired.is_empty()).then_some(Kind::Failed)
+    }
 }
 
 fn table(page: &mut Page, rows: &[&Row]) {
@@ -217,7 +236,10 @@ fn table(page: &mut Page, rows: &[&Row]) {
         let mut cells: Vec<Span> = vec![
             span(Label::Name, &row.agent.branch),
             plain(&row.agent.agent),
-            state_span(&row.agent.state),
+            match row.agent.phase {
+                Phase::Ended => state_span("ended"),
+                _ => state_span(&row.agent.state),
+            },
             row.cpu_percent.map_or_else(unknown, |cpu| plain(format!("{cpu:.0}%"))),
             row.memory_bytes.map_or_else(unknown, |memory| plain(bytes(memory))),
             row.disk_bytes.map_or_else(unknown, |disk| plain(bytes(disk))),

@@ -63,7 +63,8 @@ pub fn text(app: &App, agent: &Agent, count: usize) -> Result<Vec<String>> {
     loop {
         let (stretches, more) = output::read(&folder, back).map_err(|error| missing(agent, &folder, &error))?;
         let Some(first) = stretches.first() else {
-            return Ok(Vec::new());
+            let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return if folder.exists() { Ok(Vec::new()) } else { Err(missing(agent, &folder, &gone)) };
         };
         let mut log = LogText::new(first.rows, first.cols, count);
         for stretch in &stretches {

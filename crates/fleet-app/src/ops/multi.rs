@@ -110,6 +110,7 @@ impl Operation for Multi {
             quick: self.quick,
             keep_going: self.keep_going,
             env: self.env,
+            until,
             ..Options::default()
         };
         let outcomes = start::start(app, caller, &options, &wanted, &batch, true)?;

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::resume::{Resumed, revive_all};
+use super::resume::{self, How, Resumed, revive_all};
 use super::started::without_values;
 use crate::app::App;
 use crate::caller::{Caller, Effect};
@@ -19,8 +19,13 @@ use crate::op::Operation;
 #[serde(deny_unknown_fields)]
 pub struct Restart {
     /// Branches, repo/branch, ids or patterns
-    #[arg(required = true)]
+    #[arg(required_unless_present = "batch")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<String>,
+    /// All agents of this batch
+    #[arg(long)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
     /// Start a new conversation
     #[arg(long)]
     #[serde(default)]
@@ -41,8 +46,11 @@ impl Operation for Restart {
     }
 
     fn run(self, app: &App, caller: &Caller) -> Result<Resumed> {
-        let agents = app.select(caller, &self.targets, None)?;
+        let agents = app.select(caller, &self.targets, self.batch.as_deref())?;
         let config = app.config(caller, None)?;
+        for agent in &agents {
+            resume::check(app, caller, agent, &self.env, "restart")?;
+        }
         let grace = std::time::Duration::from_millis(config.kill_grace_ms);
         for agent in agents.iter().filter(|agent| agent.phase == Phase::Started) {
             let lock = app.home.agent_lock(&agent.id);
@@ -60,6 +68,7 @@ impl Operation for Restart {
         if agents.is_empty() {
             return Err(Error::not_found("no agent matches"));
         }
-        revive_all(app, caller, agents, &self.env, self.fresh)
+        let how = if self.fresh { How::Fresh } else { How::Restart };
+        revive_all(app, caller, agents, &self.env, how)
     }
 }

@@ -27,9 +27,13 @@ use crate::{end, kept, start};
 #[serde(deny_unknown_fields)]
 pub struct Resume {
     /// Branches, repo/branch, ids or patterns
-    #[arg(required_unless_present = "all")]
+    #[arg(required_unless_present_any = ["all", "batch"])]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<String>,
+    /// All agents of this batch
+    #[arg(long)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
     /// Every agent that does not run
     #[arg(long)]
     #[serde(default)]
@@ -47,6 +51,8 @@ pub struct Resumed {
     pub agents: Vec<AgentRecord>,
     /// Those that do not.
     pub failed: Vec<NotStarted>,
+    /// What was done, in one word: `resumed`, `restarted` or `started anew`.
+    pub how: String,
 }
 
 impl Operation for Resume {
@@ -64,28 +70,57 @@ impl Operation for Resume {
             agents.retain(|agent| agent.phase == Phase::Started && !app.see(agent).alive);
             agents
         } else {
-            app.select(caller, &self.targets, None)?
+            app.select(caller, &self.targets, self.batch.as_deref())?
         };
-        revive_all(app, caller, agents, &self.env, false)
+        revive_all(app, caller, agents, &self.env, How::Resume)
     }
 }
 
-/// Revives `agents`; with `fresh` they start anew instead of going on.
+/// Which way agents are revived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// They go on.
+    Resume,
+    /// They were stopped and go on.
+    Restart,
+    /// They were stopped and start anew.
+    Fresh,
+}
+
+impl How {
+    fn verb(self) -> &'static str {
+        match self {
+            How::Resume => "resume",
+            How::Restart | How::Fresh => "restart",
+        }
+    }
+
+    fn done(self) -> &'static str {
+        match self {
+            How::Resume => "resumed",
+            How::Restart => "restarted",
+            How::Fresh => "started anew",
+        }
+    }
+}
+
+/// Revives `agents`.
 pub(crate) fn revive_all(
     app: &App,
     caller: &Caller,
     agents: Vec<Agent>,
     env: &[String],
-    fresh: bool,
+    how: How,
 ) -> Result<Resumed> {
     let only = agents.len() == 1;
     let mut resumed = Resumed {
         agents: Vec::new(),
         failed: Vec::new(),
+        how: how.done().to_owned(),
     };
     let mut revived = Vec::new();
     for agent in agents {
-        match revive(app, caller, &agent, env, fresh) {
+        match revive(app, caller, &agent, env, how) {
             Ok(pid) => revived.push(Agent {
                 pid: Some(pid),
                 generation: agent.generation + 1,
@@ -106,7 +141,28 @@ pub(crate) fn revive_all(
     Ok(resumed)
 }
 
-fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], fresh: bool) -> Result<u32> {
+/// Refuses, before anything is stopped, what could not be revived.
+pub(crate) fn check(app: &App, caller: &Caller, agent: &Agent, given: &[String], verb: &str) -> Result<()> {
+    require_workspace(agent)?;
+    start::child_env(caller, &environment(caller, agent, given, verb)?)?;
+    let harness = app.harness(&app.config(caller, None)?, &agent.harness)?;
+    start::program_path(&harness.command, caller).map(|_| ())
+}
+
+fn require_workspace(agent: &Agent) -> Result<()> {
+    if agent.worktree.is_dir() {
+        return Ok(());
+    }
+    Err(Error::not_found(format!(
+        "the workspace of `{}` is gone: {}",
+        agent.branch,
+        agent.worktree.display()
+    ))
+    .hint(format!("end the agent: `fleet kill {}`", agent.branch)))
+}
+
+fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], how: How) -> Result<u32> {
+    let fresh = how == How::Fresh;
     let store = app.store()?;
     let folder = app.home.agent_dir(&agent.id);
     let Some(lock) = Lock::try_take(&app.home.agent_lock(&agent.id))? else {
@@ -120,14 +176,7 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], fresh: bo
         return Err(Error::conflict(format!("`{}` is being started or ended", agent.branch))
             .hint("clear up first: `fleet list --repair`"));
     }
-    if !agent.worktree.is_dir() {
-        return Err(Error::not_found(format!(
-            "the workspace of `{}` is gone: {}",
-            agent.branch,
-            agent.worktree.display()
-        ))
-        .hint(format!("end the agent: `fleet kill {}`", agent.branch)));
-    }
+    require_workspace(agent)?;
     let entries = journal::read(&folder)?;
     let standing = Standing::fold(&entries);
     store.fold("resume.fold", &agent.id, &entries)?;
@@ -137,7 +186,7 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], fresh: bo
 
     let config = app.config(caller, None)?;
     let harness = app.harness(&config, &agent.harness)?;
-    let env = start::child_env(caller, &environment(caller, agent, given)?)?;
+    let env = start::child_env(caller, &environment(caller, agent, given, how.verb())?)?;
     let conversation = match (fresh, &agent.conversation) {
         (true, Some(_)) => Some(app.new_uuid()),
         (_, known) => known.clone(),
@@ -166,7 +215,7 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], fresh: bo
 }
 
 /// What `--env` gives now, and what it gave at the start and the caller has. Error: what is missing.
-fn environment(caller: &Caller, agent: &Agent, given: &[String]) -> Result<Vec<String>> {
+fn environment(caller: &Caller, agent: &Agent, given: &[String], verb: &str) -> Result<Vec<String>> {
     let mut env = given.to_vec();
     let has = |name: &str| given.iter().any(|each| each.split('=').next() == Some(name));
     let missing: Vec<&str> = agent
@@ -175,14 +224,19 @@ fn environment(caller: &Caller, agent: &Agent, given: &[String]) -> Result<Vec<S
         .map(String::as_str)
         .filter(|name| !has(name) && caller.var(name).is_none())
         .collect();
-    if let Some(first) = missing.first() {
+    if !missing.is_empty() {
         return Err(Error::refused(format!(
             "`{}` was started with {}, which {} not set now",
             agent.branch,
             missing.join(", "),
             if missing.len() == 1 { "is" } else { "are" }
         ))
-        .hint(format!("set it: `fleet resume {} --env {first}=VALUE`", agent.branch)));
+        .hint(format!(
+            "set {}: `fleet {verb} {}{}`",
+            if missing.len() == 1 { "it" } else { "them" },
+            agent.branch,
+            missing.iter().map(|name| format!(" --env {name}=VALUE")).collect::<String>()
+        )));
     }
     env.extend(agent.env_names.iter().filter(|name| !has(name)).cloned());
     Ok(env)
@@ -195,7 +249,7 @@ impl Show for Resumed {
         }
         for agent in &self.agents {
             page.spans(vec![
-                plain("resumed "),
+                plain(format!("{} ", self.how)),
                 span(Label::Name, &agent.branch),
                 plain(" ("),
                 state_span(&agent.state),
@@ -204,7 +258,7 @@ impl Show for Resumed {
         }
         for failed in &self.failed {
             page.spans(vec![
-                span(Label::Bad, "not resumed "),
+                span(Label::Bad, format!("not {} ", self.how)),
                 span(Label::Name, &failed.branch),
                 plain(format!(": {}", failed.error.message)),
             ]);

@@ -95,6 +95,9 @@ impl Show for Started {
             }
         }
         match (self.agents.as_slice(), self.failed.len()) {
+            ([one], 0) if one.state.starts_with("exited") || one.headless => {
+                page.hint(format!("read its output: `fleet logs {}`", one.branch));
+            }
             ([one], 0) => page.hint(format!("watch it: `fleet attach {}`", one.branch)),
             (_, 0) => page.hint("see them all: `fleet list --grouped`".to_owned()),
             (started, failed) => {

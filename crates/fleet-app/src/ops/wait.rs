@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use clap::Args;
-use fleet_core::agent::{Agent, State, Until};
+use fleet_core::agent::{Agent, Standing, State, Until};
 use fleet_core::{Error, Kind, Result};
 use fleet_host::supervise::client::Event;
+use fleet_host::supervise::journal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +82,15 @@ pub fn until(app: &App, agent: &Agent, until: Until, deadline: Option<Instant>) 
         }
     };
     let (_, now) = client.watch()?;
+    if matches!(until, Until::State(State::Ready | State::Idle))
+        && !Standing::fold(&journal::read(&app.home.agent_dir(&agent.id))?).ready_rule
+    {
+        return Err(Error::usage(format!(
+            "`{}` has no `ready` rule, so nobody can tell when `{}` is ready or idle",
+            agent.harness, agent.branch
+        ))
+        .hint(format!("add `ready` to `[harness.{}]`: `fleet config edit`", agent.harness)));
+    }
     if let Ok(state) = now.parse()
         && let Some(done) = check(state)
     {

@@ -40,7 +40,7 @@ pub(super) fn run(diff: &Diff<'_>) -> Result<String> {
         .ok_or_else(|| Error::not_found(format!("{} is no worktree of git", diff.worktree.display())))?;
     let scratch = Scratch::new(&admin)?;
     let objects = scratch.path("objects");
-    files::create_private_dir("git.scratch", &objects)?;
+    files::create_private_dir("git.scratch-objects", &objects)?;
     let index = scratch
         .copy_index(&admin, "index")?
         .unwrap_or_else(|| scratch.path("index"));

@@ -10,7 +10,8 @@ use fleet_core::id::AgentId;
 use super::{Identity, Process, Table};
 
 /// All running descendants of the supervisor `root_pid` but the trees of fleet itself: a nested supervisor or the
-/// tmux server that the agent happened to be the first to start (`FLEET_ROLE=supervisor` and `FLEET_ROLE=tmux`).
+/// tmux server that the agent happened to be the first to start, and without notifiers (`FLEET_ROLE=supervisor`,
+/// `tmux` and `notifier`).
 /// They serve other agents too. Only the environments of this one tree are read.
 pub fn descendants_of_agent(table: &Table, root_pid: u32) -> Vec<Identity> {
     let is_agents = |process: &Process| !is_fleets_own(&environment(process.pid));
@@ -72,7 +73,8 @@ fn entries(environment: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn is_fleets_own(environment: &[u8]) -> bool {
-    entries(environment).any(|entry| entry == b"FLEET_ROLE=supervisor" || entry == b"FLEET_ROLE=tmux")
+    const ROLES: [&[u8]; 3] = [b"FLEET_ROLE=supervisor", b"FLEET_ROLE=tmux", b"FLEET_ROLE=notifier"];
+    entries(environment).any(|entry| ROLES.contains(&entry))
 }
 
 /// Whether process `pid` is the supervisor of agent `id`, by its command line.

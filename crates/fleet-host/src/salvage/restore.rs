@@ -104,13 +104,13 @@ fn bring_credentials(restore: &Restore<'_>, warnings: &mut Vec<String>) -> Resul
             continue;
         };
         let to = restore.to.join(path);
-        files::remove_file("restore.credential", &to)?;
+        files::remove_file("restore.credential-clear", &to)?;
         if kept.is_symlink() {
             let target = fs::read_link(&kept).map_err(|error| files::io_error("read", &kept, &error))?;
             if let Some(folder) = to.parent() {
                 fs::create_dir_all(folder).map_err(|error| files::io_error("create", folder, &error))?;
             }
-            fault::guard("restore.credential", || std::os::unix::fs::symlink(target, &to))
+            fault::guard("restore.credential-link", || std::os::unix::fs::symlink(target, &to))
                 .map_err(|error| files::io_error("write", &to, &error))?;
         } else {
             files::copy_file("restore.credential", &kept, &to)?;

@@ -330,7 +330,7 @@ fn copy_credentials(job: &Job<'_>, findings: &Findings, saved: &mut Saved) -> Re
         }
         if from.is_symlink() {
             let target = fs::read_link(&from).map_err(|error| files::io_error("read", &from, &error))?;
-            files::remove_file("salvage.credential-link", &to)?;
+            files::remove_file("salvage.credential-clear", &to)?;
             fleet_core::fault::guard("salvage.credential-link", || std::os::unix::fs::symlink(target, &to))
                 .map_err(|error| files::io_error("write", &to, &error))?;
         } else {

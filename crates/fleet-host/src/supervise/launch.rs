@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -40,6 +41,7 @@ pub fn launch(executable: &Path, spec: &Spec, lock: Lock, mut progress: impl FnM
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
+        .mode(0o600)
         .open(spec.agent_dir.join("supervisor.log"))
         .map_err(cannot)?;
     command.stdin(input).stdout(output).stderr(Stdio::from(log));

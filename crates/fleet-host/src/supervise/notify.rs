@@ -6,10 +6,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use fleet_core::fault;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 use crate::exec::{find_program, raw_command};
-use crate::{process, sys};
+use crate::sys;
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(10);
 
@@ -18,7 +19,6 @@ const TIME_TO_LIVE: Duration = Duration::from_secs(10);
 pub(crate) struct Notifier {
     pub(crate) hook: &'static str,
     pub(crate) pid: u32,
-    start: u64,
     pub(crate) deadline: Instant,
 }
 
@@ -42,6 +42,8 @@ impl Notifier {
             .env_clear()
             .envs(env.iter().map(|(name, value)| (name, value)));
         command
+            // What a notifier starts is none of the agent's.
+            .env("FLEET_ROLE", "notifier")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -52,22 +54,18 @@ impl Notifier {
             let _ = stdin.write_all(body.to_string().as_bytes());
         }
         let pid = child.id();
-        let start = process::start_time(pid).unwrap_or(0);
         Some(Notifier {
             hook,
             pid,
-            start,
             deadline: Instant::now() + TIME_TO_LIVE,
         })
     }
 
-    /// Ends it.
+    /// Ends it and what it has started. It leads a group of its own, and its number is its own until the supervisor,
+    /// whose child it is, has reaped it.
     pub(crate) fn kill(&self) {
-        let identity = process::Identity {
-            boot: process::boot_id().to_owned(),
-            pid: self.pid,
-            start: self.start,
-        };
-        process::signal(&identity, Signal::SIGKILL);
+        if let Ok(pid) = i32::try_from(self.pid) {
+            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
 }

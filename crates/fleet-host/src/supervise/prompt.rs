@@ -28,7 +28,7 @@ const DRAFT_WAIT: Duration = Duration::from_millis(600);
 /// A program that has not read its input yet, on a busy machine, is given longer to show it.
 const UNREAD_WAIT: Duration = Duration::from_millis(3000);
 const BURST_GAP: Duration = Duration::from_millis(160);
-const CONFIRM: Duration = Duration::from_millis(12);
+const CONFIRM: Duration = Duration::from_millis(5);
 const SECOND_ENTER: Duration = Duration::from_millis(900);
 const RECEIPT_WAIT: Duration = Duration::from_millis(3000);
 
@@ -37,7 +37,7 @@ pub fn check_text(text: &str) -> Result<String> {
     let text = text.trim_end_matches(['\n', '\r']).replace("\r\n", "\n");
     if text.trim().is_empty() {
         return Err(Error::usage("the prompt is empty")
-            .hint("give the text after `--prompt`, or `@FILE`, or `-` for standard input"));
+            .hint("give a text, or `@FILE` to read one, or `-` for standard input"));
     }
     if text.len() > MAX_BYTES {
         return Err(
@@ -116,20 +116,7 @@ impl Delivery {
     ///
     /// Error: the text cannot reach this program as one message.
     pub fn start(id: String, text: &str, bracketed: bool, cooked: bool) -> Result<(Delivery, Vec<u8>)> {
-        if !bracketed && text.contains('\n') {
-            return Err(Error::refused(format!(
-                "the program has not asked for bracketed paste, so {} lines would arrive as that many messages",
-                text.lines().count()
-            ))
-            .hint("send one line, or put the text into a file in the workspace and name the file"));
-        }
-        if cooked && text.len() > MAX_COOKED_BYTES {
-            return Err(Error::refused(format!(
-                "the program reads line by line; the kernel would cut {} bytes at 4095",
-                text.len()
-            ))
-            .hint("put the text into a file in the workspace and name the file"));
-        }
+        Self::check(text, bracketed, cooked)?;
         let bytes = if bracketed {
             format!("\x1b[200~{text}\x1b[201~").into_bytes()
         } else {
@@ -147,6 +134,25 @@ impl Delivery {
             },
             bytes,
         ))
+    }
+
+    /// Whether `text` can reach such a program as one message.
+    pub fn check(text: &str, bracketed: bool, cooked: bool) -> Result<()> {
+        if !bracketed && text.contains('\n') {
+            return Err(Error::refused(format!(
+                "the program has not asked for bracketed paste, so {} lines would arrive as that many messages",
+                text.lines().count()
+            ))
+            .hint("send one line, or put the text into a file in the workspace and name the file"));
+        }
+        if cooked && text.len() > MAX_COOKED_BYTES {
+            return Err(Error::refused(format!(
+                "the program reads line by line; the kernel would cut {} bytes at 4095",
+                text.len()
+            ))
+            .hint("put the text into a file in the workspace and name the file"));
+        }
+        Ok(())
     }
 
     /// Whether Enter was pressed: before that the program cannot have taken the prompt.
@@ -346,6 +352,41 @@ mod tests {
         assert_eq!(bench.at(0, "> ", 3, false), None);
         assert_eq!(bench.at(2, "> fix", 0, true), None);
         assert_eq!(bench.at(170, "> fix", 0, false), Some(Action::Enter));
+    }
+
+    #[test]
+    fn a_program_that_has_not_read_yet_is_waited_for() {
+        let mut bench = Bench::new("fix the login", true);
+        assert_eq!(bench.at(0, "> ", 25, false), None);
+        assert_eq!(bench.at(650, "> ", 25, false), None, "busy elsewhere");
+        assert_eq!(bench.at(1200, "> fix the login", 0, true), Some(Action::Enter));
+        let mut stuck = Bench::new("fix the login", true);
+        stuck.at(0, "> ", 25, false);
+        assert_eq!(stuck.at(3100, "> ", 25, false), Some(Action::Enter));
+    }
+
+    #[test]
+    fn an_echo_of_the_terminals_own_is_no_draft_of_a_program_that_then_leaves_line_mode() {
+        for (cooked, wanted) in [(true, true), (false, false)] {
+            let (mut delivery, _) = Delivery::start("p".into(), "fix", false, true).expect("started");
+            let start = Instant::now();
+            let look = |before_cursor, cooked, last_output| Look {
+                before_cursor,
+                pending: 0,
+                cooked,
+                unsent: false,
+                last_output: Some(last_output),
+            };
+            let later = |millis| start + Duration::from_millis(millis);
+            assert_eq!(
+                delivery.step(look("fix", true, start), start),
+                Some(Action::Enter),
+                "echoed by the kernel"
+            );
+            assert_eq!(delivery.step(look("", cooked, later(2)), later(2)), None);
+            let end = delivery.step(look("", cooked, later(2)), later(20));
+            assert_eq!(end == Some(Action::Delivered), wanted, "{end:?}");
+        }
     }
 
     #[test]

@@ -99,6 +99,8 @@ struct Supervisor {
     child_stdin: Option<(std::process::ChildStdin, Vec<u8>)>,
     ready: Option<Regex>,
     prompt_line: Option<String>,
+    /// What held when the program was last at its prompt: bracketed paste, and line mode of the terminal.
+    prompt_modes: Option<(bool, bool)>,
     running: Running,
     started_at: Instant,
     unsent: Vec<u8>,
@@ -196,6 +198,7 @@ impl Supervisor {
             child_stdin: None,
             ready,
             prompt_line: None,
+            prompt_modes: None,
             running: Running::Nothing,
             started_at: Instant::now(),
             unsent: Vec::new(),

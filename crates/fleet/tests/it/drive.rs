@@ -4,11 +4,11 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fleet_testkit::{Cmd, Finished, TestEnv};
+use fleet_testkit::{Cmd, Finished, TestEnv, wait_until};
 use serde_json::Value;
 
 /// How long a verb may take beside other load. A verb that hangs is found all the same.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(90);
 
 /// A run of `fleet` in `cwd`.
 pub(crate) fn fleet<S: AsRef<OsStr>>(env: &TestEnv, cwd: &Path, args: impl IntoIterator<Item = S>) -> Cmd {
@@ -55,6 +55,15 @@ pub(crate) fn turn(env: &TestEnv, cwd: &Path, target: &str, text: &str) {
 pub(crate) fn listed(env: &TestEnv) -> Vec<Value> {
     let listing = answer(env, env.root(), ["list"]);
     listing["agents"].as_array().expect("a list").clone()
+}
+
+/// Waits until the agent on `branch` takes a prompt, after a first start or a later one.
+#[track_caller]
+pub(crate) fn wait_for_prompt(env: &TestEnv, branch: &str) {
+    wait_until(LONG, "an agent that takes a prompt", || {
+        let state = text(&agent(env, branch)["state"]);
+        (state == "ready" || state == "idle").then_some(())
+    });
 }
 
 /// The values of `field` of the live agents, sorted.

@@ -250,6 +250,36 @@ fn a_person_who_types_meanwhile_is_neither_disturbed_nor_disturbs() {
 }
 
 #[test]
+fn a_persons_draft_is_not_mixed_with_a_prompt() {
+    let stage = Stage::scripted(&[]);
+    stage.create("a");
+    let fleet = binary("fleet");
+    let argv = [fleet.to_str().expect("a path"), "attach", "--direct", "a"];
+    let mut view = Pty::spawn(&stage.env, &stage.repo, &argv, 30, 100);
+    view.wait_for_text(">", LONG);
+    view.send("an unfinished");
+    view.wait_for_text("> an unfinished", LONG);
+    assert_eq!(outcome(&stage.prompt("a", "from the command line").success()), "queued");
+    view.send(" thought");
+    view.wait_for_text("> an unfinished thought", LONG);
+    assert!(stage.received().is_empty());
+    view.send("\r");
+    stage.wait_received(&["an unfinished thought", "from the command line"]);
+    stage.end();
+}
+
+#[test]
+fn an_agent_without_a_terminal_refuses_a_later_prompt() {
+    let stage = Stage::headless(&["--turn-ms", "60000"]);
+    let _ = stage.fleet(&["create", "a", "-p", "the only one"]).output().success();
+    stage.wait_received(&["the only one"]);
+    let refused = stage.fleet(&["prompt", "a", "-m", "another"]).output().fails(5);
+    assert!(refused.stderr.contains("without a terminal") && refused.stderr.contains("fleet create"), "{refused}");
+    assert_eq!(stage.received().len(), 1);
+    stage.end();
+}
+
+#[test]
 fn without_bracketed_paste_one_line_is_delivered_and_several_are_refused() {
     let stage = Stage::scripted(&["--no-bracketed"]);
     stage.create("a");

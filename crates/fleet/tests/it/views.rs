@@ -182,7 +182,7 @@ fn attach_works_inside_another_tmux() {
     outer.wait_for_text("[0]", LONG);
     outer.send(format!("{} attach a\r", binary("fleet").display()));
     outer.wait_for_text("inside-out", LONG);
-    outer.wait_for_text(&session(&stage, "a").1.trim_start_matches('=').to_owned(), LONG);
+    outer.wait_for_text(session(&stage, "a").1.trim_start_matches('='), LONG);
     outer.send("typed inside\r");
     outer.wait_for_text("done: typed inside", LONG);
     outer.kill();

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use fleet_core::agent::State;
 use fleet_core::fact::{Fact, Receipt, Source};
 use fleet_core::{Error, Result};
 use serde_json::Value;
@@ -47,6 +48,8 @@ impl Supervisor {
         let line = self.screen.cursor_line();
         let at_prompt = self.standing().at_prompt;
         if ready.is_match(&line) {
+            let cooked = self.terminal.as_ref().is_some_and(Terminal::is_cooked);
+            self.prompt_modes = Some((self.screen.modes().bracketed_paste, cooked));
             self.prompt_line = Some(line.trim_end().to_owned());
             if quiet && at_prompt != Some(true) && self.delivery.is_none() {
                 self.record(Source::Screen, Fact::Ready);
@@ -95,13 +98,7 @@ impl Supervisor {
         let cooked = self.terminal.as_ref().is_some_and(Terminal::is_cooked);
         let bracketed = self.screen.modes().bracketed_paste;
         match Delivery::start(id.clone(), text, bracketed, cooked) {
-            Err(error) => {
-                let why = match error.hint {
-                    Some(hint) => format!("{}\n{hint}", error.message),
-                    None => error.message,
-                };
-                self.finish_prompt(&id, Outcome::Refused, &why);
-            }
+            Err(error) => self.finish_prompt(&id, Outcome::Refused, &reason(error)),
             Ok((delivery, bytes)) => {
                 self.record(Source::Request, Fact::PromptTyped { id });
                 self.unsent.extend_from_slice(&bytes);
@@ -172,6 +169,11 @@ impl Supervisor {
         for waiter in done {
             self.answer(waiter.connection, &waiter.request, to_json(&prompted));
         }
+        self.remember(id, prompted);
+    }
+
+    /// Keeps an outcome for those who ask again.
+    fn remember(&mut self, id: String, prompted: Prompted) {
         self.outcomes.push((id, prompted));
         if self.outcomes.len() > 64 {
             self.outcomes.remove(0);
@@ -217,6 +219,19 @@ impl Supervisor {
                 self.type_prompt(id, &text, now);
                 return Ok(());
             }
+            // Better refused now than after it was called queued. A program may change its modes while it works,
+            // so those that it last had at its prompt count.
+            if let Some((bracketed, cooked)) = self.prompt_modes
+                && let Err(error) = Delivery::check(&text, bracketed, cooked)
+            {
+                let why = reason(error);
+                self.record(Source::Request, Fact::PromptRefused { id: id.clone(), why: why.clone() });
+                let outcome = Outcome::Refused;
+                let prompted = Prompted { outcome, why };
+                self.answer(key, &request, to_json(&prompted));
+                self.remember(id, prompted);
+                return Ok(());
+            }
             self.record(Source::Request, Fact::PromptQueued { id: id.clone(), text });
         }
         if past_queue || in_flight {
@@ -226,7 +241,10 @@ impl Supervisor {
                 prompt: Some(id),
             });
         } else {
-            let why = format!("the agent is {}", self.state());
+            let why = match self.state() {
+                State::Ready | State::Idle => "somebody types to the agent, and their text comes first".to_owned(),
+                state => format!("the agent is {state}"),
+            };
             self.answer(
                 key,
                 &request,
@@ -238,5 +256,13 @@ impl Supervisor {
         }
         self.begin_delivery(now);
         Ok(())
+    }
+}
+
+/// The message of an error with its hint on a line of its own.
+fn reason(error: Error) -> String {
+    match error.hint {
+        Some(hint) => format!("{}\n{hint}", error.message),
+        None => error.message,
     }
 }

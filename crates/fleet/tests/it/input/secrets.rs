@@ -51,6 +51,15 @@ fn files(folder: &Path, found: &mut Vec<String>) {
     }
 }
 
+/// Says stop when it is dropped.
+struct Until<'a>(&'a AtomicBool);
+
+impl Drop for Until<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
     bytes.windows(wanted.len()).any(|window| window == wanted)
 }
@@ -77,6 +86,8 @@ fn a_value_of_the_environment_is_in_no_file_and_no_command_line_at_any_time() {
     };
     let found = thread::scope(|scope| {
         let watcher = scope.spawn(|| watch(env.fleet_home(), env.root(), &stop, &rounds));
+        // A failure below must end the watching too, or the scope would wait for it.
+        let until = Until(&stop);
         let done = run(&["create", "tells", "-a", "teller", "--env", &given, "--env", "TAKEN", "--json"], 0);
         let told: Value = done.json();
         assert_eq!(told["agents"][0]["env_names"], serde_json::json!(["GIVEN", "TAKEN"]));
@@ -104,7 +115,7 @@ fn a_value_of_the_environment_is_in_no_file_and_no_command_line_at_any_time() {
         assert!(missing.stderr.contains("GIVEN") || missing.stdout.contains("GIVEN"), "{missing}");
         let _ = run(&["resume", "pair-A1", "--env", &given], 0);
         let _ = run(&["kill", "*", "--force"], 0);
-        stop.store(true, Ordering::Relaxed);
+        drop(until);
         watcher.join().expect("the watcher does not panic")
     });
     assert_eq!(found, [""; 0], "after {} rounds", rounds.load(Ordering::Relaxed));

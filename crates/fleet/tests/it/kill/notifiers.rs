@@ -8,7 +8,7 @@ use std::time::Duration;
 use fleet_testkit::{TestEnv, wait_until};
 use serde_json::Value;
 
-use crate::drive::{LONG, agent, answer, create, journal, text, turn};
+use crate::drive::{LONG, agent, answer, create, journal, text, turn, wait_for_prompt};
 
 /// A program that appends its arguments and its standard input to a file of one line a run.
 fn recorder(env: &TestEnv) -> PathBuf {
@@ -74,7 +74,7 @@ fn the_end_of_a_program_is_told_once_and_a_resume_tells_of_its_own() {
     wait_until(LONG, "the notice", || (!notified(&env).is_empty()).then_some(()));
     assert_eq!(notified(&env)[0]["body"]["state"], "exited(3)");
     let _ = answer(&env, &repo, ["resume", "ends"]);
-    let _ = answer(&env, &repo, ["wait", "ends", "--until", "ready", "--timeout", "60"]);
+    wait_for_prompt(&env, "ends");
     assert_eq!(notified(&env).len(), 1);
     let _ = answer(&env, &repo, ["kill", "ends"]);
     assert_eq!(notified(&env).len(), 2);

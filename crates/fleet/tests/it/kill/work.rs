@@ -32,7 +32,7 @@ fn walk(dir: &Path, below: &Path, into: &mut Tree) {
         } else if kind.is_dir() {
             into.insert(path.clone(), (1, Vec::new()));
             walk(dir, &path, into);
-        } else {
+        } else if kind.is_file() {
             let mode = entry.metadata().expect("metadata").permissions().mode() & 0o777;
             into.insert(path, (mode, fs::read(&full).expect("a file")));
         }

@@ -53,6 +53,15 @@ impl Stage {
         stage
     }
 
+    /// A fleet whose default harness is the scripted agent without a terminal.
+    pub(crate) fn headless(args: &[&str]) -> Self {
+        let stage = Self::without_rule(&[&["--stdin"], args].concat());
+        let path = stage.env.fleet_home().join("config.toml");
+        let config = fs::read_to_string(&path).expect("the configuration just written");
+        stage.env.write_config(&config.replace("\"paste\"", "\"stdin\""));
+        stage
+    }
+
     fn bare() -> Self {
         let env = TestEnv::new();
         let repo = env.repo("shop", 2);
