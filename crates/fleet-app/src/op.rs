@@ -48,7 +48,7 @@ pub trait Operation: Args + Serialize + DeserializeOwned + JsonSchema + Send + '
     }
 
     /// Replaces `@file` and `-` by their contents. Only the CLI calls it: elsewhere a text is a text.
-    fn read_local(&mut self, _read: &dyn Fn(&str) -> Result<String>) -> Result<()> {
+    fn read_local(&mut self, _read: &ReadText<'_>) -> Result<()> {
         Ok(())
     }
 
@@ -72,6 +72,9 @@ pub struct Done {
     pub failed: Option<Kind>,
 }
 
+/// Gives the text that a word of the command line means: `@FILE` and `-` are read.
+pub type ReadText<'a> = dyn Fn(&str) -> Result<String> + 'a;
+
 /// One row of [`ALL`].
 #[derive(Clone, Copy)]
 pub struct Op {
@@ -88,7 +91,7 @@ pub struct Op {
     /// The schema of its answer.
     pub output: fn() -> Schema,
     /// The arguments of a parsed command line, local texts read, as JSON.
-    pub from_matches: fn(&ArgMatches, &dyn Fn(&str) -> Result<String>) -> Result<Value>,
+    pub from_matches: fn(&ArgMatches, &ReadText<'_>) -> Result<Value>,
     call: fn(&App, &Caller, &str, Value) -> Result<Done>,
 }
 
@@ -196,7 +199,11 @@ fn shorten(value: &mut Value) {
     const LONGEST: usize = 200;
     match value {
         Value::String(text) if text.len() > LONGEST => {
-            *text = format!("{} bytes, SHA-256 {}", text.len(), fleet_host::files::digest(text.as_bytes()));
+            *text = format!(
+                "{} bytes, SHA-256 {}",
+                text.len(),
+                fleet_host::files::digest(text.as_bytes())
+            );
         }
         Value::Array(values) => values.iter_mut().for_each(shorten),
         Value::Object(map) => map.values_mut().for_each(shorten),
@@ -230,7 +237,7 @@ fn schema<T: JsonSchema>() -> Schema {
     SchemaGenerator::default().into_root_schema_for::<T>()
 }
 
-fn from_matches<O: Operation>(matches: &ArgMatches, read: &dyn Fn(&str) -> Result<String>) -> Result<Value> {
+fn from_matches<O: Operation>(matches: &ArgMatches, read: &ReadText<'_>) -> Result<Value> {
     let mut op = O::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
     op.read_local(read)?;
     serde_json::to_value(&op).map_err(|error| Error::internal(format!("the arguments are no JSON: {error}")))

@@ -122,8 +122,12 @@ pub fn start(
         && matches!(options.until, Some(Until::State(State::Ready | State::Idle)))
     {
         let name = &blind.name;
-        return Err(Error::usage(format!("`{name}` has no `ready` rule, so nobody can tell when it is ready or idle"))
-            .hint(format!("wait for `working` or `exited`, or add `ready` to `[harness.{name}]`: `fleet config edit`")));
+        return Err(Error::usage(format!(
+            "`{name}` has no `ready` rule, so nobody can tell when it is ready or idle"
+        ))
+        .hint(format!(
+            "wait for `working` or `exited`, or add `ready` to `[harness.{name}]`: `fleet config edit`"
+        )));
     }
     let env = child_env(caller, &options.env)?;
     let base = if options.here {
@@ -447,7 +451,11 @@ pub(crate) fn sessions_for(app: &App, caller: &Caller, agents: &[&Agent]) -> Res
 
 /// The warning that agents run without their tmux sessions.
 pub(crate) fn no_sessions(error: &Error) -> String {
-    let hint = error.hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default();
+    let hint = error
+        .hint
+        .as_deref()
+        .map(|hint| format!("; {hint}"))
+        .unwrap_or_default();
     format!("warning: no tmux sessions: {}{hint}", error.message)
 }
 
@@ -482,7 +490,10 @@ fn still_runs(setting: &Setting<'_>, agent: Agent) -> Result<Agent> {
 fn put_back(app: &App, caller: &Caller, agent: &Agent, error: Error) -> Error {
     // A branch that appeared meanwhile is not ours to delete.
     let made_branch = agent.made_branch && error.kind != Kind::Conflict;
-    let agent = &Agent { made_branch, ..agent.clone() };
+    let agent = &Agent {
+        made_branch,
+        ..agent.clone()
+    };
     let options = end::Options {
         force: true,
         delete_branch: agent.made_branch,

@@ -254,6 +254,9 @@ pub struct Standing {
     pub queue: Vec<(String, String)>,
     /// The prompt that was written and has no receipt yet.
     pub typed: Option<String>,
+    /// The text of [`Standing::typed`] while Enter was not pressed: if it waited in the queue, it waits again when
+    /// the program ends, which cannot have taken it.
+    pub typed_text: Option<String>,
     /// Files that were copied into the workspace: path and SHA-256.
     pub copied: Vec<(String, String)>,
     /// Whether the end was asked for.
@@ -280,6 +283,7 @@ impl Standing {
             Fact::Launched {
                 generation, ready_rule, ..
             } => {
+                self.take_back();
                 self.generation = *generation;
                 self.ready_rule = *ready_rule;
                 self.child = None;
@@ -299,25 +303,47 @@ impl Standing {
                 self.exited = Some(127);
             }
             Fact::Ready => self.at_prompt = Some(true),
-            Fact::Busy => self.at_prompt = self.at_prompt.map(|_| false),
+            Fact::Busy => {
+                self.at_prompt = self.at_prompt.map(|_| false);
+                self.typed_text = None;
+            }
             Fact::PromptQueued { id, text } => self.queue.push((id.clone(), text.clone())),
             Fact::PromptTyped { id } => {
-                self.queue.retain(|(each, _)| each != id);
+                let at = self.queue.iter().position(|(each, _)| each == id);
+                self.typed_text = at.map(|at| self.queue.remove(at).1);
                 self.typed = Some(id.clone());
             }
             Fact::PromptDelivered { .. } => {
                 self.typed = None;
+                self.typed_text = None;
                 self.turns += 1;
             }
             // It was given and nobody has seen how it was taken; the program's next prompt ends that turn as well.
             Fact::PromptUnverified { .. } => {
                 self.typed = None;
+                self.typed_text = None;
                 self.turns += 1;
             }
             Fact::PromptRefused { id, .. } => self.queue.retain(|(each, _)| each != id),
             Fact::Stopping { .. } => self.stopping = true,
-            Fact::Exited { code } => self.exited = Some(*code),
+            Fact::Exited { code } => {
+                self.take_back();
+                self.exited = Some(*code);
+            }
             Fact::Setup { .. } | Fact::Swept { .. } | Fact::Notified { .. } | Fact::Unknown => {}
+        }
+    }
+
+    /// Whether the prompt `id` waits to be delivered, now or when the agent is resumed.
+    pub fn waits(&self, id: &str) -> bool {
+        self.queue.iter().any(|(each, _)| each == id)
+            || (self.typed.as_deref() == Some(id) && self.typed_text.is_some())
+    }
+
+    /// The program has ended: a queued prompt for which Enter was not pressed waits again, before all others.
+    fn take_back(&mut self) {
+        if let (Some(id), Some(text)) = (self.typed.take(), self.typed_text.take()) {
+            self.queue.insert(0, (id, text));
         }
     }
 
@@ -415,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queued_prompt_survives_a_relaunch_and_a_typed_one_does_not_come_back() {
+    fn a_queued_prompt_survives_a_relaunch_and_one_that_enter_was_pressed_for_does_not_come_back() {
         let queue = |id: &str| Fact::PromptQueued {
             id: id.into(),
             text: id.into(),
@@ -425,11 +451,17 @@ mod tests {
             queue("a"),
             queue("b"),
             Fact::PromptTyped { id: "a".into() },
+            Fact::Busy,
             launched(true),
+            Fact::PromptTyped { id: "b".into() },
         ];
-        let standing = standing(&facts);
-        assert_eq!(standing.queue, [("b".to_owned(), "b".to_owned())]);
-        assert_eq!(standing.typed, None);
+        let before_enter = standing(&facts);
+        assert!(before_enter.queue.is_empty() && before_enter.waits("b") && !before_enter.waits("a"));
+        for end in [launched(true), Fact::Exited { code: 1 }] {
+            let standing = standing(&[facts.as_slice(), &[end]].concat());
+            assert_eq!(standing.queue, [("b".to_owned(), "b".to_owned())]);
+            assert_eq!(standing.typed, None);
+        }
     }
 
     #[test]

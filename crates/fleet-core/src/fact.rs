@@ -116,7 +116,8 @@ pub enum Fact {
         /// The prompt.
         text: String,
     },
-    /// A prompt is about to be written to the child. From here on it is never written again.
+    /// A prompt is about to be written to the child. It is not written again, unless the program ends before
+    /// [`Fact::Busy`] says that Enter was pressed: then it cannot have taken it.
     PromptTyped {
         /// The request's id.
         id: String,

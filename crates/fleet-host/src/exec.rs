@@ -127,8 +127,7 @@ impl Cmd {
                 .spawn()
                 .map_err(|error| cannot_start(&self.program, &error))?;
             let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
-            converse(child, &self.stdin, deadline)
-                .map_err(|error| error.context(self.program.to_string_lossy().into_owned()))
+            converse(child, &self.stdin, deadline).map_err(|error| error.context(self.program.to_string_lossy()))
         })
     }
 
@@ -242,14 +241,13 @@ fn converse(mut child: Child, input: &[u8], deadline: Option<Instant>) -> Result
     let mut stdout = child.stdout.take();
     let mut stderr = child.stderr.take();
     let (mut out, mut err, mut written) = (Vec::new(), Vec::new(), 0);
-    for fd in [
+    let pipes = [
         stdin.as_ref().map(AsFd::as_fd),
         stdout.as_ref().map(AsFd::as_fd),
         stderr.as_ref().map(AsFd::as_fd),
-    ] {
-        if let Some(fd) = fd {
-            set_nonblocking(fd)?;
-        }
+    ];
+    for fd in pipes.into_iter().flatten() {
+        set_nonblocking(fd)?;
     }
     while stdin.is_some() || stdout.is_some() || stderr.is_some() {
         let mut fds = Vec::with_capacity(3);

@@ -35,7 +35,10 @@ pub(crate) fn run(app: &App, caller: &Caller, matches: &ArgMatches, json: bool) 
     let attach = sessions::attach(app, caller, &agent)?;
     if matches.get_flag("print") {
         match json {
-            true => ui::out(&format!("{}\n", serde_json::json!({ "argv": attach.argv, "line": attach.line }))),
+            true => ui::out(&format!(
+                "{}\n",
+                serde_json::json!({ "argv": attach.argv, "line": attach.line })
+            )),
             false => ui::out(&format!("{}\n", attach.line)),
         }
         return Ok(ExitCode::SUCCESS);

@@ -38,11 +38,7 @@ fn usage(error: &clap::Error) -> ExitCode {
         ui::colored(&std::io::stdout())
     };
     let plain = text.to_string();
-    let text = if color {
-        text.ansi().to_string()
-    } else {
-        plain.clone()
-    };
+    let text = if color { text.ansi().to_string() } else { plain.clone() };
     if error.use_stderr() {
         // There are no matches to ask for the flag.
         let mut args = std::env::args_os().take_while(|arg| arg != "--");
@@ -64,7 +60,9 @@ fn usage_error(text: &str) -> Error {
     let tip = rest.lines().find_map(|line| line.trim().strip_prefix("tip: "));
     let usage = rest.lines().find_map(|line| line.trim().strip_prefix("Usage: "));
     let verbs = usage.unwrap_or("fleet").split_whitespace();
-    let verbs: Vec<&str> = verbs.take_while(|word| word.chars().all(|c| c.is_ascii_lowercase())).collect();
+    let verbs: Vec<&str> = verbs
+        .take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()))
+        .collect();
     let help = format!("see how it is used: `{} --help`", verbs.join(" "));
     Error::usage(message).hint(tip.map_or(help, str::to_owned))
 }
@@ -360,9 +358,18 @@ mod tests {
             let help = command.render_long_help().to_string();
             assert!(help.contains("Usage: "), "{help}");
             let hidden = command.is_hide_set();
-            assert!(hidden || command.get_about().is_some(), "`{}` says nothing", command.get_name());
+            assert!(
+                hidden || command.get_about().is_some(),
+                "`{}` says nothing",
+                command.get_name()
+            );
             for arg in command.get_arguments().filter(|_| !hidden) {
-                assert!(arg.get_help().is_some(), "`{}` of `{}` says nothing", arg.get_id(), command.get_name());
+                assert!(
+                    arg.get_help().is_some(),
+                    "`{}` of `{}` says nothing",
+                    arg.get_id(),
+                    command.get_name()
+                );
             }
             waiting.extend(command.get_subcommands().cloned());
             count += 1;
@@ -374,7 +381,10 @@ mod tests {
     fn only_what_needs_a_terminal_or_streams_is_no_operation() {
         let mut own = Vec::new();
         for command in tree().get_subcommands().filter(|command| !command.is_hide_set()) {
-            let verbs: Vec<String> = command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect();
+            let verbs: Vec<String> = command
+                .get_subcommands()
+                .map(|inner| inner.get_name().to_owned())
+                .collect();
             let name = command.get_name();
             let names = match verbs.is_empty() {
                 true => vec![name.to_owned()],
@@ -400,7 +410,10 @@ mod tests {
             usage_error(&error.render().to_string())
         };
         let error = text(&["fleet", "create"]);
-        assert_eq!(error.message, "the following required arguments were not provided: <BRANCH>");
+        assert_eq!(
+            error.message,
+            "the following required arguments were not provided: <BRANCH>"
+        );
         assert_eq!(error.hint.as_deref(), Some("see how it is used: `fleet create --help`"));
         let error = text(&["fleet", "create", "x", "--agnt", "y"]);
         assert!(error.hint.expect("a tip").contains("--agent"));

@@ -33,7 +33,9 @@ pub(crate) fn logs(app: &App, caller: &Caller, matches: &ArgMatches, json: bool)
         (true, true) => follow_bytes(app, &agent)?,
         (true, false) => drop(print_bytes(app, &agent, Place::default())?),
         (false, true) => follow_lines(app, &agent, count, json)?,
-        (false, false) => text(app, &agent, count)?.iter().for_each(|line| print_line(&agent, line, json)),
+        (false, false) => text(app, &agent, count)?
+            .iter()
+            .for_each(|line| print_line(&agent, line, json)),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -102,7 +104,13 @@ fn follow_lines(app: &App, agent: &Agent, count: usize, json: bool) -> Result<()
 /// The lines of `now` that were not printed: those after what it has in common with `printed` from the beginning.
 /// Lines that have left at the top, because only so many are kept, do not count.
 fn new_lines<'a>(printed: &[String], now: &'a [String]) -> &'a [String] {
-    let common = |shift: usize| printed[shift..].iter().zip(now).take_while(|(old, new)| old == new).count();
+    let common = |shift: usize| {
+        printed[shift..]
+            .iter()
+            .zip(now)
+            .take_while(|(old, new)| old == new)
+            .count()
+    };
     if common(0) > 0 {
         return &now[common(0)..];
     }

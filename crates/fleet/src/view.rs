@@ -224,7 +224,12 @@ impl View {
 fn input_modes([bracketed_paste, app_cursor, app_keypad]: [bool; 3]) -> Vec<u8> {
     let set = |on: bool| if on { 'h' } else { 'l' };
     let keypad = if app_keypad { '=' } else { '>' };
-    format!("\x1b[?2004{}\x1b[?1{}\x1b{keypad}", set(bracketed_paste), set(app_cursor)).into_bytes()
+    format!(
+        "\x1b[?2004{}\x1b[?1{}\x1b{keypad}",
+        set(bracketed_paste),
+        set(app_cursor)
+    )
+    .into_bytes()
 }
 
 fn write(bytes: &[u8]) {

@@ -155,7 +155,7 @@ fn rows(app: &App, agents: &[Agent], measure_disk: bool) -> Vec<Row> {
         Row {
             cpu_percent: supervisor.and_then(|root| process::cpu_percent(&table, root, &roots, cache.as_ref()?)),
             memory_bytes: usage.as_ref().map(|usage| usage.rss_bytes),
-            processes: usage.as_ref().map(|usage| usage.processes as u32),
+            processes: usage.as_ref().map(|usage| usage.processes),
             disk_bytes: measured.map(|(bytes, _)| *bytes),
             disk_age_ms: measured.map(|(_, at)| now.since(Time(*at))),
             age_ms: now.since(agent.created_at),

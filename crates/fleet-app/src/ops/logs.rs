@@ -64,7 +64,11 @@ pub fn text(app: &App, agent: &Agent, count: usize) -> Result<Vec<String>> {
         let (stretches, more) = output::read(&folder, back).map_err(|error| missing(agent, &folder, &error))?;
         let Some(first) = stretches.first() else {
             let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
-            return if folder.exists() { Ok(Vec::new()) } else { Err(missing(agent, &folder, &gone)) };
+            return if folder.exists() {
+                Ok(Vec::new())
+            } else {
+                Err(missing(agent, &folder, &gone))
+            };
         };
         let mut log = LogText::new(first.rows, first.cols, count);
         for stretch in &stretches {

@@ -127,6 +127,7 @@ impl Operation for Prompt {
 /// Sends `text` to one agent. An agent that does not run is an error that says how to revive it.
 fn send(app: &App, agent: &Agent, text: &str, wait: Option<WaitFor>, limit: Option<Duration>) -> Result<Sent> {
     let id = app.new_id();
+    let deadline = limit.map(|limit| std::time::Instant::now() + limit);
     let seen = app.see(agent);
     if !seen.state.is_live() {
         return Err(
@@ -155,7 +156,6 @@ fn send(app: &App, agent: &Agent, text: &str, wait: Option<WaitFor>, limit: Opti
         Err(error) => return Err(error),
     };
     if wait == Some(WaitFor::Idle) && prompted.outcome == Outcome::Delivered {
-        let deadline = limit.map(|limit| std::time::Instant::now() + limit);
         wait::until(app, agent, Until::State(fleet_core::agent::State::Idle), deadline)?;
     }
     Ok(sent(agent, id, prompted))
@@ -180,7 +180,10 @@ fn late(app: &App, agent: &Agent, id: &str, error: Error) -> Error {
 /// What the journal says of a prompt whose supervisor ended before it could answer.
 fn from_journal(app: &App, agent: &Agent, id: &str) -> Result<Prompted> {
     let entries = journal::read(&app.home.agent_dir(&agent.id))?;
+    let waits = Standing::fold(&entries).waits(id);
     let last = entries.iter().rev().find_map(|entry| match &entry.fact {
+        // Taken back by the end of its supervisor, before Enter was pressed.
+        Fact::PromptTyped { id: each } if each == id && waits => Some(Outcome::Queued),
         Fact::PromptDelivered { id: each, .. } if each == id => Some(Outcome::Delivered),
         Fact::PromptTyped { id: each } | Fact::PromptUnverified { id: each, .. } if each == id => {
             Some(Outcome::Unverified)

@@ -105,13 +105,7 @@ impl How {
 }
 
 /// Revives `agents`.
-pub(crate) fn revive_all(
-    app: &App,
-    caller: &Caller,
-    agents: Vec<Agent>,
-    env: &[String],
-    how: How,
-) -> Result<Resumed> {
+pub(crate) fn revive_all(app: &App, caller: &Caller, agents: Vec<Agent>, env: &[String], how: How) -> Result<Resumed> {
     let only = agents.len() == 1;
     let mut resumed = Resumed {
         agents: Vec::new(),
@@ -235,7 +229,10 @@ fn environment(caller: &Caller, agent: &Agent, given: &[String], verb: &str) -> 
             "set {}: `fleet {verb} {}{}`",
             if missing.len() == 1 { "it" } else { "them" },
             agent.branch,
-            missing.iter().map(|name| format!(" --env {name}=VALUE")).collect::<String>()
+            missing
+                .iter()
+                .map(|name| format!(" --env {name}=VALUE"))
+                .collect::<String>()
         )));
     }
     env.extend(agent.env_names.iter().filter(|name| !has(name)).cloned());

@@ -89,7 +89,10 @@ pub fn until(app: &App, agent: &Agent, until: Until, deadline: Option<Instant>) 
             "`{}` has no `ready` rule, so nobody can tell when `{}` is ready or idle",
             agent.harness, agent.branch
         ))
-        .hint(format!("add `ready` to `[harness.{}]`: `fleet config edit`", agent.harness)));
+        .hint(format!(
+            "add `ready` to `[harness.{}]`: `fleet config edit`",
+            agent.harness
+        )));
     }
     if let Ok(state) = now.parse()
         && let Some(done) = check(state)

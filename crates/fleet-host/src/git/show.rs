@@ -18,7 +18,9 @@ pub fn changed_files(common: &Path, head: Option<&str>, commit: &str) -> Result<
     let question = at("git.changed-files", common);
     match head {
         Some(head) => question.args(["diff", "--stat", head, commit, "--"]).run(),
-        None => question.args(["show", "--stat", "--format=", "--root", commit, "--"]).run(),
+        None => question
+            .args(["show", "--stat", "--format=", "--root", commit, "--"])
+            .run(),
     }
 }
 

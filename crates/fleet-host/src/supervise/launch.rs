@@ -68,7 +68,6 @@ pub fn launch(executable: &Path, spec: &Spec, lock: Lock, mut progress: impl FnM
 }
 
 /// The seams of the tests reach a supervisor in debug builds only.
-#[expect(clippy::disallowed_methods, reason = "debug builds only")]
 fn pass_test_variables(command: &mut std::process::Command) {
     for (name, value) in std::env::vars_os() {
         let text = name.to_string_lossy();

@@ -236,7 +236,9 @@ mod tests {
         let (stretches, more) = read(dir.path(), 1).expect("read");
         assert!(more && stretches[0].bytes.starts_with(b"redraw"));
         let (bytes, _) = read_on(dir.path(), place).expect("read");
-        let rest = bytes.strip_prefix(b"redraw").expect("the redraw instead of what is gone");
+        let rest = bytes
+            .strip_prefix(b"redraw")
+            .expect("the redraw instead of what is gone");
         assert!(
             rest.iter().all(|byte| *byte == b'x'),
             "the second redraw is no output of the program"

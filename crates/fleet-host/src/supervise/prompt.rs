@@ -36,8 +36,9 @@ const RECEIPT_WAIT: Duration = Duration::from_millis(3000);
 pub fn check_text(text: &str) -> Result<String> {
     let text = text.trim_end_matches(['\n', '\r']).replace("\r\n", "\n");
     if text.trim().is_empty() {
-        return Err(Error::usage("the prompt is empty")
-            .hint("give a text, or `@FILE` to read one, or `-` for standard input"));
+        return Err(
+            Error::usage("the prompt is empty").hint("give a text, or `@FILE` to read one, or `-` for standard input")
+        );
     }
     if text.len() > MAX_BYTES {
         return Err(

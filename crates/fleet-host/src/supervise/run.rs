@@ -529,8 +529,13 @@ impl Supervisor {
 
     fn child_ended(&mut self, code: i32) {
         if let Some(delivery) = self.delivery.take() {
-            let why = "the program ended before a receipt was seen";
-            self.finish_prompt(&delivery.id, Outcome::Unverified, why);
+            if delivery.entered() {
+                let why = "the program ended before a receipt was seen";
+                self.finish_prompt(&delivery.id, Outcome::Unverified, why);
+            } else if !self.standing().waits(&delivery.id) {
+                let why = "the program ended before Enter was pressed, so it has not taken the text";
+                self.finish_prompt(&delivery.id, Outcome::Refused, why);
+            }
         }
         self.record(Source::Process, Fact::Exited { code });
         if self.stop.is_none() {

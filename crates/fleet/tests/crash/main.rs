@@ -31,13 +31,48 @@ struct Scene {
 }
 
 const SCENES: &[Scene] = &[
-    Scene { name: "create", prepare: |_| {}, acts: &[&["create", "a", "--prompt", "print hello"]], precious: false },
-    Scene { name: "fanout", prepare: |_| {}, acts: &[&["fanout", "2", "f", "--prompt", "print hello"]], precious: false },
-    Scene { name: "prompt", prepare: Stage::with_agent, acts: &[&["prompt", "a", "print hello"]], precious: true },
-    Scene { name: "kill, clean", prepare: Stage::with_clean_agent, acts: &[&["kill", "a"]], precious: false },
-    Scene { name: "kill, dirty", prepare: Stage::with_agent, acts: &[&["kill", "a", "--force"]], precious: true },
-    Scene { name: "kill, with what git cannot hold", prepare: Stage::with_nested_repository, acts: &[&["kill", "a", "--delete-branch"]], precious: true },
-    Scene { name: "resume", prepare: Stage::with_lost_agent, acts: &[&["resume", "a"]], precious: true },
+    Scene {
+        name: "create",
+        prepare: |_| {},
+        acts: &[&["create", "a", "--prompt", "print hello"]],
+        precious: false,
+    },
+    Scene {
+        name: "fanout",
+        prepare: |_| {},
+        acts: &[&["fanout", "2", "f", "--prompt", "print hello"]],
+        precious: false,
+    },
+    Scene {
+        name: "prompt",
+        prepare: Stage::with_agent,
+        acts: &[&["prompt", "a", "print hello"]],
+        precious: true,
+    },
+    Scene {
+        name: "kill, clean",
+        prepare: Stage::with_clean_agent,
+        acts: &[&["kill", "a"]],
+        precious: false,
+    },
+    Scene {
+        name: "kill, dirty",
+        prepare: Stage::with_agent,
+        acts: &[&["kill", "a", "--force"]],
+        precious: true,
+    },
+    Scene {
+        name: "kill, with what git cannot hold",
+        prepare: Stage::with_nested_repository,
+        acts: &[&["kill", "a", "--delete-branch"]],
+        precious: true,
+    },
+    Scene {
+        name: "resume",
+        prepare: Stage::with_lost_agent,
+        acts: &[&["resume", "a"]],
+        precious: true,
+    },
     Scene {
         name: "a whole life",
         prepare: |_| {},
@@ -60,7 +95,9 @@ struct Stage {
 impl Stage {
     fn new() -> Stage {
         let env = TestEnv::new();
-        env.config_with_scripted("credential_files = [\"secret.env\"]\nsetup_commands = [\"true\"]\nkill_grace_ms = 2000\n");
+        env.config_with_scripted(
+            "credential_files = [\"secret.env\"]\nsetup_commands = [\"true\"]\nkill_grace_ms = 2000\n",
+        );
         let repo = env.repo("repo", 5);
         std::fs::write(repo.join("secret.env"), "TOKEN=1\n").expect("written");
         Stage { env, repo }
@@ -71,11 +108,22 @@ impl Stage {
     }
 
     fn with_clean_agent(&self) {
-        self.run(&["create", "a", "--wait", "ready", "--timeout", "30"]).success();
+        self.run(&["create", "a", "--wait", "ready", "--timeout", "30"])
+            .success();
     }
 
     fn with_agent(&self) {
-        self.run(&["create", "a", "--prompt", "write work.txt precious-7d1f", "--wait", "idle", "--timeout", "30"]).success();
+        self.run(&[
+            "create",
+            "a",
+            "--prompt",
+            "write work.txt precious-7d1f",
+            "--wait",
+            "idle",
+            "--timeout",
+            "30",
+        ])
+        .success();
     }
 
     fn with_nested_repository(&self) {
@@ -93,7 +141,9 @@ impl Stage {
                 fleet_testkit::kill_process(process.pid);
             }
         }
-        wait_until(PATIENCE, "the agent is lost", || (self.agents()[0]["state"] == "lost").then_some(()));
+        wait_until(PATIENCE, "the agent is lost", || {
+            (self.agents()[0]["state"] == "lost").then_some(())
+        });
     }
 
     fn worktree(&self) -> PathBuf {
@@ -101,7 +151,10 @@ impl Stage {
     }
 
     fn agents(&self) -> Vec<Value> {
-        self.listing(&["list", "--all", "--json"])["agents"].as_array().cloned().unwrap_or_default()
+        self.listing(&["list", "--all", "--json"])["agents"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
     }
 
     fn listing(&self, args: &[&str]) -> Value {
@@ -130,19 +183,43 @@ impl Stage {
             (quiet == 2).then_some(())
         });
         let agents = self.agents();
-        let of = |name: &str| agents.iter().filter_map(|agent| agent[name].as_str()).collect::<Vec<_>>();
+        let of = |name: &str| {
+            agents
+                .iter()
+                .filter_map(|agent| agent[name].as_str())
+                .collect::<Vec<_>>()
+        };
         let live: Vec<&Value> = agents.iter().filter(|agent| agent["phase"] != "ended").collect();
         for agent in &live {
             assert_eq!(agent["phase"], "started", "{}, {point}: {agent}", scene.name);
-            assert!(Path::new(agent["worktree"].as_str().expect("path")).is_dir(), "{}, {point}: no worktree: {agent}", scene.name);
+            assert!(
+                Path::new(agent["worktree"].as_str().expect("path")).is_dir(),
+                "{}, {point}: no worktree: {agent}",
+                scene.name
+            );
         }
         for worktree in fleet_testkit::scan::linked_worktrees(&self.repo) {
-            let known = live.iter().any(|agent| Path::new(agent["worktree"].as_str().unwrap_or_default()) == worktree);
-            assert!(known, "{}, {point}: an orphaned worktree {}", scene.name, worktree.display());
+            let known = live
+                .iter()
+                .any(|agent| Path::new(agent["worktree"].as_str().unwrap_or_default()) == worktree);
+            assert!(
+                known,
+                "{}, {point}: an orphaned worktree {}",
+                scene.name,
+                worktree.display()
+            );
         }
-        let branches = self.env.git(&self.repo, ["for-each-ref", "--format=%(refname:short)", "refs/heads"]).success().stdout;
+        let branches = self
+            .env
+            .git(&self.repo, ["for-each-ref", "--format=%(refname:short)", "refs/heads"])
+            .success()
+            .stdout;
         for branch in branches.lines().filter(|branch| *branch != "main") {
-            assert!(of("branch").contains(&branch), "{}, {point}: the branch {branch} has no record", scene.name);
+            assert!(
+                of("branch").contains(&branch),
+                "{}, {point}: the branch {branch} has no record",
+                scene.name
+            );
         }
         if scene.precious {
             assert!(self.holds_precious(), "{}, {point}: the work is lost", scene.name);
@@ -151,7 +228,11 @@ impl Stage {
             let _ = self.run(&["kill", "*", "--force"]).success();
         }
         if scene.precious {
-            assert!(self.holds_precious(), "{}, {point}: the work is lost at the end", scene.name);
+            assert!(
+                self.holds_precious(),
+                "{}, {point}: the work is lost at the end",
+                scene.name
+            );
         }
         let left = wait_for_none(|| self.env.leftovers());
         assert!(left.is_empty(), "{}, {point}: left over: {left:#?}", scene.name);
@@ -160,8 +241,17 @@ impl Stage {
     /// Whether the prepared work is in a worktree, a salvage ref or the trash.
     fn holds_precious(&self) -> bool {
         let in_files = |folder: &str| find(&self.env.fleet_home().join(folder), PRECIOUS);
-        let refs = self.env.git(&self.repo, ["for-each-ref", "--format=%(refname)", "refs/fleet"]).success().stdout;
-        let in_ref = |name: &str| self.env.git(&self.repo, ["grep", "-q", PRECIOUS, name]).status.success();
+        let refs = self
+            .env
+            .git(&self.repo, ["for-each-ref", "--format=%(refname)", "refs/fleet"])
+            .success()
+            .stdout;
+        let in_ref = |name: &str| {
+            self.env
+                .git(&self.repo, ["grep", "-q", PRECIOUS, name])
+                .status
+                .success()
+        };
         in_files("worktrees") || in_files("trash") || refs.lines().any(in_ref)
     }
 }
@@ -182,7 +272,9 @@ fn find(folder: &Path, text: &str) -> bool {
         let path = entry.path();
         match path.is_dir() && !path.is_symlink() {
             true => find(&path, text),
-            false => std::fs::read(&path).is_ok_and(|bytes| bytes.windows(text.len()).any(|part| part == text.as_bytes())),
+            false => {
+                std::fs::read(&path).is_ok_and(|bytes| bytes.windows(text.len()).any(|part| part == text.as_bytes()))
+            }
         }
     })
 }
@@ -212,7 +304,11 @@ fn walk(scene: &Scene) -> Vec<Row> {
     for (point, count) in points(scene) {
         // A supervisor's journal is where its life advances: every line counts. Elsewhere the later passings of
         // one point are the same code again.
-        let most = if full || point.starts_with("supervisor.journal") { count } else { 2 };
+        let most = if full || point.starts_with("supervisor.journal") {
+            count
+        } else {
+            2
+        };
         cases.extend((1..=count.min(most)).map(|nth| (point.clone(), nth)));
     }
     let next = AtomicUsize::new(0);
@@ -231,14 +327,19 @@ fn walk(scene: &Scene) -> Vec<Row> {
         }
     });
     let hits = hits.into_inner().expect("hits");
-    hits.into_iter().map(|(point, (asked, hit))| (scene.name.to_owned(), point, asked, hit)).collect()
+    hits.into_iter()
+        .map(|(point, (asked, hit))| (scene.name.to_owned(), point, asked, hit))
+        .collect()
 }
 
 fn run_case(scene: &Scene, point: &str, nth: usize) -> bool {
     let stage = Stage::new();
     (scene.prepare)(&stage);
     let hit = stage.env.root().join("hit");
-    let variables = [("FLEET_FAULT", format!("{point}:{nth}")), ("FLEET_FAULT_HIT", hit.display().to_string())];
+    let variables = [
+        ("FLEET_FAULT", format!("{point}:{nth}")),
+        ("FLEET_FAULT_HIT", hit.display().to_string()),
+    ];
     stage.act(scene, &variables);
     stage.check(scene, &format!("{point}:{nth}"));
     hit.exists()
@@ -248,14 +349,20 @@ fn run_case(scene: &Scene, point: &str, nth: usize) -> bool {
 fn a_kill_at_any_point_loses_nothing_and_leaves_nothing() {
     let only = std::env::var("FLEET_TEST_SCENE").ok();
     let mut rows = Vec::new();
-    for scene in SCENES.iter().filter(|scene| only.as_deref().is_none_or(|only| scene.name.contains(only))) {
+    for scene in SCENES
+        .iter()
+        .filter(|scene| only.as_deref().is_none_or(|only| scene.name.contains(only)))
+    {
         rows.extend(walk(scene));
     }
     for (scene, point, _, hit) in &rows {
         assert!(*hit > 0, "{scene}: no kill hit {point}");
     }
     let kills: usize = rows.iter().map(|row| row.3).sum();
-    assert!(only.is_some() || kills > 100, "only {kills} kills hit: the points are not passed any more");
+    assert!(
+        only.is_some() || kills > 100,
+        "only {kills} kills hit: the points are not passed any more"
+    );
     if std::env::var_os("FLEET_TEST_FULL").is_some() && only.is_none() {
         write_table(&rows, kills);
     }
@@ -291,7 +398,10 @@ impl Random {
 fn kills_at_random_times_lose_nothing_and_leave_nothing() {
     let full = std::env::var_os("FLEET_TEST_FULL").is_some();
     let rounds = if full { 500 } else { 40 };
-    let seed: u64 = std::env::var("FLEET_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
+    let seed: u64 = std::env::var("FLEET_TEST_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(7);
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
@@ -313,13 +423,23 @@ fn random_kill(seed: u64) {
     let scene = &SCENES[random.below(SCENES.len() as u64 - 1) as usize];
     let stage = Stage::new();
     (scene.prepare)(&stage);
-    let mut command = stage.env.fleet(scene.acts[0]).cwd(&stage.repo).timeout(PATIENCE).spawn();
+    let mut command = stage
+        .env
+        .fleet(scene.acts[0])
+        .cwd(&stage.repo)
+        .timeout(PATIENCE)
+        .spawn();
     let supervisor_too = random.below(3) == 0;
     // The moment of the kill is what is random here, so this is no wait for anything.
     fleet_testkit::pause(Duration::from_micros(random.below(150_000)));
     command.kill();
     if supervisor_too {
-        for process in stage.env.own_processes().iter().filter(|each| each.argv.iter().any(|word| word == "__supervise")) {
+        for process in stage
+            .env
+            .own_processes()
+            .iter()
+            .filter(|each| each.argv.iter().any(|word| word == "__supervise"))
+        {
             fleet_testkit::kill_process(process.pid);
         }
     }

@@ -127,6 +127,11 @@ pub(crate) fn journal(env: &TestEnv, id: &str) -> Vec<Value> {
 pub(crate) fn tmux(env: &TestEnv, cwd: &Path, target: &str, args: &[&str]) -> Finished {
     let printed = fleet(env, cwd, ["attach", "--print", target]).output().success();
     let words: Vec<&str> = printed.stdout.split_whitespace().collect();
-    let at = words.iter().position(|word| *word == "-S").expect("a socket of its own");
-    env.program("tmux", ["-S", words[at + 1].trim_matches('\'')]).args(args).output()
+    let at = words
+        .iter()
+        .position(|word| *word == "-S")
+        .expect("a socket of its own");
+    env.program("tmux", ["-S", words[at + 1].trim_matches('\'')])
+        .args(args)
+        .output()
 }

@@ -43,7 +43,12 @@ struct Said {
 fn refused(done: Finished, code: i32) -> Said {
     let done = done.fails(code);
     assert_eq!(done.stdout, "", "an error is no answer: {done}");
-    let line = |start: &str| done.stderr.lines().find_map(|line| line.strip_prefix(start)).map(str::to_owned);
+    let line = |start: &str| {
+        done.stderr
+            .lines()
+            .find_map(|line| line.strip_prefix(start))
+            .map(str::to_owned)
+    };
     let message = line("error: ").unwrap_or_else(|| panic!("no error in {done}"));
     let hint = line("hint: ").unwrap_or_else(|| panic!("no hint in {done}"));
     let upper = message.starts_with(char::is_uppercase) && !message.starts_with("FLEET_");
@@ -58,7 +63,11 @@ fn refused(done: Finished, code: i32) -> Said {
 impl Said {
     #[track_caller]
     fn says(self, words: &str) -> Self {
-        assert!(self.message.contains(words), "no {words:?} in the message of {}", self.whole);
+        assert!(
+            self.message.contains(words),
+            "no {words:?} in the message of {}",
+            self.whole
+        );
         self
     }
 
@@ -71,7 +80,11 @@ impl Said {
     /// Output of another program, as quoted.
     #[track_caller]
     fn shows(self, words: &str) -> Self {
-        let quoted = self.whole.stderr.lines().any(|line| line.starts_with("  | ") && line.contains(words));
+        let quoted = self
+            .whole
+            .stderr
+            .lines()
+            .any(|line| line.starts_with("  | ") && line.contains(words));
         assert!(quoted, "{words:?} is not shown by {}", self.whole);
         self
     }
@@ -81,7 +94,10 @@ impl Said {
     fn command(&self) -> String {
         let parts = self.hint.split('`').skip(1).step_by(2);
         let mut commands = parts.filter(|part| part.contains(' '));
-        commands.next().map(str::to_owned).unwrap_or_else(|| panic!("no command in the hint of {}", self.whole))
+        commands
+            .next()
+            .map(str::to_owned)
+            .unwrap_or_else(|| panic!("no command in the hint of {}", self.whole))
     }
 
     /// Pastes the command of the hint into a shell in `dir` after `fill` has been done to it.
@@ -113,7 +129,10 @@ struct World {
 }
 
 fn world(env: &TestEnv, repo: &Path) -> World {
-    let agents: Value = fleet(env, env.root(), &["list", "--all", "--json"]).output().success().json();
+    let agents: Value = fleet(env, env.root(), &["list", "--all", "--json"])
+        .output()
+        .success()
+        .json();
     let mut agents = agents["agents"].as_array().cloned().expect("a list");
     for agent in &mut agents {
         let agent = agent.as_object_mut().expect("a record");
@@ -121,7 +140,10 @@ fn world(env: &TestEnv, repo: &Path) -> World {
     }
     let mut folders: Vec<String> = Vec::new();
     for folder in ["agents", "worktrees", "trash"] {
-        let entries = fs::read_dir(env.fleet_home().join(folder)).into_iter().flatten().flatten();
+        let entries = fs::read_dir(env.fleet_home().join(folder))
+            .into_iter()
+            .flatten()
+            .flatten();
         folders.extend(entries.map(|entry| format!("{folder}/{}", entry.file_name().display())));
     }
     folders.sort();
@@ -150,7 +172,10 @@ fn only(env: &TestEnv, programs: &[&str]) -> PathBuf {
     fs::create_dir_all(&folder).expect("the root can hold a folder");
     for program in programs {
         let places = ["/usr/local/bin", "/usr/bin", "/bin"];
-        let path = places.iter().map(|place| Path::new(place).join(program)).find(|path| path.exists());
+        let path = places
+            .iter()
+            .map(|place| Path::new(place).join(program))
+            .find(|path| path.exists());
         let path = path.unwrap_or_else(|| panic!("{program} is installed"));
         let _ = symlink(path, folder.join(program));
     }
@@ -167,5 +192,7 @@ fn script(path: &Path, text: &str) {
 #[track_caller]
 fn kill_all(env: &TestEnv) {
     let _ = fleet(env, env.root(), &["kill", "*", "--force"]).output().success();
-    wait_until(PATIENCE, "the end of everything", || env.leftovers().is_empty().then_some(()));
+    wait_until(PATIENCE, "the end of everything", || {
+        env.leftovers().is_empty().then_some(())
+    });
 }

@@ -40,7 +40,9 @@ fn wait_line(view: &Pty, text: &str) {
 
 /// Waits until both show the same; they then have the same modes too.
 fn wait_same(early: &Pty, late: &Pty) {
-    wait_until(LONG, "two views that show the same", || (early.screen() == late.screen()).then_some(()));
+    wait_until(LONG, "two views that show the same", || {
+        (early.screen() == late.screen()).then_some(())
+    });
     let modes = |view: &Pty| view.with_terminal(|terminal| (terminal.modes(), terminal.cursor()));
     assert_eq!(modes(early), modes(late));
 }
@@ -139,7 +141,10 @@ fn a_view_gives_the_terminal_back_as_it_was() {
     let before = shell.with_terminal(fleet_term::Terminal::modes);
     let settings = settings_of(&shell);
     for (round, leave) in ["keys", "signal", "end"].into_iter().enumerate() {
-        shell.send(format!("clear; {} attach --direct a; echo left-$(({round}+10))\r", fleet.display()));
+        shell.send(format!(
+            "clear; {} attach --direct a; echo left-$(({round}+10))\r",
+            fleet.display()
+        ));
         shell.wait_for_text("scripted-agent 80x24", LONG);
         assert!(shell.with_terminal(fleet_term::Terminal::modes).alt_screen);
         match leave {
@@ -148,14 +153,20 @@ fn a_view_gives_the_terminal_back_as_it_was() {
                 let view = fleet_testkit::scan::processes(|process| {
                     process.argv.iter().any(|arg| arg == "--direct") && process.has_env("HOME", stage.env.home())
                 });
-                let [view] = view.as_slice() else { panic!("one view: {view:?}") };
+                let [view] = view.as_slice() else {
+                    panic!("one view: {view:?}")
+                };
                 let pid = nix::unistd::Pid::from_raw(view.pid.cast_signed());
                 nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("the view lives");
             }
             _ => drop(stage.fleet(&["kill", "a", "--force"]).output().success()),
         }
         wait_line(&shell, &format!("left-{}", round + 10));
-        assert_eq!(shell.with_terminal(fleet_term::Terminal::modes), before, "after {leave}");
+        assert_eq!(
+            shell.with_terminal(fleet_term::Terminal::modes),
+            before,
+            "after {leave}"
+        );
         shell.send(format!("clear; stty -g; echo mark-$((1+{round}))\r"));
         wait_line(&shell, &format!("mark-{}", round + 1));
         assert_eq!(settings_of(&shell), settings, "after {leave}");
@@ -168,7 +179,12 @@ fn a_view_gives_the_terminal_back_as_it_was() {
 /// The last line that `stty -g` has printed.
 fn settings_of(shell: &Pty) -> String {
     let screen = shell.screen();
-    screen.iter().rev().find(|line| line.matches(':').count() > 20).expect("the settings").clone()
+    screen
+        .iter()
+        .rev()
+        .find(|line| line.matches(':').count() > 20)
+        .expect("the settings")
+        .clone()
 }
 
 #[test]
@@ -177,7 +193,15 @@ fn attach_works_inside_another_tmux() {
     stage.create("a");
     let _ = stage.prompt("a", "print inside-out").success();
     let own = stage.env.root().join("own.sock");
-    let argv = ["tmux", "-f", "/dev/null", "-S", own.to_str().expect("a path"), "new-session", "/bin/sh"];
+    let argv = [
+        "tmux",
+        "-f",
+        "/dev/null",
+        "-S",
+        own.to_str().expect("a path"),
+        "new-session",
+        "/bin/sh",
+    ];
     let mut outer = Pty::spawn_with(&stage.env, &stage.repo, &argv, &[("PS1", "outer$ ")], 40, 120);
     outer.wait_for_text("[0]", LONG);
     outer.send(format!("{} attach a\r", binary("fleet").display()));
@@ -186,7 +210,10 @@ fn attach_works_inside_another_tmux() {
     outer.send("typed inside\r");
     outer.wait_for_text("done: typed inside", LONG);
     outer.kill();
-    let _ = stage.env.program("tmux", ["-S", own.to_str().expect("a path"), "kill-server"]).output();
+    let _ = stage
+        .env
+        .program("tmux", ["-S", own.to_str().expect("a path"), "kill-server"])
+        .output();
     stage.end();
 }
 

@@ -111,7 +111,12 @@ impl Supervisor {
     /// The child could not be started.
     pub(super) fn fail(&mut self, error: Error) {
         self.running = Running::Nothing;
-        self.record(Source::Process, Fact::StartFailed { why: error.message.clone() });
+        self.record(
+            Source::Process,
+            Fact::StartFailed {
+                why: error.message.clone(),
+            },
+        );
         let output = self.screen.text().join("\n").trim_end().to_owned();
         report(&Report::Failed(error.detail(output)));
         self.close_report();

@@ -61,7 +61,8 @@ impl Supervisor {
             .prompt_line
             .as_ref()
             .is_some_and(|prompt| !prompt.is_empty() && line.starts_with(prompt.as_str()));
-        if at_prompt == Some(true) && !drafts {
+        // While a prompt is typed the draft is ours; `Busy` then means that Enter was pressed.
+        if at_prompt == Some(true) && !drafts && self.delivery.is_none() {
             self.record(Source::Screen, Fact::Busy);
         }
     }
@@ -225,7 +226,13 @@ impl Supervisor {
                 && let Err(error) = Delivery::check(&text, bracketed, cooked)
             {
                 let why = reason(error);
-                self.record(Source::Request, Fact::PromptRefused { id: id.clone(), why: why.clone() });
+                self.record(
+                    Source::Request,
+                    Fact::PromptRefused {
+                        id: id.clone(),
+                        why: why.clone(),
+                    },
+                );
                 let outcome = Outcome::Refused;
                 let prompted = Prompted { outcome, why };
                 self.answer(key, &request, to_json(&prompted));

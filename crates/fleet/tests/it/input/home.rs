@@ -45,7 +45,12 @@ fn a_full_disk_is_told_and_after_room_was_made_nothing_is_left() {
         );
         let done = in_namespace(&env, &repo, &lines);
         let read = |name: &str| fs::read_to_string(env.root().join(name)).unwrap_or_default();
-        let story = format!("{kilobytes} KiB free: {done}\n{}{}{}", read("out.txt"), read("err.txt"), read("repair.txt"));
+        let story = format!(
+            "{kilobytes} KiB free: {done}\n{}{}{}",
+            read("out.txt"),
+            read("err.txt"),
+            read("repair.txt")
+        );
         if !done.status.success() {
             assert_eq!(done.status.code(), Some(7), "{story}");
             let told = read("err.txt");
@@ -74,7 +79,9 @@ fn a_read_only_home_is_told_and_can_still_be_read() {
                  \"$FLEET\" list --all --json > ../list.json
                  \"$FLEET\" logs old > ../logs.txt
                  exec \"$FLEET\" create fix";
-    let said = refused(in_namespace(&env, &repo, lines), 7).says("read-only").hints("FLEET_HOME");
+    let said = refused(in_namespace(&env, &repo, lines), 7)
+        .says("read-only")
+        .hints("FLEET_HOME");
     assert_eq!(said.whole.stdout, "");
     let list: Value = serde_json::from_slice(&fs::read(env.root().join("list.json")).unwrap()).unwrap();
     assert_eq!(list["agents"][0]["branch"], "old");
@@ -89,7 +96,9 @@ fn a_read_only_place_for_a_new_home_is_told() {
     let lines = "mount --bind \"$HOME\" \"$HOME\"
                  mount -o remount,bind,ro \"$HOME\"
                  exec \"$FLEET\" create fix";
-    let _ = refused(in_namespace(&env, &repo, lines), 7).says("read-only").hints("export FLEET_HOME=");
+    let _ = refused(in_namespace(&env, &repo, lines), 7)
+        .says("read-only")
+        .hints("export FLEET_HOME=");
     assert!(!env.fleet_home().exists());
     env.assert_nothing_left();
 }
@@ -100,12 +109,16 @@ fn a_home_on_a_network_file_system_is_refused_and_another_one_works() {
     let repo = env.repo("repo", 1);
     fs::write(env.home().join(".fleet-test-statfs"), "26985").unwrap();
     for args in [&["create", "fix"][..], &["list"], &["fanout", "2"]] {
-        let _ = refused(fleet(&env, &repo, args).output(), 7).says("NFS").hints("export FLEET_HOME=");
+        let _ = refused(fleet(&env, &repo, args).output(), 7)
+            .says("NFS")
+            .hints("export FLEET_HOME=");
     }
     assert!(!env.fleet_home().exists());
     let said = refused(fleet(&env, &repo, &["list"]).output(), 7);
     let other = env.root().join("local");
-    let done = said.paste(&env, &repo, |line| line.replace("/var/tmp/fleet", other.to_str().unwrap()) + " && fleet list");
+    let done = said.paste(&env, &repo, |line| {
+        line.replace("/var/tmp/fleet", other.to_str().unwrap()) + " && fleet list"
+    });
     let _ = done.success();
     env.assert_nothing_left();
 }
@@ -124,7 +137,9 @@ fn without_a_short_private_folder_for_sockets_nothing_starts() {
     // Somebody else has the place.
     fs::create_dir(&chosen).unwrap();
     fs::set_permissions(&chosen, fs::Permissions::from_mode(0o755)).unwrap();
-    let said = refused(run(&["create", "fix"]), 7).says("is not a private folder").says(chosen.to_str().unwrap());
+    let said = refused(run(&["create", "fix"]), 7)
+        .says("is not a private folder")
+        .says(chosen.to_str().unwrap());
     let _ = said.paste(&env, &repo, |line| line).success();
     let refs = env.git(&repo, ["for-each-ref", "refs/heads/"]).success().stdout;
     assert_eq!(refs.lines().count(), 1, "{refs}");
@@ -136,7 +151,10 @@ fn without_a_short_private_folder_for_sockets_nothing_starts() {
     let own = env.root().join("r");
     fs::create_dir(&own).unwrap();
     fs::remove_file(long.join("runtime")).unwrap();
-    let done = fleet(&env, &repo, &["create", "fix"]).env("FLEET_HOME", &long).env("XDG_RUNTIME_DIR", &own).output();
+    let done = fleet(&env, &repo, &["create", "fix"])
+        .env("FLEET_HOME", &long)
+        .env("XDG_RUNTIME_DIR", &own)
+        .output();
     let _ = done.success();
     let _ = run(&["kill", "fix"]).success();
     env.assert_nothing_left();
@@ -148,12 +166,21 @@ fn without_tmux_agents_run_and_the_warning_says_how_to_install_it() {
     let path = only(&env, &["git", "sh"]);
     let run = |args: &[&str]| fleet(&env, &repo, args).env("PATH", &path).output();
     let done = run(&["create", "fix", "--json"]).success();
-    let warning = done.stderr.lines().find(|line| line.starts_with("warning: ")).expect("a warning");
-    assert!(warning.contains("`tmux` is not installed") && warning.contains("apt-get install tmux"), "{done}");
+    let warning = done
+        .stderr
+        .lines()
+        .find(|line| line.starts_with("warning: "))
+        .expect("a warning");
+    assert!(
+        warning.contains("`tmux` is not installed") && warning.contains("apt-get install tmux"),
+        "{done}"
+    );
     let told: Value = done.json();
     assert_eq!(told["agents"][0]["phase"], "started");
     let _ = run(&["prompt", "fix", "print hello", "--wait"]).success();
-    let _ = refused(run(&["attach", "fix", "--print"]), 7).says("`tmux` is not installed").hints("apt-get install tmux");
+    let _ = refused(run(&["attach", "fix", "--print"]), 7)
+        .says("`tmux` is not installed")
+        .hints("apt-get install tmux");
     let doctor = run(&["doctor"]).fails(7);
     assert!(doctor.stdout.contains("`tmux` is not installed"), "{doctor}");
     let listed: Value = run(&["list", "--repair", "--json"]).success().json();
@@ -171,13 +198,21 @@ fn a_tmux_that_is_too_old_is_told_and_agents_run() {
     let (env, repo) = scene("");
     let old = env.root().join("old");
     fs::create_dir(&old).unwrap();
-    script(&old.join("tmux"), "[ \"$1\" = -V ] && echo tmux 2.9 && exit 0\necho 'unknown option -- N' >&2\nexit 1");
+    script(
+        &old.join("tmux"),
+        "[ \"$1\" = -V ] && echo tmux 2.9 && exit 0\necho 'unknown option -- N' >&2\nexit 1",
+    );
     let path = format!("{}:/usr/local/bin:/usr/bin:/bin", old.display());
     let run = |args: &[&str]| fleet(&env, &repo, args).env("PATH", &path).output();
     let done = run(&["create", "fix"]).success();
-    assert!(done.stderr.contains("warning: ") && done.stderr.contains("tmux 2.9 is too old"), "{done}");
+    assert!(
+        done.stderr.contains("warning: ") && done.stderr.contains("tmux 2.9 is too old"),
+        "{done}"
+    );
     assert!(done.stderr.contains("install"), "{done}");
-    let _ = refused(run(&["attach", "fix", "--print"]), 7).says("tmux 2.9 is too old").hints("install");
+    let _ = refused(run(&["attach", "fix", "--print"]), 7)
+        .says("tmux 2.9 is too old")
+        .hints("install");
     let doctor = run(&["doctor"]).fails(7);
     assert!(doctor.stdout.contains("tmux 2.9 is too old"), "{doctor}");
     let _ = run(&["kill", "fix"]).success();
@@ -190,8 +225,17 @@ fn a_database_of_a_newer_fleet_is_refused_and_left_as_it_is() {
     let _ = fleet(&env, &repo, &["list"]).output().success();
     sql(&env, "PRAGMA user_version = 999");
     let before = fs::read(env.fleet_home().join("fleet.db")).unwrap();
-    for args in [&["create", "fix"][..], &["list"], &["list", "--repair"], &["kill", "x"], &["resume", "--all"]] {
-        let _ = refused(fleet(&env, &repo, args).output(), 78).says("newer fleet").says("999").hints("update fleet");
+    for args in [
+        &["create", "fix"][..],
+        &["list"],
+        &["list", "--repair"],
+        &["kill", "x"],
+        &["resume", "--all"],
+    ] {
+        let _ = refused(fleet(&env, &repo, args).output(), 78)
+            .says("newer fleet")
+            .says("999")
+            .hints("update fleet");
     }
     assert_eq!(fs::read(env.fleet_home().join("fleet.db")).unwrap(), before);
     assert_eq!(env.git(&repo, ["branch"]).success().stdout.lines().count(), 1);
@@ -206,7 +250,9 @@ fn a_locked_database_is_told_after_a_while_and_nothing_is_half_done() {
         let held = rusqlite::Connection::open(env.fleet_home().join("fleet.db")).unwrap();
         held.execute_batch("BEGIN IMMEDIATE").unwrap();
         let _ = fleet(&env, &repo, &["list"]).output().success();
-        let _ = refused(fleet(&env, &repo, &["create", "fix"]).output(), 7).says("is locked").hints("end the program");
+        let _ = refused(fleet(&env, &repo, &["create", "fix"]).output(), 7)
+            .says("is locked")
+            .hints("end the program");
         held.execute_batch("ROLLBACK").unwrap();
     });
 }
@@ -217,16 +263,23 @@ fn a_damaged_database_is_kept_and_repair_takes_every_agent_up_again() {
     for branch in ["live", "saved", "done"] {
         let _ = fleet(&env, &repo, &["create", branch]).output().success();
     }
-    let _ = fleet(&env, &repo, &["prompt", "live", "print before the damage", "--wait"]).output().success();
+    let _ = fleet(&env, &repo, &["prompt", "live", "print before the damage", "--wait"])
+        .output()
+        .success();
     fs::write(env.fleet_home().join("worktrees/saved/new.txt"), "unsaved").unwrap();
     let _ = fleet(&env, &repo, &["kill", "saved", "done"]).output().success();
     let _ = fleet(&env, &repo, &["create", "lost"]).output().success();
     let pid = lose_supervisor(&env, "lost");
-    let before: Value = fleet(&env, &repo, &["list", "--all", "--json"]).output().success().json();
+    let before: Value = fleet(&env, &repo, &["list", "--all", "--json"])
+        .output()
+        .success()
+        .json();
 
     damage(&env);
     let broken = fs::read(env.fleet_home().join("fleet.db")).unwrap();
-    let said = refused(fleet(&env, &repo, &["list"]).output(), 7).says("is damaged").says("a copy is kept as");
+    let said = refused(fleet(&env, &repo, &["list"]).output(), 7)
+        .says("is damaged")
+        .says("a copy is kept as");
     let copy = said.message.rsplit(' ').next().unwrap().to_owned();
     assert_eq!(fs::read(&copy).unwrap(), broken);
     let _ = refused(fleet(&env, &repo, &["create", "new"]).output(), 7).says("is damaged");
@@ -235,27 +288,55 @@ fn a_damaged_database_is_kept_and_repair_takes_every_agent_up_again() {
     assert!(repaired.stdout.contains("live"), "{repaired}");
     assert_eq!(fs::read(&copy).unwrap(), broken, "the copy stays");
 
-    let after: Value = fleet(&env, &repo, &["list", "--all", "--json"]).output().success().json();
+    let after: Value = fleet(&env, &repo, &["list", "--all", "--json"])
+        .output()
+        .success()
+        .json();
     assert_eq!(essence(&after), essence(&before));
     assert!(pid > 0);
     let logs = fleet(&env, &repo, &["logs", "live"]).output().success();
     assert!(logs.stdout.contains("before the damage"), "{logs}");
-    let _ = fleet(&env, &repo, &["prompt", "live", "print after it", "--wait"]).output().success();
+    let _ = fleet(&env, &repo, &["prompt", "live", "print after it", "--wait"])
+        .output()
+        .success();
     let _ = fleet(&env, &repo, &["resume", "lost"]).output().success();
-    let restored: Value = fleet(&env, &repo, &["salvage", "restore", "saved", "--json"]).output().success().json();
+    let restored: Value = fleet(&env, &repo, &["salvage", "restore", "saved", "--json"])
+        .output()
+        .success()
+        .json();
     let file = Path::new(restored["worktree"].as_str().unwrap()).join("new.txt");
     assert_eq!(fs::read_to_string(file).unwrap(), "unsaved");
-    let _ = env.git(&repo, ["worktree", "remove", "--force", restored["worktree"].as_str().unwrap()]).success();
+    let _ = env
+        .git(
+            &repo,
+            ["worktree", "remove", "--force", restored["worktree"].as_str().unwrap()],
+        )
+        .success();
     let _ = fleet(&env, &repo, &["create", "new"]).output().success();
     kill_all(&env);
 }
 
 /// What must be the same of each agent before and after its record was rebuilt.
 fn essence(list: &Value) -> Vec<Value> {
-    let keys = ["branch", "id", "pid", "session", "worktree", "phase", "state", "generation", "port_base", "base", "batch_id"];
+    let keys = [
+        "branch",
+        "id",
+        "pid",
+        "session",
+        "worktree",
+        "phase",
+        "state",
+        "generation",
+        "port_base",
+        "base",
+        "batch_id",
+    ];
     let mut agents = list["agents"].as_array().expect("a list").clone();
     for agent in &mut agents {
-        agent.as_object_mut().expect("a record").retain(|key, _| keys.contains(&key.as_str()));
+        agent
+            .as_object_mut()
+            .expect("a record")
+            .retain(|key, _| keys.contains(&key.as_str()));
     }
     agents.sort_by_key(|agent| agent["branch"].to_string());
     agents
@@ -264,14 +345,30 @@ fn essence(list: &Value) -> Vec<Value> {
 /// Kills the supervisor of an agent and gives its process id.
 fn lose_supervisor(env: &TestEnv, branch: &str) -> u32 {
     let of = |process: &fleet_testkit::scan::Process| {
-        process.argv.get(1).is_some_and(|arg| arg == "__supervise") && process.argv.last().is_some_and(|arg| arg == branch)
+        process.argv.get(1).is_some_and(|arg| arg == "__supervise")
+            && process.argv.last().is_some_and(|arg| arg == branch)
     };
-    let found = env.own_processes().into_iter().chain(fleet_testkit::scan::processes(of)).find(of).expect("a supervisor");
-    let killed = raw_command("kill").args(["-9", &found.pid.to_string()]).status().unwrap();
+    let found = env
+        .own_processes()
+        .into_iter()
+        .chain(fleet_testkit::scan::processes(of))
+        .find(of)
+        .expect("a supervisor");
+    let killed = raw_command("kill")
+        .args(["-9", &found.pid.to_string()])
+        .status()
+        .unwrap();
     assert!(killed.success());
     wait_until(PATIENCE, "the end of the supervisor", || {
-        let list: Value = fleet(env, env.root(), &["list", "--repair", "--json"]).output().success().json();
-        let agent = list["agents"].as_array()?.iter().find(|agent| agent["branch"] == branch)?.clone();
+        let list: Value = fleet(env, env.root(), &["list", "--repair", "--json"])
+            .output()
+            .success()
+            .json();
+        let agent = list["agents"]
+            .as_array()?
+            .iter()
+            .find(|agent| agent["branch"] == branch)?
+            .clone();
         (agent["state"] == "lost").then_some(())
     });
     found.pid
@@ -280,18 +377,25 @@ fn lose_supervisor(env: &TestEnv, branch: &str) -> u32 {
 fn sql(env: &TestEnv, statement: &str) {
     let connection = rusqlite::Connection::open(env.fleet_home().join("fleet.db")).unwrap();
     connection.execute_batch(statement).unwrap();
-    let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let _ = connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
 }
 
 /// Overwrites the head of the database.
 fn damage(env: &TestEnv) {
     sql(env, "SELECT 1");
-    let mut file = fs::OpenOptions::new().write(true).open(env.fleet_home().join("fleet.db")).unwrap();
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .open(env.fleet_home().join("fleet.db"))
+        .unwrap();
     file.seek(SeekFrom::Start(0)).unwrap();
     file.write_all(&[0x5a; 4096]).unwrap();
 }
 
 fn kill_tmux(env: &TestEnv) {
     let socket = env.fleet_home().join("run/tmux.sock");
-    let _ = env.program("tmux", ["-S", socket.to_str().unwrap(), "kill-server"]).output();
+    let _ = env
+        .program("tmux", ["-S", socket.to_str().unwrap(), "kill-server"])
+        .output();
 }

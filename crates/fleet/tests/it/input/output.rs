@@ -67,15 +67,24 @@ fn every_verb() -> Vec<(Vec<&'static str>, i32)> {
         ("salvage", 2),
         ("fanout many", 2),
     ];
-    calls.into_iter().map(|(line, code)| (line.split(' ').collect(), code)).collect()
+    calls
+        .into_iter()
+        .map(|(line, code)| (line.split(' ').collect(), code))
+        .collect()
 }
 
 #[test]
 fn with_json_every_verb_prints_one_document_and_errors_are_documents_too() {
     let (env, repo) = scene("");
-    let _ = fleet(&env, &repo, &["create", "one", "--wait", "ready", "--timeout", "30"]).output().success();
+    let _ = fleet(&env, &repo, &["create", "one", "--wait", "ready", "--timeout", "30"])
+        .output()
+        .success();
     for (args, code) in every_verb() {
-        let done = fleet(&env, &repo, &args).arg("--json").env("EDITOR", "true").output().fails(code);
+        let done = fleet(&env, &repo, &args)
+            .arg("--json")
+            .env("EDITOR", "true")
+            .output()
+            .fails(code);
         let told: Value = done.json();
         assert!(told.is_object(), "{done}");
         if done.stderr.contains("error: ") {
@@ -83,16 +92,34 @@ fn with_json_every_verb_prints_one_document_and_errors_are_documents_too() {
             assert_eq!(i32::from(error.kind.exit_code()), code, "{done}");
             assert!(!error.message.is_empty() && error.hint.is_some(), "{done}");
         }
-        assert!(!done.stderr.contains("panicked") && !done.stdout.contains('\u{1b}'), "{done}");
+        assert!(
+            !done.stderr.contains("panicked") && !done.stdout.contains('\u{1b}'),
+            "{done}"
+        );
     }
     // Where it streams, each line is a document.
-    let _ = fleet(&env, &repo, &["prompt", "one", "spam 5\nexit 0", "--wait"]).output().success();
-    let _ = fleet(&env, &repo, &["wait", "one", "--until", "exited", "--timeout", "30"]).output().success();
-    let lines: Vec<Value> = fleet(&env, &repo, &["logs", "one", "-f", "--json"]).output().success().json_lines();
-    assert!(lines.len() >= 5 && lines.iter().all(|line| line["branch"] == "one" && line["line"].is_string()), "{lines:?}");
+    let _ = fleet(&env, &repo, &["prompt", "one", "spam 5\nexit 0", "--wait"])
+        .output()
+        .success();
+    let _ = fleet(&env, &repo, &["wait", "one", "--until", "exited", "--timeout", "30"])
+        .output()
+        .success();
+    let lines: Vec<Value> = fleet(&env, &repo, &["logs", "one", "-f", "--json"])
+        .output()
+        .success()
+        .json_lines();
+    assert!(
+        lines.len() >= 5
+            && lines
+                .iter()
+                .all(|line| line["branch"] == "one" && line["line"].is_string()),
+        "{lines:?}"
+    );
     let mut watch = fleet(&env, &repo, &["list", "--watch", "--json"]).spawn();
     assert!(watch.is_running());
-    wait_until(PATIENCE, "two listings", || env.fleet_home().join("usage.json").exists().then_some(()));
+    wait_until(PATIENCE, "two listings", || {
+        env.fleet_home().join("usage.json").exists().then_some(())
+    });
     watch.signal(nix::sys::signal::Signal::SIGINT);
     let watched = watch.wait(PATIENCE);
     let listings: Vec<Value> = watched.json_lines();
@@ -103,7 +130,9 @@ fn with_json_every_verb_prints_one_document_and_errors_are_documents_too() {
 #[test]
 fn what_is_piped_has_no_escape_sequences_and_asks_nothing() {
     let (env, repo) = scene("");
-    let _ = fleet(&env, &repo, &["create", "one", "--wait", "ready", "--timeout", "30"]).output().success();
+    let _ = fleet(&env, &repo, &["create", "one", "--wait", "ready", "--timeout", "30"])
+        .output()
+        .success();
     for (args, code) in every_verb() {
         if args == ["logs", "one", "--raw"] {
             continue;
@@ -147,7 +176,10 @@ fn a_terminal_gets_colour_unless_no_color_is_set() {
         String::from_utf8_lossy(&pty.raw_output()).into_owned()
     };
     for args in [&["list"][..], &["kill", "none"], &["--help"], &["create"]] {
-        assert!(raw(args, &[]).contains("\u{1b}["), "{args:?} has no colour on a terminal");
+        assert!(
+            raw(args, &[]).contains("\u{1b}["),
+            "{args:?} has no colour on a terminal"
+        );
         for more in [("NO_COLOR", "1"), ("TERM", "dumb")] {
             let text = raw(args, &[more]);
             assert!(!text.contains('\u{1b}'), "{args:?} with {more:?}: {text:?}");
@@ -159,8 +191,12 @@ fn a_terminal_gets_colour_unless_no_color_is_set() {
 #[test]
 fn a_reader_that_goes_away_is_no_panic() {
     let (env, repo) = scene("");
-    let _ = fleet(&env, &repo, &["create", "one", "-p", "spam 3000"]).output().success();
-    let _ = fleet(&env, &repo, &["wait", "one", "--until", "idle", "--timeout", "40"]).output().success();
+    let _ = fleet(&env, &repo, &["create", "one", "-p", "spam 3000"])
+        .output()
+        .success();
+    let _ = fleet(&env, &repo, &["wait", "one", "--until", "idle", "--timeout", "40"])
+        .output()
+        .success();
     let lines = [
         "fleet logs one -n 2000 | head -1",
         "fleet logs one -f | head -1",
@@ -181,7 +217,10 @@ fn a_reader_that_goes_away_is_no_panic() {
         let done = paste(&env, &repo, line);
         assert!(!done.stderr.contains("panicked"), "{line}: {done}");
         assert!(done.status.success() || line.contains(">&-"), "{line}: {done}");
-        let crash = fs::read_dir(&repo).unwrap().flatten().any(|entry| entry.file_name() == "core");
+        let crash = fs::read_dir(&repo)
+            .unwrap()
+            .flatten()
+            .any(|entry| entry.file_name() == "core");
         assert!(!crash, "{line}");
     }
     kill_all(&env);

@@ -18,7 +18,10 @@ fn watch(home: &Path, root: &Path, stop: &AtomicBool, rounds: &AtomicUsize) -> V
     while !stop.load(Ordering::Relaxed) && found.is_empty() {
         files(home, &mut found);
         let of_ours = |process: &scan::Process| {
-            process.environ.iter().any(|variable| contains(variable, root.as_os_str().as_bytes()))
+            process
+                .environ
+                .iter()
+                .any(|variable| contains(variable, root.as_os_str().as_bytes()))
                 || process.argv.iter().any(|arg| arg.contains(&*root.to_string_lossy()))
         };
         for process in scan::processes(of_ours) {
@@ -81,14 +84,22 @@ fn a_value_of_the_environment_is_in_no_file_and_no_command_line_at_any_time() {
     let given = format!("GIVEN={GIVEN}");
     let run = |args: &[&str], code: i32| {
         let call = fleet(&env, &repo, args);
-        let call = call.env("SECRET", INHERITED).env("SECRET_COPY", INHERITED).env("TAKEN", INHERITED);
+        let call = call
+            .env("SECRET", INHERITED)
+            .env("SECRET_COPY", INHERITED)
+            .env("TAKEN", INHERITED);
         call.output().fails(code)
     };
     let found = thread::scope(|scope| {
         let watcher = scope.spawn(|| watch(env.fleet_home(), env.root(), &stop, &rounds));
         // A failure below must end the watching too, or the scope would wait for it.
         let until = Until(&stop);
-        let done = run(&["create", "tells", "-a", "teller", "--env", &given, "--env", "TAKEN", "--json"], 0);
+        let done = run(
+            &[
+                "create", "tells", "-a", "teller", "--env", &given, "--env", "TAKEN", "--json",
+            ],
+            0,
+        );
         let told: Value = done.json();
         assert_eq!(told["agents"][0]["env_names"], serde_json::json!(["GIVEN", "TAKEN"]));
         wait_until(PATIENCE, "the agent's own word", || {
@@ -112,14 +123,20 @@ fn a_value_of_the_environment_is_in_no_file_and_no_command_line_at_any_time() {
         let resumed = run(&["resume", "one", "--env", &given], 4);
         assert!(!resumed.stderr.contains(GIVEN), "{resumed}");
         let missing = run(&["restart", "pair-A1"], 1);
-        assert!(missing.stderr.contains("GIVEN") || missing.stdout.contains("GIVEN"), "{missing}");
+        assert!(
+            missing.stderr.contains("GIVEN") || missing.stdout.contains("GIVEN"),
+            "{missing}"
+        );
         let _ = run(&["resume", "pair-A1", "--env", &given], 0);
         let _ = run(&["kill", "*", "--force"], 0);
         drop(until);
         watcher.join().expect("the watcher does not panic")
     });
     assert_eq!(found, [""; 0], "after {} rounds", rounds.load(Ordering::Relaxed));
-    assert!(rounds.load(Ordering::Relaxed) > 5, "it looked often enough to see something");
+    assert!(
+        rounds.load(Ordering::Relaxed) > 5,
+        "it looked often enough to see something"
+    );
     let mut left = Vec::new();
     files(env.fleet_home(), &mut left);
     assert_eq!(left, [""; 0]);

@@ -8,7 +8,9 @@ use super::*;
 fn a_target_that_matches_nothing_names_the_nearest() {
     let (env, repo) = scene("");
     let _ = fleet(&env, &repo, &["kill", "fix"]).output();
-    let _ = refused(fleet(&env, &repo, &["kill", "fix"]).output(), 3).says("no agent matches `fix`").hints("fleet create");
+    let _ = refused(fleet(&env, &repo, &["kill", "fix"]).output(), 3)
+        .says("no agent matches `fix`")
+        .hints("fleet create");
     let _ = fleet(&env, &repo, &["fanout", "2", "auth"]).output().success();
     changes_nothing(&env, &repo, || {
         let verbs: [&[&str]; 10] = [
@@ -24,21 +26,36 @@ fn a_target_that_matches_nothing_names_the_nearest() {
             &["attach", "auth-a1", "--print"],
         ];
         for args in verbs {
-            let _ = refused(fleet(&env, &repo, args).output(), 3).says("`auth-a1`").hints("`auth-A1`");
+            let _ = refused(fleet(&env, &repo, args).output(), 3)
+                .says("`auth-a1`")
+                .hints("`auth-A1`");
         }
         for args in [&["restart", "zzz"][..], &["explain", "zzz"], &["kill", "zzz*"]] {
-            let said = refused(fleet(&env, &repo, args).output(), 3).says("zzz").hints("fleet list");
+            let said = refused(fleet(&env, &repo, args).output(), 3)
+                .says("zzz")
+                .hints("fleet list");
             let _ = said.paste(&env, &repo, |line| line).success();
         }
-        let _ = refused(fleet(&env, &repo, &["kill", "--batch", "aut"]).output(), 3).says("`aut`").hints("--batch auth");
+        let _ = refused(fleet(&env, &repo, &["kill", "--batch", "aut"]).output(), 3)
+            .says("`aut`")
+            .hints("--batch auth");
         let said = refused(fleet(&env, &repo, &["kill", "--batch", "zzz"]).output(), 3);
         let _ = said.paste(&env, &repo, |line| line).success();
         let _ = refused(fleet(&env, &repo, &["kill", "["]).output(), 2).says("no valid pattern");
-        for args in [&["salvage", "show", "x"][..], &["salvage", "restore", "x"], &["salvage", "prune", "x"]] {
-            let _ = refused(fleet(&env, &repo, args).output(), 3).paste(&env, &repo, |line| line).success();
+        for args in [
+            &["salvage", "show", "x"][..],
+            &["salvage", "restore", "x"],
+            &["salvage", "prune", "x"],
+        ] {
+            let _ = refused(fleet(&env, &repo, args).output(), 3)
+                .paste(&env, &repo, |line| line)
+                .success();
         }
         let _ = refused(fleet(&env, &repo, &["wait", "auth-A1", "--until", "idel"]).output(), 2).hints("idle");
-        let _ = refused(fleet(&env, &repo, &["wait", "auth-A1", "--until", "idle", "--timeout", "0"]).output(), 2);
+        let _ = refused(
+            fleet(&env, &repo, &["wait", "auth-A1", "--until", "idle", "--timeout", "0"]).output(),
+            2,
+        );
     });
     let _ = fleet(&env, &repo, &["kill", "--batch", "auth"]).output().success();
     env.assert_nothing_left();
@@ -58,7 +75,10 @@ fn a_name_that_fits_agents_of_two_repositories_is_an_error_with_a_way_out() {
     let _ = refused(fleet(&env, env.root(), &["path", "*/same"]).output(), 2).says("takes one agent");
     // Where one stands decides; the other is named in full.
     let here: Value = fleet(&env, &two, &["path", "same", "--json"]).output().success().json();
-    let there: Value = fleet(&env, &two, &["path", "repo/same", "--json"]).output().success().json();
+    let there: Value = fleet(&env, &two, &["path", "repo/same", "--json"])
+        .output()
+        .success()
+        .json();
     assert_ne!(here["path"], there["path"]);
     kill_all(&env);
 }
@@ -78,9 +98,17 @@ fn of_two_kills_at_once_one_ends_the_agent_and_the_other_says_so() {
         let told: Value = other.json();
         let kind = told["error"]["kind"].as_str().expect("a kind");
         assert!(["conflict", "not_found"].contains(&kind), "{other}");
-        assert!(["ended by somebody else", "no agent matches"].iter().any(|words| other.stderr.contains(words)), "{other}");
+        assert!(
+            ["ended by somebody else", "no agent matches"]
+                .iter()
+                .any(|words| other.stderr.contains(words)),
+            "{other}"
+        );
     }
-    let saved: Value = fleet(&env, &repo, &["salvage", "list", "--json"]).output().success().json();
+    let saved: Value = fleet(&env, &repo, &["salvage", "list", "--json"])
+        .output()
+        .success()
+        .json();
     assert_eq!(saved["salvages"].as_array().unwrap().len(), 4, "each once");
     env.assert_nothing_left();
 }

@@ -15,7 +15,12 @@ fn commit(env: &TestEnv, dir: &Path, name: &str) -> String {
 }
 
 fn has_branch(env: &TestEnv, repo: &Path, branch: &str) -> bool {
-    env.git(repo, ["show-ref", "--verify", "--quiet", &format!("refs/heads/{branch}")]).status.success()
+    env.git(
+        repo,
+        ["show-ref", "--verify", "--quiet", &format!("refs/heads/{branch}")],
+    )
+    .status
+    .success()
 }
 
 fn salvages(env: &TestEnv) -> Vec<Value> {
@@ -45,10 +50,16 @@ fn a_dry_run_tells_all_and_touches_nothing() {
     let before = state(&env);
     for flags in [&[][..], &["--force", "--delete-branch", "--salvage-ignored"]] {
         let killed = answer(&env, &repo, [&["kill", "dry", "clean", "--dry-run"], flags].concat());
-        assert_eq!(killed["agents"][0]["would_save"], json!(["1 untracked file"]), "{killed}");
+        assert_eq!(
+            killed["agents"][0]["would_save"],
+            json!(["1 untracked file"]),
+            "{killed}"
+        );
         assert_eq!(killed["agents"][1]["would_save"], json!([]), "{killed}");
         assert!(killed["agents"][0]["ended"].is_null(), "{killed}");
-        let page = fleet(&env, &repo, [&["kill", "dry", "--dry-run"], flags].concat()).output().success();
+        let page = fleet(&env, &repo, [&["kill", "dry", "--dry-run"], flags].concat())
+            .output()
+            .success();
         assert!(page.stdout.contains("would save 1 untracked file"), "{page}");
     }
     assert_eq!(state(&env), before);
@@ -118,9 +129,15 @@ fn pruning_shows_first_and_deletes_only_when_told() {
     let young = answer(&env, &repo, ["salvage", "prune", "--older-than", "1", "--yes"]);
     assert_eq!(young["salvages"], json!([]), "{young}");
     let shown = answer(&env, &repo, ["salvage", "prune"]);
-    assert_eq!((shown["done"].clone(), shown["salvages"].as_array().map(Vec::len)), (json!(false), Some(2)));
+    assert_eq!(
+        (shown["done"].clone(), shown["salvages"].as_array().map(Vec::len)),
+        (json!(false), Some(2))
+    );
     let page = fleet(&env, &repo, ["salvage", "prune", "one"]).output().success();
-    assert!(page.stdout.contains("would delete") && !page.stdout.contains(" of two "), "{page}");
+    assert!(
+        page.stdout.contains("would delete") && !page.stdout.contains(" of two "),
+        "{page}"
+    );
     assert_eq!(salvages(&env).len(), 2);
 
     let pruned = answer(&env, &repo, ["salvage", "prune", "one", "--yes"]);
@@ -130,7 +147,10 @@ fn pruning_shows_first_and_deletes_only_when_told() {
     assert_eq!(left[0]["branch"], "two");
     let gone = saved.iter().find(|each| each["branch"] == "one").expect("it was there");
     assert!(!Path::new(&text(&gone["trash"])).exists());
-    let refs = env.git(&repo, ["for-each-ref", "--format=%(refname)", "refs/fleet"]).success().stdout;
+    let refs = env
+        .git(&repo, ["for-each-ref", "--format=%(refname)", "refs/fleet"])
+        .success()
+        .stdout;
     assert_eq!(refs.trim(), text(&left[0]["reference"]));
     let said = refusal(&env, &repo, ["salvage", "restore", &text(&gone["id"])], 3);
     assert!(said["error"]["hint"].is_string(), "{said}");
@@ -139,7 +159,10 @@ fn pruning_shows_first_and_deletes_only_when_told() {
     let restored = answer(&env, &repo, ["salvage", "restore", "two"]);
     let at = worktree(&restored);
     assert_eq!(fs::read_to_string(at.join("work.txt")).expect("back"), "two");
-    assert_eq!(env.git(&at.join("inner"), ["log", "--format=%s"]).success().stdout, "inner.txt\n");
+    assert_eq!(
+        env.git(&at.join("inner"), ["log", "--format=%s"]).success().stdout,
+        "inner.txt\n"
+    );
 }
 
 #[test]
@@ -164,7 +187,12 @@ fn cleaning_shows_first_and_removes_only_what_nobody_needs() {
     let output = |record: &Value| env.fleet_home().join("agents").join(text(&record["id"]));
     let shown = answer(&env, &repo, ["clean"]);
     assert_eq!(shown["done"], false, "{shown}");
-    let names: Vec<String> = shown["leftovers"].as_array().expect("a list").iter().map(|each| text(&each["name"])).collect();
+    let names: Vec<String> = shown["leftovers"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|each| text(&each["name"]))
+        .collect();
     assert!(names.contains(&"merged".to_owned()), "{shown}");
     assert!(names.contains(&empty.display().to_string()), "{shown}");
     assert!(names.contains(&output(&merged).display().to_string()), "{shown}");

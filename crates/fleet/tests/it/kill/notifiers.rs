@@ -29,7 +29,9 @@ fn log_of(env: &TestEnv) -> PathBuf {
 
 fn notified(env: &TestEnv) -> Vec<Value> {
     let text = fs::read_to_string(log_of(env)).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).expect("JSON on standard input")).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("JSON on standard input"))
+        .collect()
 }
 
 #[test]
@@ -70,7 +72,11 @@ fn the_end_of_a_program_is_told_once_and_a_resume_tells_of_its_own() {
     let script = recorder(&env);
     env.config_with_scripted(&format!("on_exit = [\"{}\"]\n", script.display()));
     let repo = env.repo("repo", 3);
-    let _ = answer(&env, &repo, ["create", "ends", "-p", "exit 3", "--wait", "exited", "--timeout", "60"]);
+    let _ = answer(
+        &env,
+        &repo,
+        ["create", "ends", "-p", "exit 3", "--wait", "exited", "--timeout", "60"],
+    );
     wait_until(LONG, "the notice", || (!notified(&env).is_empty()).then_some(()));
     assert_eq!(notified(&env)[0]["body"]["state"], "exited(3)");
     let _ = answer(&env, &repo, ["resume", "ends"]);
@@ -98,11 +104,19 @@ fn a_notifier_that_hangs_is_killed_with_what_it_started_and_troubles_nobody() {
     wait_until(LONG, "the notifier", || (sleepers() == 2).then_some(()));
     // The agent goes on meanwhile.
     turn(&env, &repo, "busy", "print two");
-    wait_until(Duration::from_secs(40), "the end of both notifiers", || (sleepers() == 0).then_some(()));
+    wait_until(Duration::from_secs(40), "the end of both notifiers", || {
+        (sleepers() == 0).then_some(())
+    });
     let id = text(&record["id"]);
     wait_until(LONG, "their ends in the journal", || {
-        let ends: Vec<Value> = journal(&env, &id).into_iter().filter(|entry| entry["fact"] == "notified").collect();
-        assert!(ends.iter().all(|end| end["hook"] == "on_idle" && end["code"].is_null()), "{ends:?}");
+        let ends: Vec<Value> = journal(&env, &id)
+            .into_iter()
+            .filter(|entry| entry["fact"] == "notified")
+            .collect();
+        assert!(
+            ends.iter().all(|end| end["hook"] == "on_idle" && end["code"].is_null()),
+            "{ends:?}"
+        );
         (ends.len() == 2).then_some(())
     });
     assert_eq!(agent(&env, "busy")["pid"], record["pid"]);

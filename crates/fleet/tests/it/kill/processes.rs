@@ -1,13 +1,14 @@
 //! Every process of an agent ends with it, and no other.
 
-
 use fleet_testkit::scan::{self, Process};
 use fleet_testkit::{TestEnv, binary, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::drive::{LONG, agent, answer, create, fleet, listed, listed_by, refusal, supervisor, text, tmux, turn, worktree};
+use crate::drive::{
+    LONG, agent, answer, create, fleet, listed, listed_by, refusal, supervisor, text, tmux, turn, worktree,
+};
 
 /// The three ways in which real tools detach their helpers.
 const WAYS: [&str; 3] = ["setsid", "nohup", "double"];
@@ -16,14 +17,17 @@ const WAYS: [&str; 3] = ["setsid", "nohup", "double"];
 fn helpers(env: &TestEnv) -> Vec<Process> {
     let all = env.own_processes().into_iter();
     // A helper that detaches by another in the middle has that one for a moment.
-    all.filter(|process| process.argv.iter().any(|arg| arg == "--helper")).collect()
+    all.filter(|process| process.argv.iter().any(|arg| arg == "--helper"))
+        .collect()
 }
 
 /// Kills a process that is not ours to wait for, and waits until it is gone.
 fn kill_hard(pid: u32) {
     let raw = Pid::from_raw(i32::try_from(pid).expect("a process id"));
     kill(raw, Signal::SIGKILL).expect("it runs");
-    wait_until(LONG, "the end of a killed process", || Process::read(pid).is_none().then_some(()));
+    wait_until(LONG, "the end of a killed process", || {
+        Process::read(pid).is_none().then_some(())
+    });
 }
 
 /// An agent with a helper of each kind; its record.
@@ -99,7 +103,10 @@ fn helpers_of_a_lost_agent_are_gone_after_a_repair_too() {
     let listing = answer(&env, &repo, ["list", "--repair"]);
     assert_helpers_gone(&env);
     assert!(listing["repaired"].to_string().contains("helped"), "{listing}");
-    assert_eq!(listing["agents"][0]["state"], "lost", "the agent itself stays: it can be resumed");
+    assert_eq!(
+        listing["agents"][0]["state"], "lost",
+        "the agent itself stays: it can be resumed"
+    );
     let _ = answer(&env, &repo, ["kill", "helped"]);
     env.assert_nothing_left();
 }
@@ -159,7 +166,12 @@ fn an_agent_that_an_agent_has_started_outlives_it() {
         let parent = create(&env, &repo, "parent");
         // The tmux server is the parent's child as well when the parent is the first to need one.
         let _ = tmux(&env, &repo, "parent", &["kill-server"]).success();
-        turn(&env, &repo, "parent", &format!("run {} create child", binary("fleet").display()));
+        turn(
+            &env,
+            &repo,
+            "parent",
+            &format!("run {} create child", binary("fleet").display()),
+        );
         let child = agent(&env, "child");
         if lost {
             kill_hard(supervisor(&env, &text(&parent["id"])));
@@ -170,7 +182,10 @@ fn an_agent_that_an_agent_has_started_outlives_it() {
         assert!(worktree(&child).join("child.txt").exists());
         assert_eq!(agent(&env, "child")["pid"], child["pid"]);
         let sessions = tmux(&env, &repo, "child", &["list-sessions"]).success();
-        assert!(sessions.stdout.contains("child") && !sessions.stdout.contains("parent"), "{sessions}");
+        assert!(
+            sessions.stdout.contains("child") && !sessions.stdout.contains("parent"),
+            "{sessions}"
+        );
         let _ = answer(&env, &repo, ["kill", "child", "--force", "--delete-branch"]);
         env.assert_nothing_left();
     }
@@ -182,7 +197,12 @@ fn an_agent_cannot_end_itself() {
     env.config_with_scripted("");
     let repo = env.repo("repo", 3);
     let record = create(&env, &repo, "suicidal");
-    turn(&env, &repo, "suicidal", &format!("run {} kill suicidal", binary("fleet").display()));
+    turn(
+        &env,
+        &repo,
+        "suicidal",
+        &format!("run {} kill suicidal", binary("fleet").display()),
+    );
     assert_eq!(agent(&env, "suicidal")["pid"], record["pid"]);
     let logs = fleet(&env, &repo, ["logs", "suicidal"]).output().success();
     assert!(logs.stdout.contains("is the agent that asks"), "{logs}");
@@ -197,7 +217,9 @@ fn two_kills_at_once_end_it_once_and_say_so() {
     let repo = env.repo("repo", 3);
     let record = create(&env, &repo, "twice");
     std::fs::write(worktree(&record).join("work.txt"), "work\n").expect("written");
-    let running: Vec<_> = (0..4).map(|_| fleet(&env, &repo, ["kill", "twice", "--json"]).spawn()).collect();
+    let running: Vec<_> = (0..4)
+        .map(|_| fleet(&env, &repo, ["kill", "twice", "--json"]).spawn())
+        .collect();
     let ended: Vec<_> = running.into_iter().map(|each| each.wait(LONG)).collect();
     let won: Vec<_> = ended.iter().filter(|each| each.status.success()).collect();
     assert_eq!(won.len(), 1, "{ended:?}");
@@ -208,7 +230,12 @@ fn two_kills_at_once_end_it_once_and_say_so() {
         assert!(kind == "conflict" || kind == "not_found", "{lost}");
     }
     assert!(listed(&env).is_empty());
-    assert_eq!(answer(&env, &repo, ["salvage", "list"])["salvages"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        answer(&env, &repo, ["salvage", "list"])["salvages"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
     env.assert_nothing_left();
 }
 
@@ -233,7 +260,10 @@ fn when_tmux_is_killed_no_agent_dies_and_attaching_works_again() {
         pane.stdout.contains("after.txt").then_some(())
     });
     let repaired = answer(&env, &repo, ["list", "--repair"]);
-    assert!(repaired["repaired"].to_string().contains("opened the tmux session"), "{repaired}");
+    assert!(
+        repaired["repaired"].to_string().contains("opened the tmux session"),
+        "{repaired}"
+    );
     let sessions = tmux(&env, &repo, "one", &["list-sessions"]).success();
     assert!(sessions.stdout.contains(&text(&records[1]["session"])), "{sessions}");
     let _ = answer(&env, &repo, ["kill", "one", "two", "--force"]);
@@ -247,7 +277,9 @@ fn the_user_s_own_tmux_is_never_touched() {
     let repo = env.repo("repo", 3);
     let socket = env.root().join("own");
     let own = |args: &[&str]| env.program("tmux", ["-S", &socket.to_string_lossy()]).args(args);
-    let _ = own(&["-f", "/dev/null", "new-session", "-d", "-s", "ai_mine", "sleep 600"]).output().success();
+    let _ = own(&["-f", "/dev/null", "new-session", "-d", "-s", "ai_mine", "sleep 600"])
+        .output()
+        .success();
     // From inside that session, as a user would.
     let inside = fleet(&env, &repo, ["create", "mine"]).env("TMUX", format!("{},1,0", socket.display()));
     let _ = inside.output().success();
@@ -264,9 +296,22 @@ fn an_agent_whose_program_has_ended_by_itself_is_killed_like_any_other() {
     let env = TestEnv::new();
     env.config_with_scripted("");
     let repo = env.repo("repo", 3);
-    let made = answer(&env, &repo, ["create", "done", "-p", "spawn setsid 600000\nexit 0", "--wait", "exited"]);
+    let made = answer(
+        &env,
+        &repo,
+        [
+            "create",
+            "done",
+            "-p",
+            "spawn setsid 600000\nexit 0",
+            "--wait",
+            "exited",
+        ],
+    );
     assert_eq!(made["agents"][0]["state"], "exited(0)");
-    wait_until(LONG, "the end of what it had left running", || helpers(&env).is_empty().then_some(()));
+    wait_until(LONG, "the end of what it had left running", || {
+        helpers(&env).is_empty().then_some(())
+    });
     let said = refusal(&env, &repo, ["prompt", "done", "hello"], 5);
     assert!(text(&said["error"]["hint"]).contains("fleet resume done"), "{said}");
     let _ = answer(&env, &repo, ["kill", "done"]);

@@ -27,7 +27,10 @@ fn walk(dir: &Path, below: &Path, into: &mut Tree) {
         }
         let (full, kind) = (entry.path(), entry.file_type().expect("a kind"));
         if kind.is_symlink() {
-            let target = fs::read_link(&full).expect("a link").into_os_string().into_encoded_bytes();
+            let target = fs::read_link(&full)
+                .expect("a link")
+                .into_os_string()
+                .into_encoded_bytes();
             into.insert(path, (0, target));
         } else if kind.is_dir() {
             into.insert(path.clone(), (1, Vec::new()));
@@ -41,7 +44,10 @@ fn walk(dir: &Path, below: &Path, into: &mut Tree) {
 
 /// What git sees: the paths that differ and how, and the whole index.
 fn git_view(env: &TestEnv, dir: &Path) -> (String, String) {
-    let status = env.git(dir, ["status", "--porcelain=v1", "--untracked-files=all"]).success().stdout;
+    let status = env
+        .git(dir, ["status", "--porcelain=v1", "--untracked-files=all"])
+        .success()
+        .stdout;
     let index = env.git(dir, ["ls-files", "--stage"]).success().stdout;
     (status, index)
 }
@@ -85,8 +91,17 @@ fn survives(make: impl FnOnce(&TestEnv, &Path, &Path)) -> Survived {
     assert_eq!(git_view(&env, &at), git_before);
     assert_eq!(env.git(&at, ["rev-parse", "HEAD"]).success().stdout, head);
     let again = answer(&env, &repo, ["salvage", "list"]);
-    assert_eq!(again["salvages"].as_array().map(Vec::len), Some(1), "what was saved stays saved: {again}");
-    Survived { env, repo, restored: at, shown }
+    assert_eq!(
+        again["salvages"].as_array().map(Vec::len),
+        Some(1),
+        "what was saved stays saved: {again}"
+    );
+    Survived {
+        env,
+        repo,
+        restored: at,
+        shown,
+    }
 }
 
 /// What a test looks at besides.
@@ -183,7 +198,10 @@ fn commits_that_were_reset_away_survive() {
     });
     assert_eq!(survived.git(&["show", &format!("{lost}:lost.txt")]), "lost.txt");
     let reference = text(&survived.shown["reference"]);
-    let _ = survived.env.git(&survived.repo, ["merge-base", "--is-ancestor", &lost, &reference]).success();
+    let _ = survived
+        .env
+        .git(&survived.repo, ["merge-base", "--is-ancestor", &lost, &reference])
+        .success();
 }
 
 #[test]
@@ -197,7 +215,10 @@ fn a_repository_inside_the_worktree_survives_with_its_commits() {
         write(dir, "outer.txt", "outer\n");
     });
     let inner = survived.restored.join("vendor/inner");
-    assert_eq!(survived.env.git(&inner, ["log", "--format=%s"]).success().stdout, "inner.txt\n");
+    assert_eq!(
+        survived.env.git(&inner, ["log", "--format=%s"]).success().stdout,
+        "inner.txt\n"
+    );
     let holds = survived.shown["holds"].to_string();
     assert!(holds.contains("vendor/inner"), "{holds}");
 }
@@ -219,7 +240,10 @@ fn ignored_files_survive_only_when_that_is_asked_for() {
         assert_eq!(salvage.is_object(), asked, "{killed}");
     }
     let restored = answer(&env, &repo, ["salvage", "restore", "noisy"]);
-    assert_eq!(fs::read_to_string(worktree(&restored).join("run.log")).expect("there"), "ignored\n");
+    assert_eq!(
+        fs::read_to_string(worktree(&restored).join("run.log")).expect("there"),
+        "ignored\n"
+    );
 }
 
 #[test]
@@ -230,11 +254,20 @@ fn a_clean_worktree_leaves_no_salvage() {
     let dir = worktree(&create(&env, &repo, "clean"));
     let _ = commit(&env, &dir, "committed.txt");
     let killed = answer(&env, &repo, ["kill", "clean"]);
-    assert!(killed["agents"][0]["ended"]["salvage"].is_null(), "the branch holds it all: {killed}");
-    assert_eq!(answer(&env, &repo, ["salvage", "list"])["salvages"], Value::Array(Vec::new()));
+    assert!(
+        killed["agents"][0]["ended"]["salvage"].is_null(),
+        "the branch holds it all: {killed}"
+    );
+    assert_eq!(
+        answer(&env, &repo, ["salvage", "list"])["salvages"],
+        Value::Array(Vec::new())
+    );
     let refs = env.git(&repo, ["for-each-ref", "refs/fleet"]).success().stdout;
     assert_eq!(refs, "");
-    assert_eq!(env.git(&repo, ["show", "clean:committed.txt"]).success().stdout, "committed.txt");
+    assert_eq!(
+        env.git(&repo, ["show", "clean:committed.txt"]).success().stdout,
+        "committed.txt"
+    );
     env.assert_nothing_left();
 }
 
@@ -269,9 +302,15 @@ fn copied_credentials_are_in_no_git_object_and_edited_ones_are_not_lost() {
 
         // Copied and unchanged: dropped, and no reason to save anything.
         let dir = worktree(&create(&env, &repo, "unchanged"));
-        assert_eq!(fs::read_to_string(dir.join("keys/master.key")).expect("copied"), "marker-two\n");
+        assert_eq!(
+            fs::read_to_string(dir.join("keys/master.key")).expect("copied"),
+            "marker-two\n"
+        );
         let killed = answer(&env, &repo, ["kill", "unchanged", "--force"]);
-        assert!(killed["agents"][0]["ended"]["salvage"].is_null(), "ignored {ignored}: {killed}");
+        assert!(
+            killed["agents"][0]["ended"]["salvage"].is_null(),
+            "ignored {ignored}: {killed}"
+        );
 
         // One edited, one not, beside other work.
         let dir = worktree(&create(&env, &repo, "edited"));
@@ -279,7 +318,10 @@ fn copied_credentials_are_in_no_git_object_and_edited_ones_are_not_lost() {
         write(&dir, "work.txt", "work\n");
         let killed = answer(&env, &repo, ["kill", "edited", "--force"]);
         let salvage = &killed["agents"][0]["ended"]["salvage"];
-        assert!(salvage["reference"].is_string() && salvage["trash"].is_string(), "{killed}");
+        assert!(
+            salvage["reference"].is_string() && salvage["trash"].is_string(),
+            "{killed}"
+        );
         for marker in ["marker-one", "marker-two", "marker-edited"] {
             assert!(!in_git(&env, &repo, marker), "{marker} is in git, ignored {ignored}");
         }
@@ -291,7 +333,10 @@ fn copied_credentials_are_in_no_git_object_and_edited_ones_are_not_lost() {
 
         let restored = answer(&env, &repo, ["salvage", "restore", "edited"]);
         let at = worktree(&restored);
-        assert_eq!(fs::read_to_string(at.join(".env")).expect("back"), "TOKEN=marker-edited\n");
+        assert_eq!(
+            fs::read_to_string(at.join(".env")).expect("back"),
+            "TOKEN=marker-edited\n"
+        );
         assert_eq!(fs::read_to_string(at.join("work.txt")).expect("back"), "work\n");
     }
 }
@@ -321,8 +366,18 @@ fn when_work_cannot_be_saved_everything_stays_and_the_kill_says_so() {
     // Others are none the worse for it, and a repair says what it could not do.
     let killed = refusal(&env, &repo, ["kill", "*"], 1);
     let agents = killed["agents"].as_array().expect("a list");
-    assert!(agents.iter().any(|each| each["branch"] == "beside" && each["ended"].is_object()), "{killed}");
-    assert!(agents.iter().any(|each| each["branch"] == "stuck" && each["error"].is_object()), "{killed}");
+    assert!(
+        agents
+            .iter()
+            .any(|each| each["branch"] == "beside" && each["ended"].is_object()),
+        "{killed}"
+    );
+    assert!(
+        agents
+            .iter()
+            .any(|each| each["branch"] == "stuck" && each["error"].is_object()),
+        "{killed}"
+    );
     assert!(!worktree(&beside).exists());
     let repaired = fleet(&env, &repo, ["list", "--repair"]).output();
     let said = format!("{}{}", repaired.stdout, repaired.stderr);
@@ -331,9 +386,15 @@ fn when_work_cannot_be_saved_everything_stays_and_the_kill_says_so() {
 
     fs::remove_file(repo.join(".git/refs/fleet")).expect("removed");
     let killed = answer(&env, &repo, ["kill", "stuck"]);
-    assert!(killed["agents"][0]["ended"]["salvage"]["reference"].is_string(), "{killed}");
+    assert!(
+        killed["agents"][0]["ended"]["salvage"]["reference"].is_string(),
+        "{killed}"
+    );
     let restored = answer(&env, &repo, ["salvage", "restore", "stuck"]);
-    assert_eq!(fs::read_to_string(worktree(&restored).join("work.txt")).expect("back"), "precious\n");
+    assert_eq!(
+        fs::read_to_string(worktree(&restored).join("work.txt")).expect("back"),
+        "precious\n"
+    );
 }
 
 #[test]
@@ -348,7 +409,10 @@ fn restoring_twice_makes_two_worktrees_and_never_touches_the_first() {
     write(&first, "work.txt", "changed since\n");
     let second = worktree(&answer(&env, &repo, ["salvage", "restore", "twice"]));
     assert_ne!(first, second);
-    assert_eq!(fs::read_to_string(first.join("work.txt")).expect("there"), "changed since\n");
+    assert_eq!(
+        fs::read_to_string(first.join("work.txt")).expect("there"),
+        "changed since\n"
+    );
     assert_eq!(fs::read_to_string(second.join("work.txt")).expect("there"), "work\n");
     let said = refusal(&env, &repo, ["salvage", "restore", "twic"], 3);
     assert!(text(&said["error"]["hint"]).contains("twice"), "{said}");

@@ -41,12 +41,20 @@ fn a_hundred_creates_from_a_hundred_processes_lose_none() {
     }
     branches.sort();
     assert_eq!(listed_by(&env, "branch"), branches);
-    let alive = listed(&env).iter().filter(|row| row["processes"].as_u64() >= Some(2)).count();
+    let alive = listed(&env)
+        .iter()
+        .filter(|row| row["processes"].as_u64() >= Some(2))
+        .count();
     assert_eq!(alive, 100, "each has its supervisor and its program");
 
     let state: Value = serde_json::from_slice(&std::fs::read(env.fleet_home().join("state.json")).expect("state.json"))
         .expect("state.json is JSON");
-    let recorded: BTreeSet<String> = state.as_array().expect("a list").iter().map(|each| text(&each["branch"])).collect();
+    let recorded: BTreeSet<String> = state
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|each| text(&each["branch"]))
+        .collect();
     assert_eq!(recorded, branches.into_iter().collect());
 
     let sessions = listed_by(&env, "session").into_iter().collect::<BTreeSet<_>>();
@@ -134,9 +142,19 @@ fn the_same_branch_in_two_repositories_is_two_agents_that_never_mix() {
     let env = TestEnv::new();
     env.config_with_scripted("");
     let (one, two) = (env.repo("one", 5), env.repo("two", 5));
-    let start = |repo: &Path| fleet(&env, repo, ["create", "same", "--wait", "ready", "--timeout", "60", "--json"]).spawn();
+    let start = |repo: &Path| {
+        fleet(
+            &env,
+            repo,
+            ["create", "same", "--wait", "ready", "--timeout", "60", "--json"],
+        )
+        .spawn()
+    };
     let running = [start(&one), start(&two)];
-    let made: Vec<Value> = running.into_iter().map(|each| each.wait(ALL_OF_THEM).success().json()).collect();
+    let made: Vec<Value> = running
+        .into_iter()
+        .map(|each| each.wait(ALL_OF_THEM).success().json())
+        .collect();
     for field in ["id", "worktree", "session", "port_base"] {
         assert_ne!(made[0]["agents"][0][field], made[1]["agents"][0][field], "{field}");
     }
@@ -147,12 +165,18 @@ fn the_same_branch_in_two_repositories_is_two_agents_that_never_mix() {
         let folder = text(&made["agents"][0]["worktree"]);
         std::fs::read_to_string(Path::new(&folder).join("who.txt")).expect("its file")
     };
-    assert_eq!((written(&made[0]).as_str(), written(&made[1]).as_str()), ("one\n", "two\nagain\n"));
+    assert_eq!(
+        (written(&made[0]).as_str(), written(&made[1]).as_str()),
+        ("one\n", "two\nagain\n")
+    );
 
     // From outside both repositories the bare name is ambiguous, and nobody gets the prompt.
     let said = crate::drive::refusal(&env, env.root(), ["prompt", "same", "hello"], 2);
     let message = text(&said["error"]["message"]);
-    assert!(message.contains("one/same") && message.contains("two/same"), "{message}");
+    assert!(
+        message.contains("one/same") && message.contains("two/same"),
+        "{message}"
+    );
     assert_eq!(env.received().len(), 3);
 
     let _ = answer(&env, &one, ["kill", "same", "--force"]);

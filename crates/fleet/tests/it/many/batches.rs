@@ -6,7 +6,11 @@ use serde_json::Value;
 use crate::drive::{agent, answer, fleet, listed, listed_by, refusal, text, worktree};
 
 fn branches(list: &Value) -> Vec<String> {
-    list.as_array().expect("a list").iter().map(|each| text(&each["branch"])).collect()
+    list.as_array()
+        .expect("a list")
+        .iter()
+        .map(|each| text(&each["branch"]))
+        .collect()
 }
 
 /// Whether `id` is `<prefix>-` and eight hexadecimal digits.
@@ -23,7 +27,17 @@ fn a_fanout_names_its_branches_and_gives_each_the_prompt() {
     let made = answer(
         &env,
         &repo,
-        ["fanout", "3", "race", "-p", "print hello", "--wait", "idle", "--timeout", "60"],
+        [
+            "fanout",
+            "3",
+            "race",
+            "-p",
+            "print hello",
+            "--wait",
+            "idle",
+            "--timeout",
+            "60",
+        ],
     );
     assert_eq!(made["batch_id"], "race");
     assert_eq!(branches(&made["agents"]), ["race-A1", "race-A2", "race-A3"]);
@@ -35,7 +49,10 @@ fn a_fanout_names_its_branches_and_gives_each_the_prompt() {
     let unnamed = answer(&env, &repo, ["fanout", "2"]);
     let batch = text(&unnamed["batch_id"]);
     assert!(is_random_batch(&batch, "fanout"), "{batch}");
-    assert_eq!(branches(&unnamed["agents"]), [format!("{batch}-A1"), format!("{batch}-A2")]);
+    assert_eq!(
+        branches(&unnamed["agents"]),
+        [format!("{batch}-A1"), format!("{batch}-A2")]
+    );
 
     let killed = answer(&env, &repo, ["kill", "--batch", "race", "--force"]);
     assert_eq!(branches(&killed["agents"]), ["race-A1", "race-A2", "race-A3"]);
@@ -53,8 +70,13 @@ fn a_fanout_checks_every_name_before_it_makes_anything() {
     let said = refusal(&env, &repo, ["fanout", "3", "race"], 4);
     assert!(text(&said["error"]["message"]).contains("race-A3"), "{said}");
     for bad in ["bad..name", "-x", "a b"] {
-        let said = fleet(&env, &repo, ["fanout", "2", "--json", "--", bad]).output().fails(2);
-        assert!(said.stderr.contains("error:") && said.stderr.contains("hint:"), "{said}");
+        let said = fleet(&env, &repo, ["fanout", "2", "--json", "--", bad])
+            .output()
+            .fails(2);
+        assert!(
+            said.stderr.contains("error:") && said.stderr.contains("hint:"),
+            "{said}"
+        );
     }
     assert!(listed(&env).is_empty());
     let all = env.git(&repo, ["branch", "--format=%(refname:short)"]).success().stdout;
@@ -66,7 +88,9 @@ fn a_fanout_checks_every_name_before_it_makes_anything() {
 fn a_fanout_that_fails_in_part_keeps_the_rest_and_names_the_failed() {
     let env = TestEnv::new();
     // The user's own setup line fails on one branch only.
-    env.config_with_scripted("setup_commands = [\"case \\\"$(git branch --show-current)\\\" in *-A2) echo no luck; exit 7;; esac\"]\n");
+    env.config_with_scripted(
+        "setup_commands = [\"case \\\"$(git branch --show-current)\\\" in *-A2) echo no luck; exit 7;; esac\"]\n",
+    );
     let repo = env.repo("repo", 5);
     let made = refusal(&env, &repo, ["fanout", "3", "part"], 1);
     assert_eq!(branches(&made["agents"]), ["part-A1", "part-A3"]);
@@ -78,19 +102,31 @@ fn a_fanout_that_fails_in_part_keeps_the_rest_and_names_the_failed() {
     assert_eq!(all, "main\npart-A1\npart-A3\n", "the failed one left no branch");
     assert!(!env.fleet_home().join("worktrees/part-A2").exists());
 
-    let page = fleet(&env, &repo, ["kill", "--batch", "part", "--force"]).output().success();
-    assert!(page.stdout.contains("part-A1") && page.stdout.contains("part-A3"), "{page}");
+    let page = fleet(&env, &repo, ["kill", "--batch", "part", "--force"])
+        .output()
+        .success();
+    assert!(
+        page.stdout.contains("part-A1") && page.stdout.contains("part-A3"),
+        "{page}"
+    );
     env.assert_nothing_left();
 }
 
 #[test]
 fn a_fanout_whose_failures_are_shown_on_a_page_names_them_too() {
     let env = TestEnv::new();
-    env.config_with_scripted("setup_commands = [\"case \\\"$(git branch --show-current)\\\" in *-A1) echo no luck; exit 7;; esac\"]\n");
+    env.config_with_scripted(
+        "setup_commands = [\"case \\\"$(git branch --show-current)\\\" in *-A1) echo no luck; exit 7;; esac\"]\n",
+    );
     let repo = env.repo("repo", 5);
     let page = fleet(&env, &repo, ["fanout", "2", "part"]).output().fails(1);
     let all = format!("{}{}", page.stdout, page.stderr);
-    for word in ["started part-A2", "not started part-A1", "no luck", "1 agent started, 1 not"] {
+    for word in [
+        "started part-A2",
+        "not started part-A1",
+        "no luck",
+        "1 agent started, 1 not",
+    ] {
         assert!(all.contains(word), "`{word}` is missing: {page}");
     }
     let _ = answer(&env, &repo, ["kill", "part-*", "--force"]);
@@ -145,12 +181,23 @@ fn multi_gives_each_branch_its_own_prompt() {
     let made = answer(
         &env,
         &repo,
-        ["multi", "left:write who.txt left", "feature/right:print a:b", "--wait", "idle", "--timeout", "60"],
+        [
+            "multi",
+            "left:write who.txt left",
+            "feature/right:print a:b",
+            "--wait",
+            "idle",
+            "--timeout",
+            "60",
+        ],
     );
     assert!(is_random_batch(&text(&made["batch_id"]), "multi"), "{made}");
     assert_eq!(branches(&made["agents"]), ["left", "feature/right"]);
     let folder = worktree(&agent(&env, "left"));
-    assert_eq!(std::fs::read_to_string(folder.join("who.txt")).expect("written"), "left\n");
+    assert_eq!(
+        std::fs::read_to_string(folder.join("who.txt")).expect("written"),
+        "left\n"
+    );
     let mut texts: Vec<String> = env.received().into_iter().map(|each| each.text).collect();
     texts.sort();
     assert_eq!(texts, ["print a:b", "write who.txt left"]);
@@ -196,7 +243,10 @@ fn multi_checks_every_task_before_it_makes_anything() {
     }
     let _ = refusal(&env, &repo, ["multi", "--file", "missing.txt"], 2);
     assert!(listed(&env).is_empty());
-    assert_eq!(env.git(&repo, ["branch", "--format=%(refname:short)"]).success().stdout, "main\n");
+    assert_eq!(
+        env.git(&repo, ["branch", "--format=%(refname:short)"]).success().stdout,
+        "main\n"
+    );
     env.assert_nothing_left();
 }
 

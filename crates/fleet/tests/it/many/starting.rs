@@ -33,7 +33,11 @@ fn a_worktree_starts_at_head_or_at_the_base_that_was_asked_for() {
         let record = answer(&env, &repo, args)["agents"][0].clone();
         assert_eq!(record["base"], **wanted, "{branch}");
         assert_eq!(&head(&env, &worktree(&record)), wanted, "{branch}");
-        assert_eq!(worktree(&record).join("second.txt").exists(), *wanted == second, "{branch}");
+        assert_eq!(
+            worktree(&record).join("second.txt").exists(),
+            *wanted == second,
+            "{branch}"
+        );
     }
     let said = refusal(&env, &repo, ["create", "nowhere", "--base", "no-such-thing"], 2);
     assert!(text(&said["error"]["message"]).contains("no-such-thing"), "{said}");
@@ -75,19 +79,29 @@ fn here_takes_a_label_changes_nothing_and_its_kill_ends_processes_only() {
     env.config_with_scripted("");
     let repo = env.repo("repo", 3);
     let before = env.git(&repo, ["branch", "--all"]).success().stdout;
-    let made = answer(&env, &repo, ["create", "the docs", "--here", "--wait", "ready", "--timeout", "60"]);
+    let made = answer(
+        &env,
+        &repo,
+        ["create", "the docs", "--here", "--wait", "ready", "--timeout", "60"],
+    );
     let record = &made["agents"][0];
     assert_eq!(record["workspace"], "here");
     assert_eq!(worktree(record), repo);
     turn(&env, &repo, "the docs", "write made-here.txt yes");
 
     let said = refusal(&env, &repo, ["create", "another", "--here"], 4);
-    assert!(text(&said["error"]["message"]).contains("the docs") || said["error"]["hint"].is_string(), "{said}");
+    assert!(
+        text(&said["error"]["message"]).contains("the docs") || said["error"]["hint"].is_string(),
+        "{said}"
+    );
     assert_eq!(listed_by(&env, "branch"), ["the docs"]);
 
     let killed = answer(&env, &repo, ["kill", "the docs"]);
     assert!(killed["agents"][0]["ended"]["salvage"].is_null(), "{killed}");
-    assert_eq!(std::fs::read_to_string(repo.join("made-here.txt")).expect("kept"), "yes\n");
+    assert_eq!(
+        std::fs::read_to_string(repo.join("made-here.txt")).expect("kept"),
+        "yes\n"
+    );
     assert_eq!(env.git(&repo, ["branch", "--all"]).success().stdout, before);
     assert!(listed(&env).is_empty());
     env.assert_nothing_left();
@@ -99,7 +113,11 @@ fn here_works_where_there_is_no_repository() {
     env.config_with_scripted("");
     let dir = env.root().join("plain");
     std::fs::create_dir(&dir).expect("made");
-    let _ = answer(&env, &dir, ["create", "notes", "--here", "--wait", "ready", "--timeout", "60"]);
+    let _ = answer(
+        &env,
+        &dir,
+        ["create", "notes", "--here", "--wait", "ready", "--timeout", "60"],
+    );
     turn(&env, &dir, "notes", "write note.txt here");
     let _ = answer(&env, &dir, ["kill", "notes", "--delete-branch"]);
     assert_eq!(std::fs::read_to_string(dir.join("note.txt")).expect("kept"), "here\n");
@@ -113,13 +131,27 @@ fn the_answer_can_wait_for_a_state() {
     let repo = env.repo("repo", 3);
     let ready = create(&env, &repo, "ready");
     assert_eq!(ready["state"], "ready");
-    let args = ["create", "idle", "-p", "print hello", "--wait", "idle", "--timeout", "60"];
+    let args = [
+        "create",
+        "idle",
+        "-p",
+        "print hello",
+        "--wait",
+        "idle",
+        "--timeout",
+        "60",
+    ];
     assert_eq!(answer(&env, &repo, args)["agents"][0]["state"], "idle");
     let args = ["create", "ended", "-p", "exit 0", "--wait", "exited", "--timeout", "60"];
     assert_eq!(answer(&env, &repo, args)["agents"][0]["state"], "exited(0)");
 
     // A wait that is in vain has an exit code of its own, and the agent stays.
-    let said = refusal(&env, &repo, ["create", "never", "--wait", "waiting", "--timeout", "1"], 8);
+    let said = refusal(
+        &env,
+        &repo,
+        ["create", "never", "--wait", "waiting", "--timeout", "1"],
+        8,
+    );
     assert_eq!(said["error"]["kind"], "timeout", "{said}");
     assert_eq!(agent(&env, "never")["phase"], "started");
     let said = refusal(&env, &repo, ["create", "typo", "--wait", "redy"], 2);
@@ -151,17 +183,29 @@ fn a_variable_comes_from_the_caller_or_from_the_flag() {
     let env = TestEnv::new();
     env.config_with_scripted_args("", &["--env-report", "env.json"]);
     let repo = env.repo("repo", 3);
-    let made: Value = fleet(&env, &repo, ["create", "vars", "--env", "TAKEN", "--env", "GIVEN=x=y", "--json"])
-        .env("TAKEN", "marker")
-        .output()
-        .success()
-        .json();
+    let made: Value = fleet(
+        &env,
+        &repo,
+        ["create", "vars", "--env", "TAKEN", "--env", "GIVEN=x=y", "--json"],
+    )
+    .env("TAKEN", "marker")
+    .output()
+    .success()
+    .json();
     let record = &made["agents"][0];
-    let names: Vec<String> = record["env_names"].as_array().expect("a list").iter().map(text).collect();
+    let names: Vec<String> = record["env_names"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(text)
+        .collect();
     assert_eq!(names, ["TAKEN", "GIVEN"]);
     turn(&env, &repo, "vars", "run env");
     let logs = fleet(&env, &repo, ["logs", "vars", "-n", "200"]).output().success();
-    assert!(logs.stdout.contains("TAKEN=marker") && logs.stdout.contains("GIVEN=x=y"), "{logs}");
+    assert!(
+        logs.stdout.contains("TAKEN=marker") && logs.stdout.contains("GIVEN=x=y"),
+        "{logs}"
+    );
 
     let said = refusal(&env, &repo, ["create", "missing", "--env", "NOT_SET_ANYWHERE"], 2);
     assert!(text(&said["error"]["message"]).contains("NOT_SET_ANYWHERE"), "{said}");

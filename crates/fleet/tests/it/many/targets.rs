@@ -37,7 +37,10 @@ fn agents_are_named_by_branch_repository_id_pattern_and_batch() {
     // A pattern means this repository when it fits anything here.
     assert_eq!(ended(&env, &one, &["fix*"]), ["fix-A1", "fix-A2"]);
     assert_eq!(ended(&env, &two, &["fix*"]), ["fix2-A1", "fix2-A2"]);
-    assert_eq!(ended(&env, env.root(), &["fix*"]), ["fix-A1", "fix-A2", "fix2-A1", "fix2-A2"]);
+    assert_eq!(
+        ended(&env, env.root(), &["fix*"]),
+        ["fix-A1", "fix-A2", "fix2-A1", "fix2-A2"]
+    );
     assert_eq!(ended(&env, &two, &["one/*"]), ["fix-A1", "fix-A2"]);
     assert_eq!(ended(&env, &one, &["--batch", "fix2"]), ["fix2-A1", "fix2-A2"]);
     // Named twice is meant once.

@@ -52,7 +52,11 @@ enum Told {
 #[test]
 fn seeded_prompts_with_random_delays_arrive_once() {
     let tally = run("prompts", false);
-    assert_eq!((tally.doubled, tally.mixed, tally.false_successes), (0, 0, 0), "{tally:?}");
+    assert_eq!(
+        (tally.doubled, tally.mixed, tally.false_successes),
+        (0, 0, 0),
+        "{tally:?}"
+    );
     assert_eq!(tally.queued_lost, 0, "{tally:?}");
     assert!(tally.arrived_as_told * 100 >= tally.sent * 99, "{tally:?}");
 }
@@ -60,9 +64,16 @@ fn seeded_prompts_with_random_delays_arrive_once() {
 #[test]
 fn seeded_prompts_with_random_kills_are_never_doubled_nor_falsely_reported() {
     let tally = run("prompts and kills", true);
-    assert_eq!((tally.doubled, tally.mixed, tally.false_successes), (0, 0, 0), "{tally:?}");
+    assert_eq!(
+        (tally.doubled, tally.mixed, tally.false_successes),
+        (0, 0, 0),
+        "{tally:?}"
+    );
     assert!(tally.kills > 0 && tally.arrived_as_told * 4 >= tally.sent, "{tally:?}");
-    assert_eq!(tally.queued_lost, tally.cut_off, "every queued prompt that did not arrive was cut off by a kill: {tally:?}");
+    assert_eq!(
+        tally.queued_lost, tally.cut_off,
+        "every queued prompt that did not arrive was cut off by a kill: {tally:?}"
+    );
 }
 
 /// What became of all prompts.
@@ -112,7 +123,13 @@ fn run(name: &str, with_kills: bool) -> Tally {
                         pause(random.below(25));
                         let agent = random.below(AGENTS.len() as u64) as usize;
                         let answer = if index.is_multiple_of(THROUGH_CLI) {
-                            through_cli(stage, AGENTS[agent], text, with_kills && random.below(3) == 0, &mut random)
+                            through_cli(
+                                stage,
+                                AGENTS[agent],
+                                text,
+                                with_kills && random.below(3) == 0,
+                                &mut random,
+                            )
                         } else {
                             through_socket(&sockets[agent], index, text, random.below(2) == 0)
                         };
@@ -128,7 +145,10 @@ fn run(name: &str, with_kills: bool) -> Tally {
         if with_kills {
             scope.spawn(|| kill_at_random(&stage, seed, &done, &kills));
         }
-        let told = senders.into_iter().flat_map(|sender| sender.join().expect("a sender ends")).collect();
+        let told = senders
+            .into_iter()
+            .flat_map(|sender| sender.join().expect("a sender ends"))
+            .collect();
         done.store(true, Ordering::Relaxed);
         told
     });
@@ -136,7 +156,13 @@ fn run(name: &str, with_kills: bool) -> Tally {
     let tally = judge(&stage, &texts, &told, kills.into_inner());
     say(&format!(
         "| {name} | seed {seed} | {} sent | {} arrived as told | {} doubled | {} mixed | {} false successes | {} queued and cut off | {} kills |",
-        tally.sent, tally.arrived_as_told, tally.doubled, tally.mixed, tally.false_successes, tally.queued_lost, tally.kills
+        tally.sent,
+        tally.arrived_as_told,
+        tally.doubled,
+        tally.mixed,
+        tally.false_successes,
+        tally.queued_lost,
+        tally.kills
     ));
     stage.end();
     tally
@@ -146,9 +172,16 @@ fn run(name: &str, with_kills: bool) -> Tally {
 fn text(index: usize, random: &mut Random) -> String {
     match random.below(6) {
         0 => format!("#{index}# first\nsecond line of {index}\n\nlast of {index}"),
-        1 => format!("#{index}# {}", "many words ".repeat(40 + random.below(200) as usize).trim_end()),
+        1 => format!(
+            "#{index}# {}",
+            "many words ".repeat(40 + random.below(200) as usize).trim_end()
+        ),
         2 => format!("#{index}# 日本 $(id) 'q' \"{index}\" ✨"),
-        3 => (0..20).map(|line| format!("#{index}# line {line}\n")).collect::<String>().trim_end().to_owned(),
+        3 => (0..20)
+            .map(|line| format!("#{index}# line {line}\n"))
+            .collect::<String>()
+            .trim_end()
+            .to_owned(),
         _ => format!("#{index}# please"),
     }
 }
@@ -188,8 +221,14 @@ fn kill_at_random(stage: &Stage, seed: u64, done: &AtomicBool, kills: &AtomicUsi
     while !done.load(Ordering::Relaxed) {
         pause(20 + random.below(250));
         let agent = AGENTS[random.below(AGENTS.len() as u64) as usize];
-        let Some(program) = program_of(stage, agent) else { continue };
-        let victim = if random.below(2) == 0 { Some(program) } else { parent(program) };
+        let Some(program) = program_of(stage, agent) else {
+            continue;
+        };
+        let victim = if random.below(2) == 0 {
+            Some(program)
+        } else {
+            parent(program)
+        };
         // Only what is still a supervisor's child: ids are used again.
         if let Some(victim) = victim.filter(|victim| *victim > 1) {
             kill_hard(victim);
@@ -238,7 +277,11 @@ fn judge(stage: &Stage, texts: &[String], told: &[(usize, Told)], kills: usize) 
     for text in stage.received() {
         *received.entry(text).or_default() += 1;
     }
-    let mut tally = Tally { sent: texts.len(), kills, ..Tally::default() };
+    let mut tally = Tally {
+        sent: texts.len(),
+        kills,
+        ..Tally::default()
+    };
     assert_eq!(told.len(), texts.len(), "every prompt has an answer");
     let mut lost = Vec::new();
     for (index, told) in told {
@@ -277,7 +320,11 @@ fn typed_texts(stage: &Stage) -> Vec<String> {
             }
         }
     }
-    begun.into_values().filter(|(_, typed)| *typed).map(|(text, _)| text).collect()
+    begun
+        .into_values()
+        .filter(|(_, typed)| *typed)
+        .map(|(text, _)| text)
+        .collect()
 }
 
 /// Lets time pass: a channel on which nothing comes is the event with a deadline.

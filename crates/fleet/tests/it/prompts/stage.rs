@@ -31,7 +31,9 @@ impl Stage {
     /// A fleet whose default harness is `command`.
     pub(crate) fn with_harness(command: &[&str], ready: Option<&str>) -> Self {
         let stage = Self::bare();
-        let ready = ready.map(|rule| format!("ready = {}\n", quoted(rule))).unwrap_or_default();
+        let ready = ready
+            .map(|rule| format!("ready = {}\n", quoted(rule)))
+            .unwrap_or_default();
         let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
         stage.env.write_config(&format!(
             "default_agent = \"own\"\n[harness.own]\ncommand = [{}]\nprompt = \"paste\"\n{ready}",
@@ -45,7 +47,11 @@ impl Stage {
         let stage = Self::bare();
         let (agent, log) = (binary("scripted-agent"), stage.env.receive_log());
         let words = [agent.to_string_lossy(), "--receive-log".into(), log.to_string_lossy()];
-        let words: Vec<String> = words.iter().map(|word| quoted(word)).chain(args.iter().map(|word| quoted(word))).collect();
+        let words: Vec<String> = words
+            .iter()
+            .map(|word| quoted(word))
+            .chain(args.iter().map(|word| quoted(word)))
+            .collect();
         stage.env.write_config(&format!(
             "default_agent = \"own\"\n[harness.own]\ncommand = [{}]\nprompt = \"paste\"\n",
             words.join(", ")
@@ -118,7 +124,9 @@ impl Stage {
     #[track_caller]
     pub(crate) fn socket(&self, branch: &str) -> PathBuf {
         let home = Home::at(self.env.fleet_home());
-        home.runtime_dir(None).expect("a runtime folder").socket(&self.id(branch))
+        home.runtime_dir(None)
+            .expect("a runtime folder")
+            .socket(&self.id(branch))
     }
 
     /// The folder of its journal and output.
@@ -144,7 +152,10 @@ impl Stage {
     /// Waits for a state.
     #[track_caller]
     pub(crate) fn wait_state(&self, branch: &str, state: &str) {
-        let _ = self.fleet(&["wait", branch, "--until", state, "--timeout", "60"]).output().success();
+        let _ = self
+            .fleet(&["wait", branch, "--until", state, "--timeout", "60"])
+            .output()
+            .success();
     }
 
     /// Ends all agents and proves that nothing is left.
@@ -153,7 +164,9 @@ impl Stage {
         let killed = self.fleet(&["kill", "*", "--force", "--delete-branch"]).output();
         // 3: a test has ended the last one itself.
         assert!(matches!(killed.status.code(), Some(0 | 3)), "{killed}");
-        wait_until(LONG, "the end of everything", || self.env.leftovers().is_empty().then_some(()));
+        wait_until(LONG, "the end of everything", || {
+            self.env.leftovers().is_empty().then_some(())
+        });
         self.env.assert_nothing_left();
     }
 }
@@ -188,8 +201,16 @@ pub(crate) fn tmux(stage: &Stage, branch: &str, verb: &[&str]) -> Finished {
 #[track_caller]
 pub(crate) fn session(stage: &Stage, branch: &str) -> (String, String) {
     let line = stage.fleet(&["attach", branch, "--print"]).output().success().stdout;
-    let words: Vec<String> = line.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect();
-    let after = |flag: &str| words.iter().position(|word| word == flag).map(|at| words[at + 1].clone());
+    let words: Vec<String> = line
+        .split_whitespace()
+        .map(|word| word.trim_matches('\'').to_owned())
+        .collect();
+    let after = |flag: &str| {
+        words
+            .iter()
+            .position(|word| word == flag)
+            .map(|at| words[at + 1].clone())
+    };
     (after("-S").expect("a socket"), after("-t").expect("a session"))
 }
 
@@ -199,5 +220,8 @@ fn quoted(text: &str) -> String {
 
 #[track_caller]
 fn number(value: &Value) -> u32 {
-    value.as_u64().and_then(|number| u32::try_from(number).ok()).expect("a number")
+    value
+        .as_u64()
+        .and_then(|number| u32::try_from(number).ok())
+        .expect("a number")
 }

@@ -72,7 +72,9 @@ fn a_paste_of_several_lines_stays_one_paste() {
         let stage = Stage::scripted(&[]);
         stage.create("a");
         let mut view = open(&stage, way, "a", 24, 80);
-        view.wait_for("bracketed paste", LONG, |terminal| terminal.modes().bracketed_paste.then_some(()));
+        view.wait_for("bracketed paste", LONG, |terminal| {
+            terminal.modes().bracketed_paste.then_some(())
+        });
         view.paste("one\ntwo 日本\n  three");
         view.wait_for_text("three", LONG);
         view.send("\r");
@@ -90,7 +92,9 @@ fn a_paste_into_a_view_of_another_size_stays_one_paste_too() {
     let mut wide = open(&stage, Way::Direct, "a", 30, 100);
     wide.send("x\x7f");
     wide.wait_for_text(">", LONG);
-    small.wait_for("bracketed paste", LONG, |terminal| terminal.modes().bracketed_paste.then_some(()));
+    small.wait_for("bracketed paste", LONG, |terminal| {
+        terminal.modes().bracketed_paste.then_some(())
+    });
     small.paste("one\ntwo");
     small.wait_for_text("two", LONG);
     small.send("\r");
@@ -105,7 +109,9 @@ fn colours_and_every_script_pass() {
         stage.create("a");
         let mut view = open(&stage, way, "a", 24, 80);
         view.wait_for_text("$", LONG);
-        view.send("clear; n=196; printf \"\\e[38;5;${n}mred\\e[48;5;${n}mback\\e[0m \\e[1;4mbold\\e[0m\\n日本 é ✨ ñ\\n\"\r");
+        view.send(
+            "clear; n=196; printf \"\\e[38;5;${n}mred\\e[48;5;${n}mback\\e[0m \\e[1;4mbold\\e[0m\\n日本 é ✨ ñ\\n\"\r",
+        );
         wait_line(&view, "redback bold");
         wait_line(&view, "日本 é ✨ ñ");
         let raw = String::from_utf8_lossy(&view.raw_output()).into_owned();

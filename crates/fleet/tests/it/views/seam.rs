@@ -21,7 +21,10 @@ fn a_view_that_attaches_in_the_middle_of_output_loses_and_doubles_nothing() {
         wait_same(&early, view);
     }
     let shown = early.screen();
-    assert!(shown.iter().any(|line| line.starts_with("line 20000 日本")), "{shown:?}");
+    assert!(
+        shown.iter().any(|line| line.starts_with("line 20000 日本")),
+        "{shown:?}"
+    );
     stage.end();
 }
 
@@ -85,7 +88,10 @@ fn a_late_view_of_a_full_screen_program_has_its_modes() {
     late.wait_for_text("> half a draft", LONG);
     wait_same(&early, &late);
     let modes = late.with_terminal(fleet_term::Terminal::modes);
-    assert!(modes.alt_screen && modes.bracketed_paste && modes.focus_events, "{modes:?}");
+    assert!(
+        modes.alt_screen && modes.bracketed_paste && modes.focus_events,
+        "{modes:?}"
+    );
     assert_eq!(modes.mouse, fleet_term::Mouse::Click);
     late.send(", and the rest\r");
     stage.wait_received(&["half a draft, and the rest"]);
