@@ -11,16 +11,13 @@ use fleet_host::git::{self, Repo};
 use fleet_host::harness::{self, Harness, PromptBy};
 use fleet_host::home::{Home, RuntimeDir};
 use fleet_host::lock::Lock;
-use fleet_host::process;
 use fleet_host::supervise::client::Client;
 use fleet_host::supervise::journal;
 use fleet_host::tmux::Tmux;
-use fleet_store::{Begun, Owner, Store};
-use serde_json::Value;
+use fleet_store::Store;
 
 use crate::caller::Caller;
 use crate::config::{self, Config, HarnessConfig, PromptWay};
-use crate::op::Done;
 
 /// The service layer of one process.
 pub struct App {
@@ -199,6 +196,9 @@ impl App {
 
     /// The live agents that `targets` and `batch` name, in order, each once.
     pub fn select(&self, caller: &Caller, targets: &[String], batch: Option<&str>) -> Result<Vec<Agent>> {
+        if targets.is_empty() && batch.is_none() {
+            return Err(Error::usage("no agent is named").hint("name some, such as `fix-42` or `auth-*`: `fleet list`"));
+        }
         let live = self.store()?.agents_live()?;
         self.pick(caller, live, targets, batch)
     }
@@ -297,59 +297,11 @@ impl App {
         Client::connect(&self.runtime()?.socket(&agent.id))
     }
 
-    /// Records the intent of a request. Gives the recorded answer when it was carried out before.
-    pub fn begin(&self, request: &str, verb: &str, args: &Value) -> Result<Option<Value>> {
-        let store = self.store()?;
-        let own = owner();
-        match store.begin("dispatch.begin", request, verb, args, self.now(), &own)? {
-            Begun::New => Ok(None),
-            Begun::Done(outcome) => outcome.map(Some),
-            Begun::Open(intent) => {
-                let before = process::Identity {
-                    boot: intent.owner.boot.clone(),
-                    pid: intent.owner.pid,
-                    start: intent.owner.start,
-                };
-                let taken = !process::is_running(&before)
-                    && store.take_over("dispatch.take-over", request, &intent.owner, &own)?;
-                match taken {
-                    // What the one that was cut off has left half done is completed or undone first.
-                    true => {
-                        crate::repair::repair(self, &Caller::new(PathBuf::from("/"), Default::default())).map(|_| None)
-                    }
-                    false => Err(Error::conflict(format!("request `{request}` is being carried out"))
-                        .hint("wait for it, or use another request id")),
-                }
-            }
-        }
-    }
-
-    /// Records how a request ended. That this fails does not undo what was done.
-    pub fn finish(&self, request: &str, done: &Result<Done>) {
-        let outcome = match done {
-            Ok(done) => Ok(done.json.clone()),
-            Err(error) => Err(error.clone()),
-        };
-        if let Ok(store) = self.store() {
-            let _ = store.finish("dispatch.finish", request, &outcome);
-        }
-    }
-
     /// Publishes `state.json`. It is for scripts and never read back, so a failure is no reason to fail.
     pub fn publish(&self) {
         if let Ok(store) = self.store() {
             let _ = store.publish_state("publish.state", &self.home.state_json());
         }
-    }
-}
-
-/// This process, as the owner of a request.
-fn owner() -> Owner {
-    let own = process::Identity::own();
-    Owner {
-        pid: own.pid,
-        start: own.start,
-        boot: own.boot,
     }
 }
 

@@ -262,6 +262,23 @@ pub fn ensure_user_file(home: &Path) -> Result<bool> {
     Ok(true)
 }
 
+/// Refuses one credential file below `root` that cannot be copied safely.
+pub fn check_copy(root: &Path, path: &str) -> Result<()> {
+    let full = root.join(path);
+    let fail = |why: &str| Err(Error::new(Kind::Config, format!("credential file `{path}`: {why}")));
+    let Ok(real) = full.canonicalize() else {
+        return fail(&format!("there is no such file in {}", root.display()));
+    };
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    if !real.starts_with(&root) {
+        return fail(&format!("it leads out of the repository, to {}", real.display()));
+    }
+    if !real.is_file() {
+        return fail("it is no regular file");
+    }
+    Ok(())
+}
+
 /// The name that a harness goes by: `codecs` is `codex`.
 pub fn canonical_harness(name: &str) -> &str {
     match name {

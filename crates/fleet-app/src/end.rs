@@ -192,7 +192,7 @@ fn kill_supervisor(app: &App, agent: &Agent) {
         _ => None,
     });
     let Some((pid, boot)) = launched else { return };
-    if crate::start::is_this_boot(&boot)
+    if boot == process::boot_id()
         && process::is_supervisor_of(pid, &agent.id)
         && let Some(identity) = Identity::of(pid)
     {

@@ -12,5 +12,6 @@ pub mod ops;
 pub mod page;
 pub mod record;
 pub mod repair;
+mod request;
 pub mod sessions;
 pub mod start;

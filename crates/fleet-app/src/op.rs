@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::ops;
 use crate::page::{Page, Show};
+use crate::request;
 
 /// Where an operation can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +171,7 @@ pub fn dispatch(app: &App, caller: &Caller, name: &str, args: Value, request: Op
     (op.call)(app, caller, &request, args)
 }
 
-fn call<O: Operation>(app: &App, caller: &Caller, request: &str, args: Value) -> Result<Done> {
+fn call<O: Operation>(app: &App, caller: &Caller, id: &str, args: Value) -> Result<Done> {
     let op: O = serde_json::from_value(args).map_err(|error| bad_arguments::<O>(&error))?;
     let effect = op.effect();
     caller.may(effect, O::NAME)?;
@@ -179,7 +180,7 @@ fn call<O: Operation>(app: &App, caller: &Caller, request: &str, args: Value) ->
     }
     let mut args = op.redacted();
     shorten(&mut args);
-    if let Some(answer) = app.begin(request, O::NAME, &args)? {
+    if let Some(answer) = request::begin(app, id, O::NAME, &args)? {
         let page = Page {
             blocks: vec![crate::page::Block::Raw(answer.to_string())],
         };
@@ -190,7 +191,8 @@ fn call<O: Operation>(app: &App, caller: &Caller, request: &str, args: Value) ->
         });
     }
     let done = op.run(app, caller).and_then(finish);
-    app.finish(request, &done);
+    let outcome = done.as_ref().map(|done| done.json.clone()).map_err(Clone::clone);
+    request::finish(app, id, &outcome);
     done
 }
 

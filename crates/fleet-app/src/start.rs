@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use fleet_core::agent::{Agent, Phase, State, Until, Workspace};
 use fleet_core::{Error, Kind, Result, name};
 use fleet_host::exec::find_program;
+use fleet_host::files;
 use fleet_host::git::{self, BranchMode, Repo};
 use fleet_host::harness::{CommandLine, Harness, Launch};
 use fleet_host::lock::Lock;
@@ -19,12 +20,11 @@ use fleet_host::supervise::launch::launch;
 use fleet_host::supervise::prompt::check_text;
 use fleet_host::supervise::spec::{self, Spec};
 use fleet_host::tmux::{NewSession, Opened};
-use fleet_host::{files, process};
 use fleet_store::{PortRange, Reservation};
 
 use crate::app::App;
 use crate::caller::Caller;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::{end, kept};
 
 /// Size of a terminal that nobody looks at yet.
@@ -620,29 +620,8 @@ fn check_branches(repo: &Repo, options: &Options, wanted: &[Wanted]) -> Result<(
 fn check_copies(repo: &Repo, config: &Config) -> Result<()> {
     let Some(root) = &repo.main_root else { return Ok(()) };
     for path in &config.credential_files {
-        check_copy(root, path).map_err(|error| error.hint("correct `credential_files`: `fleet config edit`"))?;
+        config::check_copy(root, path)
+            .map_err(|error| error.hint("correct `credential_files`: `fleet config edit`"))?;
     }
     Ok(())
-}
-
-/// Refuses one credential file below `root` that cannot be copied safely.
-pub fn check_copy(root: &Path, path: &str) -> Result<()> {
-    let full = root.join(path);
-    let fail = |why: &str| Err(Error::new(Kind::Config, format!("credential file `{path}`: {why}")));
-    let Ok(real) = full.canonicalize() else {
-        return fail(&format!("there is no such file in {}", root.display()));
-    };
-    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-    if !real.starts_with(&root) {
-        return fail(&format!("it leads out of the repository, to {}", real.display()));
-    }
-    if !real.is_file() {
-        return fail("it is no regular file");
-    }
-    Ok(())
-}
-
-/// Whether the processes of an earlier boot can be meant: nothing of them can be left.
-pub(crate) fn is_this_boot(boot: &str) -> bool {
-    boot == process::boot_id()
 }

@@ -221,7 +221,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
             return Err(Error::usage("`--raw` prints bytes, which are no JSON").hint("leave out `--raw` or `--json`"));
         }
         ("mcp", _) => return mcp::run(app, caller),
-        ("config", Some(("edit", _))) => return edit::run(&app, &caller),
+        ("config", Some(("edit", _))) => return edit::run(&app, &caller, json),
         ("logs", _) if below.get_flag("follow") || below.get_flag("raw") => {
             return follow::logs(&app, &caller, below, json);
         }

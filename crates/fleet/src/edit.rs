@@ -12,7 +12,7 @@ use fleet_host::exec;
 use crate::cli;
 
 /// Opens the file, waits for the editor, and checks what was written.
-pub(crate) fn run(app: &App, caller: &Caller) -> Result<ExitCode> {
+pub(crate) fn run(app: &App, caller: &Caller, json: bool) -> Result<ExitCode> {
     app.home.prepare()?;
     config::ensure_user_file(app.home.root())?;
     let editor = caller
@@ -31,7 +31,7 @@ pub(crate) fn run(app: &App, caller: &Caller) -> Result<ExitCode> {
         )));
     }
     let done = dispatch(app, caller, "config.validate", serde_json::json!({}), None)?;
-    cli::print(&done.json, &done.page, false);
+    cli::print(&done.json, &done.page, json);
     Ok(done
         .failed
         .map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code())))

@@ -10,7 +10,7 @@ use fleet_app::op::{ALL, dispatch};
 use fleet_app::ops::logs::text;
 use fleet_core::agent::Agent;
 use fleet_core::{Error, Kind, Result};
-use fleet_host::supervise::client::Event;
+use fleet_host::supervise::client::{self, Client, Event};
 use fleet_host::supervise::output::{self, Place};
 use fleet_term::Terminal;
 
@@ -18,6 +18,8 @@ use crate::{cli, ui};
 
 /// Lines of a running agent are held back until they have stood still for this long.
 const SETTLE: Duration = Duration::from_millis(100);
+/// How often processor, memory and age are looked at again: nothing announces them.
+const REFRESH: Duration = Duration::from_secs(2);
 /// More lines than any agent writes between two settled moments.
 const HISTORY: usize = 20_000;
 /// A size below what a supervisor takes as a view's: it never decides the agent's.
@@ -146,9 +148,21 @@ pub(crate) fn list(app: &App, caller: &Caller, matches: &ArgMatches, json: bool)
             }
             cli::print(&done.json, &done.page, false);
         }
-        std::thread::sleep(Duration::from_secs(2));
+        wait_for_change(app)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for a fact of any living agent, or until the figures that have no event are due again.
+fn wait_for_change(app: &App) -> Result<()> {
+    let deadline = Instant::now() + REFRESH;
+    let live = app.store()?.agents_live()?;
+    let watch = |agent: &Agent| {
+        let mut client = app.client(agent).ok()?;
+        client.watch().ok().map(|_| client)
+    };
+    let clients: Vec<Client> = live.iter().filter_map(watch).collect();
+    client::wait_any(&clients, deadline)
 }
 
 #[cfg(test)]

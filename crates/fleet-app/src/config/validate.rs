@@ -10,8 +10,8 @@ use nix::unistd::{AccessFlags, access};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::check_copy;
 use super::{Config, PromptWay, canonical_harness};
-use crate::start::check_copy;
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -1,64 +1,30 @@
 //! `multi`: a different prompt to each of several agents.
 
-use clap::Args;
 use fleet_core::{Error, Result};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::started::{Started, seconds, without_values};
+use super::started::{Started, starts_agents, without_values};
 use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
-use crate::start::{self, Options, Wanted};
+use crate::start::{self, Wanted};
 
-/// Start several agents, each on a branch and prompt of its own
-///
-/// All names are checked before anything is made. When some agents fail to start the others stay, the failed
-/// are named, and the exit code is 1.
-#[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Multi {
-    /// What to start: BRANCH:PROMPT, split at the first colon
-    #[arg(value_name = "BRANCH:PROMPT")]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tasks: Vec<String>,
-    /// More of them, one a line; empty lines and lines that begin with # do not count; - reads standard input
-    #[arg(long, value_name = "FILE")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// The harness; several, separated by commas, are dealt round
-    #[arg(short, long)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent: Option<String>,
-    /// The model, passed to the harness
-    #[arg(long)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// Where the new branch starts: a commit, branch or tag [default: HEAD]
-    #[arg(long)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub base: Option<String>,
-    /// Copy credential files, but skip the setup commands
-    #[arg(long)]
-    #[serde(default)]
-    pub quick: bool,
-    /// Go on when a setup command fails
-    #[arg(long)]
-    #[serde(default)]
-    pub keep_going: bool,
-    /// A variable for the agent: NAME takes it from the caller, NAME=VALUE sets it
-    #[arg(long, value_name = "NAME[=VALUE]")]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub env: Vec<String>,
-    /// Answer only when the agent is in this state: ready, working, waiting, idle, exited
-    #[arg(long, value_name = "STATE")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wait: Option<String>,
-    /// Give up waiting after this many seconds
-    #[arg(long, value_name = "SECONDS")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<f64>,
+starts_agents! {
+    /// Start several agents, each on a branch and prompt of its own
+    ///
+    /// All names are checked before anything is made. When some agents fail to start the others stay, the failed
+    /// are named, and the exit code is 1.
+    pub struct Multi {
+        harness: "The harness; several, separated by commas, are dealt round",
+        /// What to start: BRANCH:PROMPT, split at the first colon
+        #[arg(value_name = "BRANCH:PROMPT")]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub tasks: Vec<String>,
+        /// More of them, one a line; empty lines and lines that begin with # do not count; - reads standard input
+        #[arg(long, value_name = "FILE")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub file: Option<String>,
+    }
 }
 
 impl Operation for Multi {
@@ -100,19 +66,9 @@ impl Operation for Multi {
                 .hint("give tasks, such as `fleet multi fix-auth:\"Fix the login\" add-tests:\"Test it\"`"));
         }
         let wanted = tasks.iter().map(|task| parse(task)).collect::<Result<Vec<Wanted>>>()?;
-        let until = self.wait.as_deref().map(str::parse).transpose()?;
-        let limit = seconds(self.timeout)?;
+        let (options, limit) = self.options()?;
+        let until = options.until;
         let batch = format!("multi-{}", app.new_hex());
-        let options = Options {
-            agent: self.agent,
-            model: self.model,
-            base: self.base,
-            quick: self.quick,
-            keep_going: self.keep_going,
-            env: self.env,
-            until,
-            ..Options::default()
-        };
         let outcomes = start::start(app, caller, &options, &wanted, &batch, true)?;
         Started::of(app, batch, outcomes, until, limit)
     }

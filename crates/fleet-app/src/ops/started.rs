@@ -15,6 +15,70 @@ use crate::page::{Label, Page, Show, plain, span};
 use crate::record::{AgentRecord, state_span};
 use crate::start::Outcome;
 
+/// The arguments of a verb that starts agents: its own, then those that all of them share. (A struct within the
+/// struct would make unknown keys of a JSON request go unnoticed.)
+macro_rules! starts_agents {
+    ($(#[$meta:meta])* pub struct $name:ident { harness: $harness:literal, $($own:tt)* }) => {
+        $(#[$meta])*
+        #[derive(clap::Args, Clone, Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $($own)*
+            #[doc = $harness]
+            #[arg(short, long)]
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub agent: Option<String>,
+            /// The model, passed to the harness
+            #[arg(long)]
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub model: Option<String>,
+            /// Where the new branch starts: a commit, branch or tag [default: HEAD]
+            #[arg(long)]
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub base: Option<String>,
+            /// Copy credential files, but skip the setup commands
+            #[arg(long)]
+            #[serde(default)]
+            pub quick: bool,
+            /// Go on when a setup command fails
+            #[arg(long)]
+            #[serde(default)]
+            pub keep_going: bool,
+            /// A variable for the agent: NAME takes it from the caller, NAME=VALUE sets it
+            #[arg(long, value_name = "NAME[=VALUE]")]
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            pub env: Vec<String>,
+            /// Answer only when the agent is in this state: ready, working, waiting, idle, exited
+            #[arg(long, value_name = "STATE")]
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub wait: Option<String>,
+            /// Give up waiting after this many seconds
+            #[arg(long, value_name = "SECONDS")]
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub timeout: Option<f64>,
+        }
+
+        impl $name {
+            /// What the shared arguments ask for, and how long to wait for it.
+            fn options(&self) -> fleet_core::Result<($crate::start::Options, Option<std::time::Duration>)> {
+                let options = $crate::start::Options {
+                    agent: self.agent.clone(),
+                    model: self.model.clone(),
+                    base: self.base.clone(),
+                    quick: self.quick,
+                    keep_going: self.keep_going,
+                    env: self.env.clone(),
+                    until: self.wait.as_deref().map(str::parse).transpose()?,
+                    existing: false,
+                    here: false,
+                };
+                Ok((options, $crate::ops::started::seconds(self.timeout)?))
+            }
+        }
+    };
+}
+pub(crate) use starts_agents;
+
 /// An agent that was not started.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct NotStarted {

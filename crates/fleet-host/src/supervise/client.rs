@@ -175,10 +175,11 @@ impl Client {
             self.events.push_back(Event::Output(frame.body));
             return;
         }
-        let Ok(mut body) = serde_json::from_slice::<Value>(&frame.body) else {
+        // What is no object, or none that is known, is a newer supervisor's and skipped.
+        let Ok(body @ Value::Object(_)) = serde_json::from_slice::<Value>(&frame.body) else {
             return;
         };
-        if let Ok(entry) = serde_json::from_value(body["entry"].take()) {
+        if let Ok(entry) = serde_json::from_value(body["entry"].clone()) {
             self.events.push_back(Event::Entry(entry));
         } else if let (Some(rows), Some(cols)) = (body["size"]["rows"].as_u64(), body["size"]["cols"].as_u64()) {
             self.events.push_back(Event::Size(rows as u16, cols as u16));
@@ -235,6 +236,18 @@ impl Client {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
             Err(error) => Err(Error::internal(format!("poll: {error}"))),
         }
+    }
+}
+
+/// Waits until one of `clients` has something to say or has closed, at `deadline` the latest.
+pub fn wait_any(clients: &[Client], deadline: Instant) -> Result<()> {
+    let mut fds: Vec<PollFd<'_>> = clients
+        .iter()
+        .map(|each| PollFd::new(each.fd(), PollFlags::POLLIN))
+        .collect();
+    match poll(&mut fds, exec::until(Some(deadline))) {
+        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+        Err(error) => Err(Error::internal(format!("poll: {error}"))),
     }
 }
 

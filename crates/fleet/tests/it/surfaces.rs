@@ -28,7 +28,10 @@ impl Mcp {
     fn start(env: &TestEnv, cwd: &Path) -> Mcp {
         let mut command = raw_command(binary("fleet"));
         command.arg("mcp").env_clear().envs(env.variables()).current_dir(cwd);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit());
         let mut child = command.spawn().expect("fleet starts");
         let output = child.stdout.take().expect("a pipe");
         let (sender, lines) = channel();
@@ -60,7 +63,9 @@ impl Mcp {
 
     fn send(&mut self, message: &Value) {
         let input = self.input.as_mut().expect("not closed yet");
-        input.write_all(format!("{message}\n").as_bytes()).expect("the server reads");
+        input
+            .write_all(format!("{message}\n").as_bytes())
+            .expect("the server reads");
     }
 
     fn ask(&mut self, method: &str, params: Value) -> u64 {
@@ -90,7 +95,10 @@ impl Mcp {
 
     fn list(&mut self) -> Vec<Value> {
         let told = self.request("tools/list", json!({}));
-        told["result"]["tools"].as_array().cloned().unwrap_or_else(|| panic!("no tools: {told}"))
+        told["result"]["tools"]
+            .as_array()
+            .cloned()
+            .unwrap_or_else(|| panic!("no tools: {told}"))
     }
 
     fn call(&mut self, op: &Op, args: &Value) -> Value {
@@ -100,7 +108,9 @@ impl Mcp {
     /// Closes standard input, as a client does that is done, and expects that the server ends.
     fn close(mut self) {
         self.input = None;
-        let status = fleet_testkit::wait_until(PATIENCE, "the end of the server", || self.child.try_wait().ok().flatten());
+        let status = fleet_testkit::wait_until(PATIENCE, "the end of the server", || {
+            self.child.try_wait().ok().flatten()
+        });
         assert!(status.success(), "{status}");
     }
 }
@@ -125,7 +135,9 @@ fn over_mcp(client: &mut Mcp, op: &Op, args: &Value) -> Answer {
     let json = result["structuredContent"].clone();
     assert!(json.is_object(), "`{}` over MCP: {told}", op.name);
     // The text is for clients that do not know structured answers.
-    let text = result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text: {told}"));
+    let text = result["content"][0]["text"]
+        .as_str()
+        .unwrap_or_else(|| panic!("no text: {told}"));
     assert_eq!(serde_json::from_str::<Value>(text).expect("JSON as text"), json);
     Answer {
         failed: result["isError"] == true,
@@ -134,7 +146,13 @@ fn over_mcp(client: &mut Mcp, op: &Op, args: &Value) -> Answer {
 }
 
 fn over_cli(env: &TestEnv, dir: &Path, op: &Op, argv: &[&str]) -> Answer {
-    let done = env.fleet(op.name.split('.')).args(argv).arg("--json").cwd(dir).timeout(PATIENCE).output();
+    let done = env
+        .fleet(op.name.split('.'))
+        .args(argv)
+        .arg("--json")
+        .cwd(dir)
+        .timeout(PATIENCE)
+        .output();
     let json: Value = done.json();
     if let Some(kind) = json["error"]["kind"].as_str() {
         let kind: fleet_core::Kind = serde_json::from_value(kind.into()).expect("a kind");
@@ -167,7 +185,13 @@ impl Stage {
     }
 
     fn run(&self, args: &[&str]) {
-        let _ = self.env.fleet(args).cwd(&self.repo).timeout(PATIENCE).output().success();
+        let _ = self
+            .env
+            .fleet(args)
+            .cwd(&self.repo)
+            .timeout(PATIENCE)
+            .output()
+            .success();
     }
 
     /// `answer` with everything that two worlds differ in replaced by its kind.
@@ -182,9 +206,29 @@ impl Stage {
 /// Replaces times, ids, sizes and paths; equal ids stay equal.
 fn plain(key: Option<&str>, value: &Value, root: &str, names: &mut BTreeMap<String, usize>) -> Value {
     const VARY: [&str; 23] = [
-        "created_at", "ended_at", "since", "at", "age_ms", "disk_age_ms", "disk_bytes", "memory_bytes", "cpu_percent",
-        "processes", "bytes", "trash_bytes", "worktree_bytes", "output_bytes", "pid", "supervisor", "start", "boot",
-        "exit_code", "found", "seq", "swept", "state",
+        "created_at",
+        "ended_at",
+        "since",
+        "at",
+        "age_ms",
+        "disk_age_ms",
+        "disk_bytes",
+        "memory_bytes",
+        "cpu_percent",
+        "processes",
+        "bytes",
+        "trash_bytes",
+        "worktree_bytes",
+        "output_bytes",
+        "pid",
+        "supervisor",
+        "start",
+        "boot",
+        "exit_code",
+        "found",
+        "seq",
+        "swept",
+        "state",
     ];
     let key = key.unwrap_or_default();
     match value {
@@ -192,7 +236,9 @@ fn plain(key: Option<&str>, value: &Value, root: &str, names: &mut BTreeMap<Stri
         _ if VARY.contains(&key) => json!(format!("<{key}>")),
         _ if key == "facts" => json!("<facts>"),
         Value::Object(map) => {
-            let inner = map.iter().map(|(key, value)| (key.clone(), plain(Some(key), value, root, names)));
+            let inner = map
+                .iter()
+                .map(|(key, value)| (key.clone(), plain(Some(key), value, root, names)));
             Value::Object(inner.collect::<Map<_, _>>())
         }
         Value::Array(list) => list.iter().map(|each| plain(Some(key), each, root, names)).collect(),
@@ -206,7 +252,11 @@ fn plain(key: Option<&str>, value: &Value, root: &str, names: &mut BTreeMap<Stri
                     && bare.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
                 let count = names.len();
                 match random {
-                    true => format!("<{}>{}", names.entry(bare.to_owned()).or_insert(count), &word[bare.len()..]),
+                    true => format!(
+                        "<{}>{}",
+                        names.entry(bare.to_owned()).or_insert(count),
+                        &word[bare.len()..]
+                    ),
                     false => word.to_owned(),
                 }
             };
@@ -220,79 +270,145 @@ fn plain(key: Option<&str>, value: &Value, root: &str, names: &mut BTreeMap<Stri
 /// call there is, so that the defaults are compared; the last ends in an error where there is one.
 fn calls() -> Vec<(&'static str, Vec<(Vec<&'static str>, Value)>)> {
     vec![
-        ("create", vec![
-            (vec!["two"], json!({ "branch": "two" })),
-            (vec!["two"], json!({ "branch": "two" })),
-            (vec!["a..b"], json!({ "branch": "a..b" })),
-        ]),
-        ("fanout", vec![
-            (vec!["2"], json!({ "count": 2 })),
-            (vec!["2", "pair", "-p", "print x"], json!({ "count": 2, "prefix": "pair", "prompt": "print x" })),
-            (vec!["0"], json!({ "count": 0 })),
-        ]),
-        ("multi", vec![
-            (vec!["m:print x"], json!({ "tasks": ["m:print x"] })),
-            (vec![], json!({})),
-        ]),
-        ("list", vec![
-            (vec![], json!({})),
-            (vec!["--all", "--grouped"], json!({ "all": true, "grouped": true })),
-        ]),
-        ("prompt", vec![
-            (vec!["one", "hello"], json!({ "targets": ["one"], "message": "hello" })),
-            (vec!["none", "hello"], json!({ "targets": ["none"], "message": "hello" })),
-        ]),
-        ("logs", vec![
-            (vec!["gone"], json!({ "target": "gone" })),
-            (vec!["gone", "-n", "1"], json!({ "target": "gone", "lines": 1 })),
-            (vec!["none"], json!({ "target": "none" })),
-        ]),
-        ("diff", vec![
-            (vec!["one"], json!({ "target": "one" })),
-            (vec!["one", "--stat"], json!({ "target": "one", "stat": true })),
-            (vec!["none"], json!({ "target": "none" })),
-        ]),
-        ("path", vec![
-            (vec!["one"], json!({ "target": "one" })),
-            (vec!["none"], json!({ "target": "none" })),
-        ]),
-        ("wait", vec![
-            (vec!["one", "--until", "idle"], json!({ "targets": ["one"], "until": "idle" })),
-            (vec!["one", "--until", "exited", "--timeout", "0.1"], json!({ "targets": ["one"], "until": "exited", "timeout": 0.1 })),
-            (vec!["one", "--until", "never"], json!({ "targets": ["one"], "until": "never" })),
-        ]),
-        ("explain", vec![
-            (vec!["one"], json!({ "target": "one" })),
-            (vec!["none"], json!({ "target": "none" })),
-        ]),
-        ("kill", vec![
-            (vec!["one", "--dry-run"], json!({ "targets": ["one"], "dry_run": true })),
-            (vec!["two"], json!({ "targets": ["two"] })),
-            (vec!["two"], json!({ "targets": ["two"] })),
-        ]),
-        ("resume", vec![
-            (vec!["--all"], json!({ "all": true })),
-            (vec!["one"], json!({ "targets": ["one"] })),
-        ]),
-        ("restart", vec![
-            (vec!["one"], json!({ "targets": ["one"] })),
-            (vec!["none"], json!({ "targets": ["none"] })),
-        ]),
+        (
+            "create",
+            vec![
+                (vec!["two"], json!({ "branch": "two" })),
+                (vec!["two"], json!({ "branch": "two" })),
+                (vec!["a..b"], json!({ "branch": "a..b" })),
+            ],
+        ),
+        (
+            "fanout",
+            vec![
+                (vec!["2"], json!({ "count": 2 })),
+                (
+                    vec!["2", "pair", "-p", "print x"],
+                    json!({ "count": 2, "prefix": "pair", "prompt": "print x" }),
+                ),
+                (vec!["0"], json!({ "count": 0 })),
+            ],
+        ),
+        (
+            "multi",
+            vec![
+                (vec!["m:print x"], json!({ "tasks": ["m:print x"] })),
+                (vec![], json!({})),
+            ],
+        ),
+        (
+            "list",
+            vec![
+                (vec![], json!({})),
+                (vec!["--all", "--grouped"], json!({ "all": true, "grouped": true })),
+            ],
+        ),
+        (
+            "prompt",
+            vec![
+                (vec!["one", "hello"], json!({ "targets": ["one"], "message": "hello" })),
+                (
+                    vec!["none", "hello"],
+                    json!({ "targets": ["none"], "message": "hello" }),
+                ),
+            ],
+        ),
+        (
+            "logs",
+            vec![
+                (vec!["gone"], json!({ "target": "gone" })),
+                (vec!["gone", "-n", "1"], json!({ "target": "gone", "lines": 1 })),
+                (vec!["none"], json!({ "target": "none" })),
+            ],
+        ),
+        (
+            "diff",
+            vec![
+                (vec!["one"], json!({ "target": "one" })),
+                (vec!["one", "--stat"], json!({ "target": "one", "stat": true })),
+                (vec!["none"], json!({ "target": "none" })),
+            ],
+        ),
+        (
+            "path",
+            vec![
+                (vec!["one"], json!({ "target": "one" })),
+                (vec!["none"], json!({ "target": "none" })),
+            ],
+        ),
+        (
+            "wait",
+            vec![
+                (
+                    vec!["one", "--until", "idle"],
+                    json!({ "targets": ["one"], "until": "idle" }),
+                ),
+                (
+                    vec!["one", "--until", "exited", "--timeout", "0.1"],
+                    json!({ "targets": ["one"], "until": "exited", "timeout": 0.1 }),
+                ),
+                (
+                    vec!["one", "--until", "never"],
+                    json!({ "targets": ["one"], "until": "never" }),
+                ),
+            ],
+        ),
+        (
+            "explain",
+            vec![
+                (vec!["one"], json!({ "target": "one" })),
+                (vec!["none"], json!({ "target": "none" })),
+            ],
+        ),
+        (
+            "kill",
+            vec![
+                (vec!["one", "--dry-run"], json!({ "targets": ["one"], "dry_run": true })),
+                (vec!["two"], json!({ "targets": ["two"] })),
+                (vec!["two"], json!({ "targets": ["two"] })),
+            ],
+        ),
+        (
+            "resume",
+            vec![
+                (vec!["--all"], json!({ "all": true })),
+                (vec!["one"], json!({ "targets": ["one"] })),
+            ],
+        ),
+        (
+            "restart",
+            vec![
+                (vec!["one"], json!({ "targets": ["one"] })),
+                (vec!["none"], json!({ "targets": ["none"] })),
+            ],
+        ),
         ("salvage.list", vec![(vec![], json!({}))]),
-        ("salvage.show", vec![
-            (vec!["gone"], json!({ "id": "gone" })),
-            (vec!["none"], json!({ "id": "none" })),
-        ]),
-        ("salvage.restore", vec![
-            (vec!["gone"], json!({ "id": "gone" })),
-            (vec!["none"], json!({ "id": "none" })),
-        ]),
-        ("salvage.prune", vec![
-            (vec![], json!({})),
-            (vec!["gone", "--yes"], json!({ "ids": ["gone"], "yes": true })),
-            (vec!["none"], json!({ "ids": ["none"] })),
-        ]),
-        ("clean", vec![(vec![], json!({})), (vec!["--yes"], json!({ "yes": true }))]),
+        (
+            "salvage.show",
+            vec![
+                (vec!["gone"], json!({ "id": "gone" })),
+                (vec!["none"], json!({ "id": "none" })),
+            ],
+        ),
+        (
+            "salvage.restore",
+            vec![
+                (vec!["gone"], json!({ "id": "gone" })),
+                (vec!["none"], json!({ "id": "none" })),
+            ],
+        ),
+        (
+            "salvage.prune",
+            vec![
+                (vec![], json!({})),
+                (vec!["gone", "--yes"], json!({ "ids": ["gone"], "yes": true })),
+                (vec!["none"], json!({ "ids": ["none"] })),
+            ],
+        ),
+        (
+            "clean",
+            vec![(vec![], json!({})), (vec!["--yes"], json!({ "yes": true }))],
+        ),
         ("config.show", vec![(vec![], json!({}))]),
         ("config.validate", vec![(vec![], json!({}))]),
         ("config.path", vec![(vec![], json!({}))]),
@@ -304,7 +420,11 @@ fn calls() -> Vec<(&'static str, Vec<(Vec<&'static str>, Value)>)> {
 fn every_operation_gives_the_same_answer_through_each_surface_it_declares() {
     let calls = calls();
     let names: Vec<&str> = calls.iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ALL.iter().map(|op| op.name).collect::<Vec<_>>(), "the walk knows every operation");
+    assert_eq!(
+        names,
+        ALL.iter().map(|op| op.name).collect::<Vec<_>>(),
+        "the walk knows every operation"
+    );
     let (typed, called) = (Stage::new(), Stage::new());
     let mut client = Mcp::start(&called.env, &called.repo);
     for (op, (_, calls)) in ALL.iter().zip(calls) {
@@ -313,7 +433,10 @@ fn every_operation_gives_the_same_answer_through_each_surface_it_declares() {
         assert!(op.surfaces.cli, "`{}` has no verb", op.name);
         for (argv, args) in calls {
             let cli = over_cli(&typed.env, &typed.repo, op, &argv);
-            let mut answers = vec![typed.plain(Answer { json: cli.json.clone(), ..cli })];
+            let mut answers = vec![typed.plain(Answer {
+                json: cli.json.clone(),
+                ..cli
+            })];
             let mut documents = vec![cli.json];
             if op.surfaces.mcp {
                 let mcp = over_mcp(&mut client, op, &args);
@@ -327,9 +450,13 @@ fn every_operation_gives_the_same_answer_through_each_surface_it_declares() {
             for document in &documents {
                 assert!(document.is_object(), "`{}` answers with an object: {document}", op.name);
                 if document["error"]["kind"].is_string() && document.as_object().is_some_and(|map| map.len() == 1) {
-                    let _: fleet_core::Error = serde_json::from_value(document["error"].clone()).expect("an error of ours");
+                    let _: fleet_core::Error =
+                        serde_json::from_value(document["error"].clone()).expect("an error of ours");
                 } else if let Err(error) = valid.validate(document) {
-                    panic!("`{}` {argv:?} does not keep to its schema: {error}\n{document:#}", op.name);
+                    panic!(
+                        "`{}` {argv:?} does not keep to its schema: {error}\n{document:#}",
+                        op.name
+                    );
                 }
             }
         }
@@ -337,9 +464,16 @@ fn every_operation_gives_the_same_answer_through_each_surface_it_declares() {
     client.close();
     for stage in [typed, called] {
         stage.run(&["kill", "*", "--force"]);
-        let list = stage.env.git(&stage.repo, ["worktree", "list", "--porcelain"]).success().stdout;
+        let list = stage
+            .env
+            .git(&stage.repo, ["worktree", "list", "--porcelain"])
+            .success()
+            .stdout;
         for worktree in list.lines().filter_map(|line| line.strip_prefix("worktree ")).skip(1) {
-            let _ = stage.env.git(&stage.repo, ["worktree", "remove", "--force", worktree]).success();
+            let _ = stage
+                .env
+                .git(&stage.repo, ["worktree", "remove", "--force", worktree])
+                .success();
         }
         stage.env.assert_nothing_left();
     }
@@ -374,7 +508,10 @@ fn the_tools_of_mcp_are_these() {
     ];
     assert_eq!(names, pinned);
     for tool in &tools {
-        assert!(tool["description"].as_str().is_some_and(|text| text.len() > 10), "{tool}");
+        assert!(
+            tool["description"].as_str().is_some_and(|text| text.len() > 10),
+            "{tool}"
+        );
         assert_eq!(tool["inputSchema"]["type"], "object", "{tool}");
         jsonschema::validator_for(&tool["inputSchema"]).expect("a valid schema");
         for (name, property) in tool["inputSchema"]["properties"].as_object().into_iter().flatten() {
@@ -382,7 +519,12 @@ fn the_tools_of_mcp_are_these() {
             assert!(described, "`{name}` of {} says nothing", tool["name"]);
         }
     }
-    let hint = |name: &str, what: &str| tools.iter().find(|tool| tool["name"] == name).map(|tool| tool["annotations"][what].clone());
+    let hint = |name: &str, what: &str| {
+        tools
+            .iter()
+            .find(|tool| tool["name"] == name)
+            .map(|tool| tool["annotations"][what].clone())
+    };
     assert_eq!(hint("fleet_list", "readOnlyHint"), Some(json!(true)));
     assert_eq!(hint("fleet_create", "readOnlyHint"), Some(json!(false)));
     assert_eq!(hint("fleet_clean", "destructiveHint"), Some(json!(true)));
@@ -394,7 +536,12 @@ fn a_bad_call_over_mcp_is_an_error_and_the_server_goes_on() {
     let stage = Stage::new();
     let mut client = Mcp::start(&stage.env, &stage.repo);
     let unknown = client.request("tools/call", json!({ "name": "fleet_nothing", "arguments": {} }));
-    assert!(unknown["error"]["message"].as_str().is_some_and(|text| text.contains("fleet_nothing")), "{unknown}");
+    assert!(
+        unknown["error"]["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("fleet_nothing")),
+        "{unknown}"
+    );
     assert!(client.request("no/such/method", json!({}))["error"].is_object());
     for (name, args) in [
         ("create", json!({})),
@@ -419,11 +566,21 @@ fn a_bad_call_over_mcp_is_an_error_and_the_server_goes_on() {
     let wait = ALL.iter().find(|op| op.name == "wait").expect("wait");
     let slow = json!({ "targets": ["one"], "until": "exited", "timeout": 1.0 });
     let slow = client.ask("tools/call", json!({ "name": wait.tool_name(), "arguments": slow }));
-    let fast: Vec<u64> = (0..8).map(|_| client.ask("tools/call", json!({ "name": "fleet_path", "arguments": { "target": "one" } }))).collect();
+    let fast: Vec<u64> = (0..8)
+        .map(|_| {
+            client.ask(
+                "tools/call",
+                json!({ "name": "fleet_path", "arguments": { "target": "one" } }),
+            )
+        })
+        .collect();
     for id in fast {
         assert!(client.answer(id)["result"]["structuredContent"]["path"].is_string());
     }
-    assert_eq!(client.answer(slow)["result"]["structuredContent"]["error"]["kind"], "timeout");
+    assert_eq!(
+        client.answer(slow)["result"]["structuredContent"]["error"]["kind"],
+        "timeout"
+    );
     client.close();
     stage.run(&["kill", "*", "--force"]);
     stage.env.assert_nothing_left();
@@ -441,14 +598,28 @@ fn every_argument_has_one_default_on_every_surface() {
         of_cli.sort();
         of_json.sort();
         assert_eq!(of_cli, of_json, "`{}` has the same arguments everywhere", op.name);
-        assert_eq!(schema["additionalProperties"], json!(false), "`{}` refuses unknown arguments", op.name);
+        assert_eq!(
+            schema["additionalProperties"],
+            json!(false),
+            "`{}` refuses unknown arguments",
+            op.name
+        );
         // The shortest command line and the shortest JSON are one request.
-        let (_, pairs) = calls().into_iter().find(|(name, _)| *name == op.name).expect("in the walk");
+        let (_, pairs) = calls()
+            .into_iter()
+            .find(|(name, _)| *name == op.name)
+            .expect("in the walk");
         let (argv, args) = &pairs[0];
-        let matches = command().no_binary_name(true).try_get_matches_from(argv).expect("the shortest call parses");
+        let matches = command()
+            .no_binary_name(true)
+            .try_get_matches_from(argv)
+            .expect("the shortest call parses");
         let parsed = (op.from_matches)(&matches, &|text| Ok(text.to_owned())).expect("arguments");
         for (name, value) in parsed.as_object().expect("an object") {
-            let default = properties.get(name).and_then(|property| property.get("default")).cloned();
+            let default = properties
+                .get(name)
+                .and_then(|property| property.get("default"))
+                .cloned();
             let given = args.get(name).cloned().or(default).unwrap_or(Value::Null);
             assert_eq!(*value, given, "`{name}` of `{}`", op.name);
         }
@@ -456,11 +627,23 @@ fn every_argument_has_one_default_on_every_surface() {
             assert_eq!(parsed.get(name), Some(value), "`{name}` of `{}`", op.name);
         }
         // What JSON must have, the command line must have.
-        let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: Vec<&str> = schema["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         for name in required {
             let command = command();
-            let arg = command.get_arguments().find(|arg| arg.get_id() == name).expect("the same arguments");
-            assert!(arg.is_required_set(), "`{name}` of `{}` is required over JSON only", op.name);
+            let arg = command
+                .get_arguments()
+                .find(|arg| arg.get_id() == name)
+                .expect("the same arguments");
+            assert!(
+                arg.is_required_set(),
+                "`{name}` of `{}` is required over JSON only",
+                op.name
+            );
         }
     }
 }
@@ -472,12 +655,19 @@ fn the_help_of_every_verb_renders_and_says_what_it_does() {
     for name in ALL.iter().map(|op| op.name).chain(own) {
         for flag in ["--help", "-h"] {
             let help = env.fleet(name.split('.')).arg(flag).output().success().stdout;
-            assert!(help.contains(&format!("Usage: fleet {}", name.replace('.', " "))), "{help}");
+            assert!(
+                help.contains(&format!("Usage: fleet {}", name.replace('.', " "))),
+                "{help}"
+            );
             assert!(help.lines().next().is_some_and(|line| line.len() > 8), "{help}");
         }
     }
     let help = env.fleet(["--help"]).output().success().stdout;
-    for name in ALL.iter().map(|op| op.name.split('.').next().expect("a word")).chain(["attach", "mcp", "completions"]) {
+    for name in ALL
+        .iter()
+        .map(|op| op.name.split('.').next().expect("a word"))
+        .chain(["attach", "mcp", "completions"])
+    {
         assert!(help.contains(&format!("  {name} ")), "`{name}` is not in the help");
     }
     let version = env.fleet(["--version"]).output().success().stdout;
@@ -489,11 +679,19 @@ fn the_help_of_every_verb_renders_and_says_what_it_does() {
 fn a_request_asked_for_twice_is_done_once() {
     let stage = Stage::new();
     let run = |args: &[&str]| stage.env.fleet(args).cwd(&stage.repo).timeout(PATIENCE).output();
-    let first: Value = run(&["create", "two", "--request-id", "r-1", "--json"]).success().json();
-    let second: Value = run(&["create", "two", "--request-id", "r-1", "--json"]).success().json();
+    let first: Value = run(&["create", "two", "--request-id", "r-1", "--json"])
+        .success()
+        .json();
+    let second: Value = run(&["create", "two", "--request-id", "r-1", "--json"])
+        .success()
+        .json();
     assert_eq!(first, second);
-    let error: Value = run(&["create", "a..b", "--request-id", "r-2", "--json"]).fails(2).json();
-    let again: Value = run(&["create", "a..b", "--request-id", "r-2", "--json"]).fails(2).json();
+    let error: Value = run(&["create", "a..b", "--request-id", "r-2", "--json"])
+        .fails(2)
+        .json();
+    let again: Value = run(&["create", "a..b", "--request-id", "r-2", "--json"])
+        .fails(2)
+        .json();
     assert_eq!(error, again);
     stage.run(&["kill", "*", "--force"]);
     stage.env.assert_nothing_left();

@@ -30,7 +30,7 @@ fn every_verb() -> Vec<(Vec<&'static str>, i32)> {
         ("diff none", 3),
         ("path one", 0),
         ("path none", 3),
-        ("wait one --until ready --timeout 30", 0),
+        ("wait one --until idle --timeout 30", 0),
         ("wait one --until exited --timeout 0.05", 8),
         ("wait none --until idle", 3),
         ("explain one", 0),
@@ -98,9 +98,11 @@ fn with_json_every_verb_prints_one_document_and_errors_are_documents_too() {
         );
     }
     // Where it streams, each line is a document.
-    let _ = fleet(&env, &repo, &["prompt", "one", "spam 5\nexit 0", "--wait"])
+    let _ = fleet(&env, &repo, &["prompt", "one", "spam 5", "--wait=idle"])
         .output()
         .success();
+    // Whether its receipt is seen before the program has ended is chance.
+    let _ = fleet(&env, &repo, &["prompt", "one", "exit 0"]).output();
     let _ = fleet(&env, &repo, &["wait", "one", "--until", "exited", "--timeout", "30"])
         .output()
         .success();
@@ -190,7 +192,11 @@ fn a_terminal_gets_colour_unless_no_color_is_set() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_panic() {
-    let (env, repo) = scene("");
+    let ticker = "command = [\"/bin/sh\", \"-c\", \"while :; do echo tick; sleep 0.3; done\"]\nprompt = \"paste\"";
+    let (env, repo) = scene(&format!("[harness.ticker]\n{ticker}"));
+    let _ = fleet(&env, &repo, &["create", "tick", "-a", "ticker"])
+        .output()
+        .success();
     let _ = fleet(&env, &repo, &["create", "one", "-p", "spam 3000"])
         .output()
         .success();
@@ -199,9 +205,10 @@ fn a_reader_that_goes_away_is_no_panic() {
         .success();
     let lines = [
         "fleet logs one -n 2000 | head -1",
-        "fleet logs one -f | head -1",
-        "fleet logs one -f --json | head -1",
+        "fleet logs tick -f | head -1",
+        "fleet logs tick -f --json | head -1",
         "fleet logs one --raw | head -1",
+        "fleet logs tick --raw -f | head -1",
         "fleet list --watch | head -1",
         "fleet list --watch --json | head -1",
         "fleet list | true",

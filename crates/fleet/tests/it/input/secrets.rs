@@ -122,12 +122,12 @@ fn a_value_of_the_environment_is_in_no_file_and_no_command_line_at_any_time() {
         let _ = run(&["kill", "one", "--dry-run"], 0);
         let resumed = run(&["resume", "one", "--env", &given], 4);
         assert!(!resumed.stderr.contains(GIVEN), "{resumed}");
-        let missing = run(&["restart", "pair-A1"], 1);
+        let missing = run(&["restart", "pair-A1"], 5);
         assert!(
             missing.stderr.contains("GIVEN") || missing.stdout.contains("GIVEN"),
             "{missing}"
         );
-        let _ = run(&["resume", "pair-A1", "--env", &given], 0);
+        let _ = run(&["restart", "pair-A1", "--env", &given], 0);
         let _ = run(&["kill", "*", "--force"], 0);
         drop(until);
         watcher.join().expect("the watcher does not panic")

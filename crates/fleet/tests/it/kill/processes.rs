@@ -86,7 +86,8 @@ fn detached_helpers_are_gone_after_a_kill_also_when_the_tmux_server_was_killed_f
     env.config_with_scripted("");
     let repo = env.repo("repo", 3);
     let _ = with_helpers(&env, &repo, "helped");
-    let _ = tmux(&env, &repo, "helped", &["kill-server"]).success();
+    let server = tmux(&env, &repo, "helped", &["display-message", "-p", "#{pid}"]).success();
+    kill_hard(server.stdout.trim().parse().expect("a process id"));
     assert_eq!(helpers(&env).len(), 3, "tmux is only a view");
     let _ = answer(&env, &repo, ["kill", "helped"]);
     assert_helpers_gone(&env);

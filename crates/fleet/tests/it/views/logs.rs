@@ -108,13 +108,13 @@ fn raw_logs_are_the_programs_bytes_and_following_loses_none() {
     let follower = stage.fleet(&["logs", "a", "--raw", "-f"]).spawn();
     let mut view = open(&stage, Way::Direct, "a", 24, 80);
     view.wait_for_text("$", LONG);
-    view.send("n=196; printf \"\\e[38;5;${n}mred\\e[0m\\n\"; seq 20000; echo end-$((40+2))\r");
+    view.send("n=196; printf \"\\e[38;5;${n}mred\\e[0m\\n\"; seq 800000; echo end-$((40+2))\r");
     view.wait_for_text("end-42", LONG);
     let now = stage.fleet(&["logs", "a", "--raw"]).output().success();
-    assert!(
-        now.stdout.contains("\x1b[38;5;196mred\x1b[0m\r\n1\r\n2\r\n"),
-        "the bytes as they came"
-    );
+    // Longer than one segment of what is kept: where the next one begins must not show.
+    let numbers: String = (1..=800_000).map(|n| format!("{n}\r\n")).collect();
+    let wanted = format!("\x1b[38;5;196mred\x1b[0m\r\n{numbers}end-42\r\n");
+    assert!(now.stdout.contains(&wanted), "the bytes as they came");
     view.send("echo more-$((40+3))\r");
     view.wait_for_text("more-43", LONG);
     drop(view);
