@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use fleet_core::agent::{Agent, Phase, State, Until, Workspace};
+use fleet_core::agent::{Agent, Phase, Standing, State, Until, Workspace};
 use fleet_core::{Error, Kind, Result, name};
 use fleet_host::exec::find_program;
 use fleet_host::files;
 use fleet_host::git::{self, BranchMode, Repo};
 use fleet_host::harness::{CommandLine, Harness, Launch};
 use fleet_host::lock::Lock;
+use fleet_host::supervise::journal;
 use fleet_host::supervise::launch::launch;
 use fleet_host::supervise::prompt::check_text;
 use fleet_host::supervise::spec::{self, Spec};
@@ -471,11 +472,19 @@ pub(crate) fn view_command(app: &App, executable: &Path, agent: &Agent) -> Resul
 }
 
 /// An agent whose program failed at once is no started agent: its last output is shown and all is put back.
+///
+/// One that came up, or whose end the caller is going to wait for, has been an agent, however short its life.
 fn still_runs(setting: &Setting<'_>, agent: Agent) -> Result<Agent> {
     let app = setting.app;
     let seen = app.see(&agent);
+    let waited_for = setting.options.until == Some(Until::Exited);
+    let came_up = || {
+        Standing::fold(&journal::read(&app.home.agent_dir(&agent.id)).unwrap_or_default())
+            .at_prompt
+            .is_some()
+    };
     match seen.state {
-        State::Exited(code) if code != 0 => {
+        State::Exited(code) if code != 0 && !waited_for && !came_up() => {
             let text = crate::ops::logs::text(app, &agent, 20).unwrap_or_default().join("\n");
             let error = Error::failed(format!("`{}` ended at once with exit code {code}", agent.harness))
                 .hint(format!("try it by hand in {}", setting.caller.cwd.display()))

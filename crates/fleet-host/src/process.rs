@@ -78,6 +78,14 @@ pub fn kill(identity: &Identity) -> bool {
     signal(identity, Signal::SIGKILL)
 }
 
+/// Sends SIGINT to the process group that `leader` leads: a child of this process that it has not reaped, so that
+/// the number is its own.
+pub fn interrupt_group(leader: u32) {
+    if let Ok(leader) = i32::try_from(leader) {
+        let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(leader), Signal::SIGINT);
+    }
+}
+
 /// A pidfd of that very process, while it runs. It becomes readable when the process ends.
 pub fn handle(identity: &Identity) -> Option<OwnedFd> {
     let pidfd = sys::pidfd_open(identity.pid).ok()?;

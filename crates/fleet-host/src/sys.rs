@@ -64,21 +64,15 @@ pub fn with_new_session(command: &mut Command) {
     }
 }
 
-/// Unblocks and defaults every signal that a supervisor blocks or ignores, for its children.
+/// Unblocks and defaults every signal: neither what a supervisor ignores nor what its caller ignored is its children's.
 fn reset_signals() {
     // SAFETY: async-signal-safe, on a zeroed set.
     unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-        for signal in [
-            libc::SIGHUP,
-            libc::SIGINT,
-            libc::SIGTERM,
-            libc::SIGPIPE,
-            libc::SIGTTOU,
-            libc::SIGTTIN,
-        ] {
+        // For the two that cannot be changed the call only fails.
+        for signal in 1..=libc::SIGSYS {
             libc::signal(signal, libc::SIG_DFL);
         }
     }

@@ -18,6 +18,8 @@ use crate::{cli, ui};
 
 /// Lines of a running agent are held back until they have stood still for this long.
 const SETTLE: Duration = Duration::from_millis(100);
+/// … but not longer than this: a spinner never stands still.
+const LONGEST: Duration = Duration::from_secs(1);
 /// How often processor, memory and age are looked at again: nothing announces them.
 const REFRESH: Duration = Duration::from_secs(2);
 /// More lines than any agent writes between two settled moments.
@@ -70,12 +72,15 @@ fn follow_lines(app: &App, agent: &Agent, count: usize, json: bool) -> Result<()
     let mut screen = Terminal::new(rows, cols);
     let mut printed: Option<Vec<String>> = None;
     let mut settle: Option<Instant> = None;
+    let mut unseen: Option<Instant> = None;
     let mut over = false;
     while !over && !ui::is_closed() {
         match client.event(settle) {
             Ok(Some(Event::Output(bytes))) => {
                 screen.feed(&bytes);
-                settle = Some(Instant::now() + SETTLE);
+                let now = Instant::now();
+                let latest = *unseen.get_or_insert(now + LONGEST);
+                settle = Some((now + SETTLE).min(latest));
                 continue;
             }
             Ok(Some(Event::Size(rows, cols))) => {
@@ -84,7 +89,7 @@ fn follow_lines(app: &App, agent: &Agent, count: usize, json: bool) -> Result<()
             }
             Ok(Some(_)) => continue,
             Ok(None) => over = true,
-            Err(error) if error.kind == Kind::Timeout => settle = None,
+            Err(error) if error.kind == Kind::Timeout => (settle, unseen) = (None, None),
             Err(error) => return Err(error),
         }
         let mut now = text(app, agent, HISTORY)?;

@@ -57,19 +57,19 @@ impl Output {
             length: 0,
             limit,
         };
-        output.note(rows, cols, 0)?;
+        output.mark(rows, cols)?;
         Ok(output)
     }
 
     /// Keeps `bytes`. `redraw` gives the bytes that a new segment begins with.
     pub fn write(&mut self, bytes: &[u8], size: (u16, u16), redraw: impl FnOnce() -> Vec<u8>) -> io::Result<()> {
         if self.length >= SEGMENT {
-            let file = append(&self.folder.join(name(self.segment + 1)))?;
-            self.file = file;
+            let first = redraw();
+            // The mark first: whoever sees the new file knows how much of it is a redraw.
+            self.note((self.segment + 1, 0), size.0, size.1, first.len() as u64)?;
+            self.file = append(&self.folder.join(name(self.segment + 1)))?;
             self.segment += 1;
             self.length = 0;
-            let first = redraw();
-            self.note(size.0, size.1, first.len() as u64)?;
             self.file.write_all(&first)?;
             self.length = first.len() as u64;
             self.drop_oldest();
@@ -81,13 +81,13 @@ impl Output {
 
     /// Notes that the terminal has another size from here on.
     pub fn mark(&mut self, rows: u16, cols: u16) -> io::Result<()> {
-        self.note(rows, cols, 0)
+        self.note((self.segment, self.length), rows, cols, 0)
     }
 
-    fn note(&mut self, rows: u16, cols: u16, redraw: u64) -> io::Result<()> {
+    fn note(&mut self, (segment, offset): (u32, u64), rows: u16, cols: u16, redraw: u64) -> io::Result<()> {
         let mark = Mark {
-            segment: self.segment,
-            offset: self.length,
+            segment,
+            offset,
             rows,
             cols,
             redraw,
@@ -155,8 +155,9 @@ pub struct Place {
 pub fn read_on(agent_dir: &Path, place: Place) -> io::Result<(Vec<u8>, Place)> {
     let folder = agent_dir.join("output");
     let (mut bytes, mut place) = (Vec::new(), place);
+    let all = segments(&folder);
     let marks = marks(&folder);
-    for segment in segments(&folder) {
+    for segment in all {
         if segment < place.segment {
             continue;
         }

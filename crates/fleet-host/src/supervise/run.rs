@@ -24,6 +24,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use regex_lite::Regex;
@@ -135,12 +136,13 @@ impl Supervisor {
             Signal::SIGPIPE,
             Signal::SIGTTOU,
             Signal::SIGTTIN,
+            // The caller's limit on the size of files fails a write then, and does not end us.
+            Signal::SIGXFSZ,
         ] {
             sys::ignore_signal(signal);
         }
         let _ = nix::unistd::setsid();
         sys::become_subreaper().map_err(|error| Error::unavailable(format!("cannot become a subreaper: {error}")))?;
-        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
         let mut text = String::new();
         io::stdin()
             .read_to_string(&mut text)
@@ -163,6 +165,8 @@ impl Supervisor {
         let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .map_err(|error| Error::internal(format!("signalfd: {error}")))?;
 
+        // Only here: what the programs make later gets the caller's mask, which they inherit.
+        let callers_mask = umask(Mode::from_bits_truncate(0o077));
         let _ = std::fs::remove_file(&spec.socket);
         let listener = fault::guard("supervisor.listen", || UnixListener::bind(&spec.socket))
             .map_err(|error| crate::files::io_error("listen on", &spec.socket, &error))?;
@@ -174,6 +178,7 @@ impl Supervisor {
         let journal = Journal::open(&spec.agent_dir)?;
         let output = Output::open(&spec.agent_dir, spec.output_limit, spec.rows, spec.cols)
             .map_err(|error| crate::files::io_error("write", &spec.agent_dir, &error))?;
+        umask(callers_mask);
         let ready = match spec.ready.as_deref().map(Regex::new).transpose() {
             Ok(ready) => ready,
             Err(error) => {

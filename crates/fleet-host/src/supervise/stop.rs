@@ -23,6 +23,8 @@ pub(crate) struct Stop {
     pub(crate) step: Step,
     pub(crate) deadline: Instant,
     grace: Duration,
+    /// Those that were asked to terminate: a second SIGTERM makes some programs skip their clean-up.
+    asked: Vec<Identity>,
     swept: Vec<u32>,
 }
 
@@ -34,6 +36,7 @@ impl Stop {
             step,
             deadline: now,
             grace,
+            asked: Vec::new(),
             swept: Vec::new(),
         };
         stop.deadline = now + stop.wait();
@@ -46,6 +49,7 @@ impl Stop {
             step: Step::Terminate,
             deadline: now,
             grace,
+            asked: Vec::new(),
             swept: Vec::new(),
         };
         stop.deadline = now + stop.wait();
@@ -72,6 +76,12 @@ impl Stop {
             Step::Kill => Signal::SIGKILL,
         };
         for identity in left {
+            if signal == Signal::SIGTERM {
+                if self.asked.contains(identity) {
+                    continue;
+                }
+                self.asked.push(identity.clone());
+            }
             if process::signal(identity, signal) {
                 // A stopped process would not see SIGTERM.
                 process::signal(identity, Signal::SIGCONT);

@@ -108,29 +108,31 @@ impl Stage {
     }
 
     fn with_clean_agent(&self) {
-        self.run(&["create", "a", "--wait", "ready", "--timeout", "30"])
+        let _ = self
+            .run(&["create", "a", "--wait", "ready", "--timeout", "30"])
             .success();
     }
 
     fn with_agent(&self) {
-        self.run(&[
-            "create",
-            "a",
-            "--prompt",
-            "write work.txt precious-7d1f",
-            "--wait",
-            "idle",
-            "--timeout",
-            "30",
-        ])
-        .success();
+        let _ = self
+            .run(&[
+                "create",
+                "a",
+                "--prompt",
+                "write work.txt precious-7d1f",
+                "--wait",
+                "idle",
+                "--timeout",
+                "30",
+            ])
+            .success();
     }
 
     fn with_nested_repository(&self) {
         self.with_agent();
         let nested = self.worktree().join("nested");
         std::fs::create_dir(&nested).expect("made");
-        self.env.git(&nested, ["init", "--quiet"]).success();
+        let _ = self.env.git(&nested, ["init", "--quiet"]).success();
         std::fs::write(nested.join("inner.txt"), PRECIOUS).expect("written");
     }
 
@@ -347,7 +349,7 @@ fn run_case(scene: &Scene, point: &str, nth: usize) -> bool {
 
 #[test]
 fn a_kill_at_any_point_loses_nothing_and_leaves_nothing() {
-    let only = std::env::var("FLEET_TEST_SCENE").ok();
+    let only = std::env::var_os("FLEET_TEST_SCENE").and_then(|only| only.into_string().ok());
     let mut rows = Vec::new();
     for scene in SCENES
         .iter()
@@ -398,9 +400,8 @@ impl Random {
 fn kills_at_random_times_lose_nothing_and_leave_nothing() {
     let full = std::env::var_os("FLEET_TEST_FULL").is_some();
     let rounds = if full { 500 } else { 40 };
-    let seed: u64 = std::env::var("FLEET_TEST_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
+    let seed: u64 = std::env::var_os("FLEET_TEST_SEED")
+        .and_then(|seed| seed.to_str()?.parse().ok())
         .unwrap_or(7);
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {

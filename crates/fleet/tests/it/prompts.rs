@@ -4,8 +4,6 @@
 mod soak;
 pub(crate) mod stage;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use fleet_core::agent::Standing;
 use fleet_core::fact::Fact;
 use fleet_testkit::{Pty, binary, wait_until};
@@ -339,50 +337,6 @@ fn a_person_who_types_meanwhile_is_neither_disturbed_nor_disturbs() {
     wanted.sort();
     assert_eq!(received, wanted);
     stage.end();
-}
-
-#[test]
-fn prompts_arrive_while_views_come_go_and_change_their_size() {
-    for args in [&[][..], &["--full-screen"]] {
-        let stage = Stage::scripted(args);
-        stage.create("a");
-        let texts: Vec<String> = (1..=25)
-            .map(|n| {
-                format!(
-                    "prompt {n}, long enough to wrap in a narrow view: {}\nand a second line {n}",
-                    "word ".repeat(20)
-                )
-            })
-            .collect();
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let fleet = binary("fleet");
-                let argv = [fleet.to_str().expect("a path"), "attach", "--direct", "a"];
-                for round in 0_u16.. {
-                    if done.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    let mut view = Pty::spawn(&stage.env, &stage.repo, &argv, 20 + round % 7, 50 + round % 40);
-                    view.wait_for("anything", LONG, |terminal| {
-                        terminal.text().iter().any(|line| !line.is_empty()).then_some(())
-                    });
-                    view.resize(15 + round % 20, 40 + round % 60);
-                    view.resize(30, 100);
-                    view.send("\x1c\x1c");
-                    view.wait_exit(LONG);
-                }
-            });
-            for text in &texts {
-                let sent = stage.fleet(&["prompt", "a", "--json", "--wait", "-m", text]).output();
-                // A draft that is drawn anew for another size may be missed, but never called delivered or sent twice.
-                assert!(matches!(outcome(&sent).as_str(), "delivered" | "unverified"), "{sent}");
-            }
-            done.store(true, Ordering::Relaxed);
-        });
-        assert_eq!(stage.received(), texts, "{args:?}");
-        stage.end();
-    }
 }
 
 #[test]

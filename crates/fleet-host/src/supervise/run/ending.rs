@@ -19,9 +19,8 @@ impl Supervisor {
             None => {
                 self.record(Source::Request, Fact::Stopping { force });
                 let stop = Stop::begin(force, grace, now);
-                if stop.step == Step::Interrupt && self.terminal.is_some() && self.pipe.is_none() {
-                    self.unsent.push(0x03);
-                    self.flush_input();
+                if stop.step == Step::Interrupt {
+                    self.interrupt();
                 }
                 self.stop = Some(stop);
                 if matches!(self.running, Running::Nothing) && self.standing().exited.is_none() {
@@ -30,6 +29,18 @@ impl Supervisor {
             }
         }
         self.press_stop(now);
+    }
+
+    /// What Ctrl-C does: typed, or without a terminal as the signal to the program's group.
+    fn interrupt(&mut self) {
+        match self.running {
+            Running::Child { pid } if self.spec.headless => process::interrupt_group(pid),
+            _ if self.terminal.is_some() => {
+                self.unsent.push(0x03);
+                self.flush_input();
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn begin_sweep(&mut self) {
@@ -49,14 +60,18 @@ impl Supervisor {
             Running::Setup { pid, .. } | Running::Child { pid } => Some(pid),
         };
         // The polite first step concerns the program alone; the rest begins when it has gone.
-        if stop.step == Step::Interrupt && child.is_some() && self.pipe.is_none() {
+        if stop.step == Step::Interrupt && child.is_some() {
             return;
         }
         let notifiers: Vec<u32> = self.notifiers.iter().map(|each| each.pid).collect();
-        let left: Vec<Identity> = process::descendants_of_agent(&process::Table::read(), std::process::id())
+        let mut left: Vec<Identity> = process::descendants_of_agent(&process::Table::read(), std::process::id())
             .into_iter()
             .filter(|each| !notifiers.contains(&each.pid))
             .collect();
+        // It is ours whatever its environment says.
+        if let Some(child) = child.filter(|child| left.iter().all(|each| each.pid != *child)) {
+            left.extend(Identity::of(child));
+        }
         if stop.step == Step::Interrupt && child.is_none() {
             stop.deadline = now;
             stop.tick(now);

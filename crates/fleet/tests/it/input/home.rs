@@ -357,7 +357,7 @@ fn lose_supervisor(env: &TestEnv, branch: &str) -> u32 {
     let killed = raw_command("kill")
         .args(["-9", &found.pid.to_string()])
         .status()
-        .unwrap();
+        .expect("the test may do that");
     assert!(killed.success());
     wait_until(PATIENCE, "the end of the supervisor", || {
         let list: Value = fleet(env, env.root(), &["list", "--repair", "--json"])
@@ -375,11 +375,11 @@ fn lose_supervisor(env: &TestEnv, branch: &str) -> u32 {
 }
 
 fn sql(env: &TestEnv, statement: &str) {
-    let connection = rusqlite::Connection::open(env.fleet_home().join("fleet.db")).unwrap();
-    connection.execute_batch(statement).unwrap();
-    let _ = connection
+    let connection = rusqlite::Connection::open(env.fleet_home().join("fleet.db")).expect("the test may do that");
+    connection.execute_batch(statement).expect("the test may do that");
+    connection
         .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        .unwrap();
+        .expect("the log is emptied");
 }
 
 /// Overwrites the head of the database.
@@ -388,14 +388,17 @@ fn damage(env: &TestEnv) {
     let mut file = fs::OpenOptions::new()
         .write(true)
         .open(env.fleet_home().join("fleet.db"))
-        .unwrap();
-    file.seek(SeekFrom::Start(0)).unwrap();
-    file.write_all(&[0x5a; 4096]).unwrap();
+        .expect("the test may do that");
+    file.seek(SeekFrom::Start(0)).expect("the test may do that");
+    file.write_all(&[0x5a; 4096]).expect("the test may do that");
 }
 
 fn kill_tmux(env: &TestEnv) {
     let socket = env.fleet_home().join("run/tmux.sock");
     let _ = env
-        .program("tmux", ["-S", socket.to_str().unwrap(), "kill-server"])
+        .program(
+            "tmux",
+            ["-S", socket.to_str().expect("the test may do that"), "kill-server"],
+        )
         .output();
 }
