@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use fleet_core::agent::{Agent, Phase, Standing, Workspace};
 use fleet_core::fact::Fact;
-use fleet_core::{Error, Kind, Result};
+use fleet_core::id::AgentId;
+use fleet_core::{Error, Result};
 use fleet_host::lock::Lock;
 use fleet_host::process::{self, Identity};
 use fleet_host::salvage::{self, Findings, Job, Saved};
-use fleet_host::supervise::client::Client;
 use fleet_host::supervise::journal;
+use fleet_host::supervise::wire::Stopped;
 use fleet_host::{files, git};
 use fleet_store::Salvage;
 use schemars::JsonSchema;
@@ -81,6 +82,11 @@ pub struct Ended {
     pub warnings: Vec<String>,
 }
 
+/// Waits until nobody else ends, resumes or restarts the agent.
+pub(crate) fn take_turn(app: &App, id: &AgentId) -> Result<Lock> {
+    Lock::take(&app.home.agent_dir(id).join("end"))
+}
+
 /// Ends `agent`. When its work cannot be saved everything stays but the processes, and the error says so.
 ///
 /// The tmux session is the caller's to close: sessions are closed together.
@@ -88,7 +94,7 @@ pub fn end(app: &App, caller: &Caller, agent: &Agent, options: &Options) -> Resu
     let store = app.store()?;
     let folder = app.home.agent_dir(&agent.id);
     files::create_private_dir("end.agent-dir", &folder)?;
-    let turn = Lock::take(&folder.join("end"))?;
+    let turn = take_turn(app, &agent.id)?;
     match store.agent(&agent.id)? {
         Some(now) if now.phase != Phase::Ended => {}
         _ => {
@@ -98,6 +104,15 @@ pub fn end(app: &App, caller: &Caller, agent: &Agent, options: &Options) -> Resu
             )));
         }
     }
+    // Whoever completes an end that was cut off has to know what was asked for.
+    let keep_ignored = folder.join("keep-ignored");
+    if options.salvage_ignored {
+        files::write_atomic("end.keep-ignored", &keep_ignored, b"", 0o600)?;
+    }
+    let options = &Options {
+        salvage_ignored: options.salvage_ignored || keep_ignored.exists(),
+        ..options.clone()
+    };
     let before = [Phase::Reserved, Phase::Started, Phase::Ending];
     store.set_phase("end.begin", &agent.id, &before, Phase::Ending, app.now())?;
 
@@ -146,30 +161,14 @@ pub fn fold(app: &App, agent: &Agent) {
 
 /// Ends every process of `agent`: by its supervisor when that lives, by the mark otherwise.
 fn stop_processes(app: &App, agent: &Agent, options: &Options, ended: &mut Ended) -> Result<()> {
-    let lock = app.home.agent_lock(&agent.id);
     let grace = match options.force {
         true => Duration::ZERO,
         false => options.grace.unwrap_or(Duration::from_secs(3)),
     };
-    let mut clean = false;
-    if Lock::is_held(&lock) {
-        match app
-            .client(agent)
-            .and_then(|mut client: Client| client.stop(options.force, grace))
-        {
-            Ok(stopped) => {
-                ended.exit_code = stopped.code;
-                ended.swept = stopped.swept;
-                clean = true;
-            }
-            Err(error) if error.kind == Kind::Timeout => kill_supervisor(app, agent),
-            // It ended by itself meanwhile, or it cannot be spoken to.
-            Err(_) => kill_supervisor(app, agent),
-        }
-        // It releases the lock with its very last step; waiting for the lock is waiting for its end.
-        drop(Lock::take(&lock)?);
-    }
-    if !clean {
+    if let Some(stopped) = stop_supervisor(app, agent, options.force, grace)? {
+        ended.exit_code = stopped.code;
+        ended.swept = stopped.swept;
+    } else {
         let standing = Standing::fold(&journal::read(&app.home.agent_dir(&agent.id)).unwrap_or_default());
         ended.exit_code = standing.exited;
         let gone_cleanly = standing.exited.is_some() && standing.child.is_some();
@@ -184,20 +183,38 @@ fn stop_processes(app: &App, agent: &Agent, options: &Options, ended: &mut Ended
     Ok(())
 }
 
-/// Kills a supervisor that does not answer. Its descendants are found by their mark afterwards.
-fn kill_supervisor(app: &App, agent: &Agent) {
+/// Ends the supervisor of `agent` and its program, and waits until the agent's lock is free. Gives what it said of
+/// the end; none when there was no supervisor, or it said nothing and was killed.
+pub(crate) fn stop_supervisor(app: &App, agent: &Agent, force: bool, grace: Duration) -> Result<Option<Stopped>> {
+    /// How often to look for the supervisor of an agent that is being started.
+    const NOT_YET: Duration = Duration::from_millis(20);
+    let lock = app.home.agent_lock(&agent.id);
+    while Lock::is_held(&lock) {
+        let stopped = app.client(agent).and_then(|mut client| client.stop(force, grace));
+        if stopped.is_ok() || kill_supervisor(app, agent) {
+            // It releases the lock with its very last step; waiting for the lock is waiting for its end.
+            drop(Lock::take(&lock)?);
+            return Ok(stopped.ok());
+        }
+        // Whoever starts the agent still holds the lock. It passes on to the supervisor without ever being free, so
+        // there is nothing to wait for but the supervisor's answer.
+        std::thread::sleep(NOT_YET);
+    }
+    Ok(None)
+}
+
+/// Kills a supervisor that does not answer, and says whether there was one. Its descendants are found by their mark
+/// afterwards.
+fn kill_supervisor(app: &App, agent: &Agent) -> bool {
     let entries = journal::read(&app.home.agent_dir(&agent.id)).unwrap_or_default();
     let launched = entries.iter().rev().find_map(|entry| match &entry.fact {
         Fact::Launched { supervisor, boot, .. } => Some((*supervisor, boot.clone())),
         _ => None,
     });
-    let Some((pid, boot)) = launched else { return };
-    if boot == process::boot_id()
+    let Some((pid, boot)) = launched else { return false };
+    boot == process::boot_id()
         && process::is_supervisor_of(pid, &agent.id)
-        && let Some(identity) = Identity::of(pid)
-    {
-        process::kill(&identity);
-    }
+        && Identity::of(pid).is_some_and(|identity| process::kill(&identity))
 }
 
 fn remove_workspace(app: &App, agent: &Agent, options: &Options, ended: &mut Ended) -> Result<()> {

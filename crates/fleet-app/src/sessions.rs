@@ -1,6 +1,7 @@
 //! The tmux sessions of agents: views that are made when they are wanted.
 
 use fleet_core::agent::Agent;
+use fleet_core::name::word;
 use fleet_core::{Error, Result};
 
 use crate::app::App;
@@ -36,7 +37,7 @@ pub fn attachable(app: &App, caller: &Caller, target: &str) -> Result<Agent> {
         ))
         .hint(format!(
             "revive it: `fleet resume {0}`; or read its output: `fleet logs {0}`",
-            agent.branch
+            word(&agent.branch)
         )));
     }
     Ok(agent.clone())

@@ -337,8 +337,14 @@ fn make_and_launch(setting: &Setting<'_>, job: &mut Job) -> Result<u32> {
             progress(&format!("{branch}: {command}"))
         })
     })?;
-    app.store()?.set_started("create.started", &agent.id, pid, 1)?;
-    Ok(pid)
+    match app.store()?.set_started("create.started", &agent.id, pid, 1)? {
+        true => Ok(pid),
+        // Whoever ends it ends its supervisor, too.
+        false => Err(Error::conflict(format!(
+            "`{}` was ended while it was being started",
+            agent.branch
+        ))),
+    }
 }
 
 /// The specification of a launch without files to copy and commands to run.
@@ -475,24 +481,28 @@ pub(crate) fn view_command(app: &App, executable: &Path, agent: &Agent) -> Resul
 ///
 /// One that came up, or whose end the caller is going to wait for, has been an agent, however short its life.
 fn still_runs(setting: &Setting<'_>, agent: Agent) -> Result<Agent> {
-    let app = setting.app;
-    let seen = app.see(&agent);
     let waited_for = setting.options.until == Some(Until::Exited);
-    let came_up = || {
-        Standing::fold(&journal::read(&app.home.agent_dir(&agent.id)).unwrap_or_default())
-            .at_prompt
-            .is_some()
-    };
-    match seen.state {
-        State::Exited(code) if code != 0 && !waited_for && !came_up() => {
-            let text = crate::ops::logs::text(app, &agent, 20).unwrap_or_default().join("\n");
-            let error = Error::failed(format!("`{}` ended at once with exit code {code}", agent.harness))
-                .hint(format!("try it by hand in {}", setting.caller.cwd.display()))
-                .detail(text);
-            Err(put_back(app, setting.caller, &agent, error))
+    let seen = setting.app.see(&agent);
+    match failed_at_once(setting.app, &agent, seen.state).filter(|_| !waited_for) {
+        Some(error) => {
+            let error = error.hint(format!("try it by hand in {}", setting.caller.cwd.display()));
+            Err(put_back(setting.app, setting.caller, &agent, error))
         }
-        _ => Ok(agent),
+        None => Ok(agent),
     }
+}
+
+/// The error that the program of `agent` amounts to, when it has failed before it came up; with its last output.
+pub(crate) fn failed_at_once(app: &App, agent: &Agent, state: State) -> Option<Error> {
+    let State::Exited(code) = state else {
+        return None;
+    };
+    let standing = Standing::fold(&journal::read(&app.home.agent_dir(&agent.id)).unwrap_or_default());
+    if code == 0 || standing.at_prompt.is_some() {
+        return None;
+    }
+    let text = crate::ops::logs::text(app, agent, 20).unwrap_or_default().join("\n");
+    Some(Error::failed(format!("`{}` ended at once with exit code {code}", agent.harness)).detail(text))
 }
 
 /// Ends what was begun of `agent` and gives the error to show.
@@ -517,6 +527,8 @@ fn put_back(app: &App, caller: &Caller, agent: &Agent, error: Error) -> Error {
             },
             None => error,
         },
+        // Somebody else has ended it.
+        Err(second) if second.kind == Kind::Conflict => error,
         Err(second) => {
             let hint = format!("{}; run `fleet list --repair` to clear up", second.message);
             Error {
@@ -574,6 +586,7 @@ pub(crate) fn child_env(caller: &Caller, given: &[String]) -> Result<Vec<(String
         "CLAUDECODE",
         "TERM_PROGRAM",
     ];
+    const MARKS: [&str; 2] = ["FLEET_AGENT", "FLEET_ROLE"];
     let mut env: BTreeMap<String, String> = caller
         .env
         .iter()
@@ -594,6 +607,12 @@ pub(crate) fn child_env(caller: &Caller, given: &[String]) -> Result<Vec<(String
         if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '\0') {
             return Err(Error::usage(format!("`{name}` is no name of a variable"))
                 .hint("write `--env NAME` or `--env NAME=VALUE`"));
+        }
+        if MARKS.contains(&name) {
+            return Err(
+                Error::usage(format!("`{name}` is fleet's own variable: it tells whose a process is"))
+                    .hint("choose another name, such as `MY_ROLE`"),
+            );
         }
         env.insert(name.to_owned(), value);
     }
@@ -627,7 +646,19 @@ fn check_branches(repo: &Repo, options: &Options, wanted: &[Wanted]) -> Result<(
 
 /// Refuses credential files that are missing, no files, or links out of the repository.
 fn check_copies(repo: &Repo, config: &Config) -> Result<()> {
-    let Some(root) = &repo.main_root else { return Ok(()) };
+    let Some(root) = &repo.main_root else {
+        return match config.credential_files.first() {
+            None => Ok(()),
+            Some(path) => Err(Error::new(
+                Kind::Config,
+                format!(
+                    "credential file `{path}`: {} has no main checkout to copy it from",
+                    repo.name
+                ),
+            )
+            .hint("empty `credential_files` for it: `fleet config edit`")),
+        };
+    };
     for path in &config.credential_files {
         config::check_copy(root, path)
             .map_err(|error| error.hint("correct `credential_files`: `fleet config edit`"))?;

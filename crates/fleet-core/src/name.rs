@@ -77,6 +77,15 @@ pub fn safe(branch: &str) -> String {
     }
 }
 
+/// `text` as one word of a shell's command line: quoted only where it has to be.
+pub fn word(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./@%+=:,".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
 /// The session name of `branch`: `<prefix><branch>`, where tmux allows neither `.` nor `:`.
 pub fn session(prefix: &str, branch: &str) -> String {
     safe(&format!("{prefix}{branch}")).replace('.', "-")
@@ -125,6 +134,16 @@ mod tests {
         assert_eq!(hint("a..b"), "use `a-b`");
         assert_eq!(hint("-x"), "use `x`");
         assert_eq!(hint("fix the login"), "use `fix-the-login`");
+    }
+
+    #[test]
+    fn a_name_in_a_command_to_paste_is_one_word() {
+        for plain in ["fix-42", "feature/x", "ünïcode", "v1.2"] {
+            assert_eq!(word(plain), plain);
+        }
+        assert_eq!(word("my docs"), "'my docs'");
+        assert_eq!(word("a$(id)"), "'a$(id)'");
+        assert_eq!(word("it's"), r"'it'\''s'");
     }
 
     #[test]

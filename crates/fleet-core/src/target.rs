@@ -26,11 +26,12 @@ pub fn is_glob(target: &str) -> bool {
 
 /// The agents that `target` names, in the order of `candidates`.
 ///
-/// A plain branch means the current repository first, then all others; the exact name wins over an id and
+/// An exact name is never taken for a glob. A plain branch means the current repository first, then all others; the exact name wins over an id and
 /// over `repo/branch`. A name that fits agents of several repositories is an error that lists them. A glob may
 /// fit many, in the current repository if it fits any there; `*` crosses `/`.
 pub fn resolve(target: &str, candidates: &[Candidate]) -> Result<Vec<AgentId>> {
-    if is_glob(target) {
+    let is_name = candidates.iter().any(|each| each.branch == target);
+    if is_glob(target) && !is_name {
         return resolve_glob(target, candidates);
     }
     let exact: Vec<&Candidate> = candidates.iter().filter(|each| each.branch == target).collect();
@@ -153,6 +154,12 @@ mod tests {
     fn ambiguity_is_an_error_that_names_the_agents() {
         let error = found("both").expect_err("two");
         assert!(error.message.contains("x/both") && error.message.contains("y/both"));
+    }
+
+    #[test]
+    fn a_label_that_looks_like_a_glob_is_a_name() {
+        let all = [candidate(1, "web", "a[1]", true), candidate(2, "web", "a1", true)];
+        assert_eq!(resolve("a[1]", &all).expect("the label"), [all[0].id.clone()]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use fleet_core::{Error, Kind, Result};
 
@@ -156,6 +156,27 @@ pub fn commits_ahead(common: &Path, base: &str, tip: &str) -> Result<usize> {
 /// Real diff of a worktree against the commit it started from; see [`Diff`].
 pub fn diff(diff: &Diff<'_>) -> Result<String> {
     diff::run(diff)
+}
+
+/// How long a living git may hold the lock of one ref; it needs a few milliseconds.
+const REF_LOCK_HELD: Duration = Duration::from_secs(1);
+
+/// Writes or deletes the ref `name`, of which only fleet has to do, past the lock file that a killed git has left.
+///
+/// A lock that somebody holds goes away by itself; one that outlives [`REF_LOCK_HELD`] has no holder.
+pub(crate) fn past_a_stale_lock<T>(common: &Path, name: &str, attempt: impl Fn() -> Result<T>) -> Result<T> {
+    let lock = common.join(format!("{name}.lock"));
+    let first = attempt();
+    if first.is_ok() || !lock.exists() {
+        return first;
+    }
+    let deadline = Instant::now() + REF_LOCK_HELD;
+    while lock.exists() && Instant::now() < deadline {
+        // git announces nothing that could be waited for.
+        let _ = nix::poll::poll(&mut [], 10u8);
+    }
+    files::remove_file("git.stale-lock", &lock)?;
+    attempt()
 }
 
 /// A git call on a repository without regard to a checkout.

@@ -142,7 +142,8 @@ fn exists_already(first: &Reservation, taken: &[&Reservation]) -> Error {
     let repo = &first.repo_name;
     if taken.len() == 1 {
         return Error::conflict(format!("agent `{branch}` already exists in {repo}")).hint(format!(
-            "run `fleet attach {branch}` to see it, or choose another branch"
+            "run `fleet attach {}` to see it, or choose another branch",
+            name::word(branch)
         ));
     }
     let names: Vec<String> = taken.iter().map(|one| format!("`{}`", one.branch)).collect();
@@ -238,7 +239,8 @@ fn free_directory(wanted: &Reservation, live: &[Holder]) -> Result<PathBuf> {
             let label = &holder.agent.branch;
             Err(
                 Error::conflict(format!("agent `{label}` already works in {}", directory.display())).hint(format!(
-                    "run `fleet attach {label}` to see it, or use another directory"
+                    "run `fleet attach {}` to see it, or use another directory",
+                    name::word(label)
                 )),
             )
         }

@@ -6,6 +6,7 @@ use clap::ArgMatches;
 use fleet_app::app::App;
 use fleet_app::caller::Caller;
 use fleet_app::sessions;
+use fleet_core::name::word;
 use fleet_core::{Error, Result};
 
 use crate::ui;
@@ -44,9 +45,8 @@ pub(crate) fn run(app: &App, caller: &Caller, matches: &ArgMatches, json: bool) 
         return Ok(ExitCode::SUCCESS);
     }
     if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-        return Err(
-            Error::usage("`attach` needs a terminal").hint(format!("read its output: `fleet logs {}`", agent.branch))
-        );
+        return Err(Error::usage("`attach` needs a terminal")
+            .hint(format!("read its output: `fleet logs {}`", word(&agent.branch))));
     }
     Err(fleet_host::exec::replace_self(&attach.argv))
 }

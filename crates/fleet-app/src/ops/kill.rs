@@ -82,13 +82,7 @@ impl Operation for Kill {
 
     fn run(self, app: &App, caller: &Caller) -> Result<Kills> {
         let agents = app.select(caller, &self.targets, self.batch.as_deref())?;
-        if let Some(own) = agents
-            .iter()
-            .find(|agent| caller.var("FLEET_AGENT") == Some(agent.id.as_str()))
-        {
-            return Err(Error::refused(format!("`{}` is the agent that asks", own.branch))
-                .hint("leave it to the person or to another agent"));
-        }
+        refuse_own(caller, &agents)?;
         let mut options = Options {
             force: self.force,
             salvage_ignored: self.salvage_ignored,
@@ -134,6 +128,16 @@ impl Operation for Kill {
         Ok(Kills {
             agents: killed.collect(),
         })
+    }
+}
+
+/// Refuses to stop the agent that asks: it would not live to see the rest done.
+pub(crate) fn refuse_own(caller: &Caller, agents: &[Agent]) -> Result<()> {
+    let own = |agent: &&Agent| caller.var("FLEET_AGENT") == Some(agent.id.as_str());
+    match agents.iter().find(own) {
+        Some(own) => Err(Error::refused(format!("`{}` is the agent that asks", own.branch))
+            .hint("leave it to the person or to another agent")),
+        None => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ use fleet_host::{files, process};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::app::App;
+use crate::app::{App, Seen};
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, Span, bytes, plain, span};
@@ -136,32 +136,42 @@ fn rows(app: &App, agents: &[Agent], measure_disk: bool) -> Vec<Row> {
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
-    let supervisors: Vec<Option<u32>> = agents.iter().map(|agent| supervisor_of(app, agent)).collect();
+    let seen: Vec<Seen> = agents.iter().map(|agent| app.see(agent)).collect();
+    let supervisor = |(agent, seen): (&Agent, &Seen)| match agent.phase {
+        Phase::Ended => None,
+        _ if !seen.alive => None,
+        _ => supervisor_of(app, agent, &table),
+    };
+    let supervisors: Vec<Option<u32>> = agents.iter().zip(&seen).map(supervisor).collect();
     let roots: Vec<u32> = supervisors.iter().copied().flatten().collect();
     let now = app.now();
-    let rows = agents.iter().zip(&supervisors).map(|(agent, supervisor)| {
-        if measure_disk && agent.phase != Phase::Ended {
-            disk.insert(agent.id.to_string(), (files::disk_usage(&agent.worktree), now.0));
-        }
-        let measured = disk.get(agent.id.as_str());
-        let usage = supervisor.map(|root| process::usage(&table, root, &roots));
-        let mut record = AgentRecord::of(app, agent);
-        if agent.phase == Phase::Ended {
-            record.state = match record.state.as_str() {
-                state if state.starts_with("exited") => record.state,
-                _ => "ended".to_owned(),
-            };
-        }
-        Row {
-            cpu_percent: supervisor.and_then(|root| process::cpu_percent(&table, root, &roots, cache.as_ref()?)),
-            memory_bytes: usage.as_ref().map(|usage| usage.rss_bytes),
-            processes: usage.as_ref().map(|usage| usage.processes),
-            disk_bytes: measured.map(|(bytes, _)| *bytes),
-            disk_age_ms: measured.map(|(_, at)| now.since(Time(*at))),
-            age_ms: now.since(agent.created_at),
-            agent: record,
-        }
-    });
+    let rows = agents
+        .iter()
+        .zip(&seen)
+        .zip(&supervisors)
+        .map(|((agent, seen), supervisor)| {
+            if measure_disk && agent.phase != Phase::Ended {
+                disk.insert(agent.id.to_string(), (files::disk_usage(&agent.worktree), now.0));
+            }
+            let measured = disk.get(agent.id.as_str());
+            let usage = supervisor.map(|root| process::usage(&table, root, &roots));
+            let mut record = AgentRecord::seen(agent, seen);
+            if agent.phase == Phase::Ended {
+                record.state = match record.state.as_str() {
+                    state if state.starts_with("exited") => record.state,
+                    _ => "ended".to_owned(),
+                };
+            }
+            Row {
+                cpu_percent: supervisor.and_then(|root| process::cpu_percent(&table, root, &roots, cache.as_ref()?)),
+                memory_bytes: usage.as_ref().map(|usage| usage.rss_bytes),
+                processes: usage.as_ref().map(|usage| usage.processes),
+                disk_bytes: measured.map(|(bytes, _)| *bytes),
+                disk_age_ms: measured.map(|(_, at)| now.since(Time(*at))),
+                age_ms: now.since(agent.created_at),
+                agent: record,
+            }
+        });
     let rows: Vec<Row> = rows.collect();
     // These are caches: when they cannot be written the next listing knows less, and that is all.
     let _ = process::UsageCache::of(&table, &roots).write(&app.home.usage_cache());
@@ -171,12 +181,13 @@ fn rows(app: &App, agents: &[Agent], measure_disk: bool) -> Vec<Row> {
     rows
 }
 
-/// The process id of the supervisor of a living agent, from the first lines of its last launch.
-fn supervisor_of(app: &App, agent: &Agent) -> Option<u32> {
-    if agent.phase == Phase::Ended || !app.see(agent).alive {
-        return None;
-    }
-    journal::supervisor(&app.home.agent_dir(&agent.id))
+/// The process id of the supervisor of a living agent: the parent of its program, while that runs. The journal knows
+/// it as well, and may be long.
+fn supervisor_of(app: &App, agent: &Agent, table: &process::Table) -> Option<u32> {
+    let parent = agent.pid.and_then(|pid| table.get(pid)).map(|program| program.ppid);
+    parent
+        .filter(|pid| process::is_supervisor_of(*pid, &agent.id))
+        .or_else(|| journal::supervisor(&app.home.agent_dir(&agent.id)))
 }
 
 fn warnings(app: &App) -> Vec<String> {

@@ -6,6 +6,7 @@ use clap::Args;
 use fleet_core::agent::{Agent, Standing, Until};
 use fleet_core::fact::Fact;
 use fleet_core::id::AgentId;
+use fleet_core::name::word;
 use fleet_core::{Error, Kind, Result};
 use fleet_host::supervise::journal;
 use fleet_host::supervise::prompt::check_text;
@@ -132,7 +133,7 @@ fn send(app: &App, agent: &Agent, text: &str, wait: Option<WaitFor>, limit: Opti
     if !seen.state.is_live() {
         return Err(
             Error::refused(format!("`{}` is {}, so nothing was sent", agent.branch, seen.state))
-                .hint(format!("revive it: `fleet resume {}`", agent.branch)),
+                .hint(format!("revive it: `fleet resume {}`", word(&agent.branch))),
         );
     }
     if wait == Some(WaitFor::Idle) && !Standing::fold(&journal::read(&app.home.agent_dir(&agent.id))?).ready_rule {
@@ -172,8 +173,11 @@ fn late(app: &App, agent: &Agent, id: &str, error: Error) -> Error {
                 app.see(agent).state
             ),
         )
-        .hint(format!("see why: `fleet explain {}`", agent.branch)),
-        _ => error.hint(format!("look before you send it again: `fleet logs {}`", agent.branch)),
+        .hint(format!("see why: `fleet explain {}`", word(&agent.branch))),
+        _ => error.hint(format!(
+            "look before you send it again: `fleet logs {}`",
+            word(&agent.branch)
+        )),
     }
 }
 
@@ -201,7 +205,10 @@ fn from_journal(app: &App, agent: &Agent, id: &str) -> Result<Prompted> {
             "the supervisor of `{}` ended before it took the prompt",
             agent.branch
         ))
-        .hint(format!("revive it and send again: `fleet resume {}`", agent.branch))),
+        .hint(format!(
+            "revive it and send again: `fleet resume {}`",
+            word(&agent.branch)
+        ))),
     }
 }
 
@@ -257,7 +264,10 @@ impl Show for Prompts {
                 page.hint(hint);
             }
             if sent.outcome == "unverified" {
-                page.hint(format!("look before you send it again: `fleet logs {}`", sent.branch));
+                page.hint(format!(
+                    "look before you send it again: `fleet logs {}`",
+                    word(&sent.branch)
+                ));
             }
         }
     }

@@ -2,16 +2,17 @@
 
 use clap::Args;
 use fleet_core::agent::Phase;
-use fleet_core::{Error, Kind, Result};
-use fleet_host::lock::Lock;
+use fleet_core::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::kill;
 use super::resume::{self, How, Resumed, revive_all};
 use super::started::without_values;
 use crate::app::App;
 use crate::caller::{Caller, Effect};
+use crate::end;
 use crate::op::Operation;
 
 /// Stop agents and start them again: same worktree, same conversation
@@ -47,23 +48,16 @@ impl Operation for Restart {
 
     fn run(self, app: &App, caller: &Caller) -> Result<Resumed> {
         let agents = app.select(caller, &self.targets, self.batch.as_deref())?;
+        kill::refuse_own(caller, &agents)?;
         let config = app.config(caller, None)?;
         for agent in &agents {
             resume::check(app, caller, agent, &self.env, "restart")?;
         }
         let grace = std::time::Duration::from_millis(config.kill_grace_ms);
         for agent in agents.iter().filter(|agent| agent.phase == Phase::Started) {
-            let lock = app.home.agent_lock(&agent.id);
-            if !Lock::is_held(&lock) {
-                continue;
-            }
-            match app.client(agent).and_then(|mut client| client.stop(false, grace)) {
-                Ok(_) => {}
-                // It ended by itself meanwhile.
-                Err(error) if error.kind == Kind::Unavailable => {}
-                Err(error) => return Err(error.context(format!("could not stop `{}`", agent.branch))),
-            }
-            drop(Lock::take(&lock)?);
+            let _turn = end::take_turn(app, &agent.id)?;
+            end::stop_supervisor(app, agent, false, grace)
+                .map_err(|error| error.context(format!("could not stop `{}`", agent.branch)))?;
         }
         if agents.is_empty() {
             return Err(Error::not_found("no agent matches"));

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use fleet_core::agent::{Agent, Phase, Standing};
+use fleet_core::name::word;
 use fleet_core::{Error, Kind, Result};
 use fleet_host::harness::Launch;
 use fleet_host::lock::Lock;
@@ -131,7 +132,17 @@ pub(crate) fn revive_all(app: &App, caller: &Caller, agents: Vec<Agent>, env: &[
         (caller.progress)(&start::no_sessions(&error));
     }
     app.publish();
-    resumed.agents = revived.iter().map(|agent| AgentRecord::of(app, agent)).collect();
+    for agent in revived {
+        let seen = app.see(&agent);
+        match start::failed_at_once(app, &agent, seen.state) {
+            None => resumed.agents.push(AgentRecord::seen(&agent, &seen)),
+            Some(error) if only => return Err(error),
+            Some(error) => resumed.failed.push(NotStarted {
+                branch: agent.branch,
+                error,
+            }),
+        }
+    }
     Ok(resumed)
 }
 
@@ -152,20 +163,29 @@ fn require_workspace(agent: &Agent) -> Result<()> {
         agent.branch,
         agent.worktree.display()
     ))
-    .hint(format!("end the agent: `fleet kill {}`", agent.branch)))
+    .hint(format!("end the agent: `fleet kill {}`", word(&agent.branch))))
 }
 
 fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], how: How) -> Result<u32> {
     let fresh = how == How::Fresh;
     let store = app.store()?;
     let folder = app.home.agent_dir(&agent.id);
+    let _turn = end::take_turn(app, &agent.id)?;
+    // It may have been ended since it was selected.
+    let agent = &store.agent(&agent.id)?.unwrap_or_else(|| Agent {
+        phase: Phase::Ended,
+        ..agent.clone()
+    });
     let Some(lock) = Lock::try_take(&app.home.agent_lock(&agent.id))? else {
         let state = app.see(agent).state;
         return Err(
             Error::conflict(format!("`{}` runs already: it is {state}", agent.branch))
-                .hint(format!("to start it over: `fleet restart {}`", agent.branch)),
+                .hint(format!("to start it over: `fleet restart {}`", word(&agent.branch))),
         );
     };
+    if agent.phase == Phase::Ended {
+        return Err(Error::conflict(format!("`{}` was ended meanwhile", agent.branch)));
+    }
     if agent.phase != Phase::Started {
         return Err(Error::conflict(format!("`{}` is being started or ended", agent.branch))
             .hint("clear up first: `fleet list --repair`"));
@@ -228,7 +248,7 @@ fn environment(caller: &Caller, agent: &Agent, given: &[String], verb: &str) -> 
         .hint(format!(
             "set {}: `fleet {verb} {}{}`",
             if missing.len() == 1 { "it" } else { "them" },
-            agent.branch,
+            word(&agent.branch),
             missing
                 .iter()
                 .map(|name| format!(" --env {name}=VALUE"))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fleet_core::agent::{Agent, Until};
-use fleet_core::name::plural;
+use fleet_core::name::{plural, word};
 use fleet_core::{Error, Kind, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -160,9 +160,9 @@ impl Show for Started {
         }
         match (self.agents.as_slice(), self.failed.len()) {
             ([one], 0) if one.state.starts_with("exited") || one.headless => {
-                page.hint(format!("read its output: `fleet logs {}`", one.branch));
+                page.hint(format!("read its output: `fleet logs {}`", word(&one.branch)));
             }
-            ([one], 0) => page.hint(format!("watch it: `fleet attach {}`", one.branch)),
+            ([one], 0) => page.hint(format!("watch it: `fleet attach {}`", word(&one.branch))),
             (_, 0) => page.hint("see them all: `fleet list --grouped`".to_owned()),
             (started, failed) => {
                 page.warning(format!("{} started, {failed} not", plural(started.len(), "agent")));

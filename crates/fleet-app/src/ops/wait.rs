@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use clap::Args;
 use fleet_core::agent::{Agent, Standing, State, Until};
+use fleet_core::name::word;
 use fleet_core::{Error, Kind, Result};
 use fleet_host::supervise::client::Event;
 use fleet_host::supervise::journal;
@@ -71,7 +72,7 @@ pub fn until(app: &App, agent: &Agent, until: Until, deadline: Option<Instant>) 
     let check = |state: State| match state {
         state if until.holds(state) => Some(Ok(state)),
         State::Exited(_) | State::Lost => Some(Err(Error::failed(format!("`{}` is {state}", agent.branch))
-            .hint(format!("see its output: `fleet logs {}`", agent.branch)))),
+            .hint(format!("see its output: `fleet logs {}`", word(&agent.branch))))),
         _ => None,
     };
     let mut client = match app.client(agent) {
@@ -117,7 +118,7 @@ pub fn until(app: &App, agent: &Agent, until: Until, deadline: Option<Instant>) 
                 let state = app.see(agent).state;
                 return Err(
                     Error::new(Kind::Timeout, format!("`{}` is still {state}", agent.branch))
-                        .hint(format!("see why: `fleet explain {}`", agent.branch)),
+                        .hint(format!("see why: `fleet explain {}`", word(&agent.branch))),
                 );
             }
             Err(error) => return Err(error),

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use fleet_core::name::word;
 use fleet_core::nearest::nearest;
 use fleet_core::{Error, Result};
 
-use super::{Repo, at, quoted_list, succeed, worktree};
+use super::{Repo, at, past_a_stale_lock, quoted_list, succeed, worktree};
 
 /// Whether there is a local branch of this name.
 pub fn branch_exists(common: &Path, branch: &str) -> Result<bool> {
@@ -60,7 +61,7 @@ pub fn check_new_branch(repo: &Repo, branch: &str, existing: bool) -> Result<()>
                 Some(path) => {
                     Err(
                         Error::conflict(format!("the branch `{branch}` is checked out at {}", path.display())).hint(
-                            format!("take a new branch from it: `fleet create NAME --base {branch}`"),
+                            format!("take a new branch from it: `fleet create NAME --base {}`", word(branch)),
                         ),
                     )
                 }
@@ -73,7 +74,8 @@ pub fn check_new_branch(repo: &Repo, branch: &str, existing: bool) -> Result<()>
         return Err(match branch_checked_out_at(repo, branch)? {
             Some(path) => error.hint(format!("choose another name: it is checked out at {}", path.display())),
             None => error.hint(format!(
-                "choose another name, or work on it: `fleet create {branch} --existing`"
+                "choose another name, or work on it: `fleet create {} --existing`",
+                word(branch)
             )),
         });
     }
@@ -111,10 +113,12 @@ pub fn delete_branch(site: &'static str, common: &Path, branch: &str) -> Result<
     }
     let name = format!("refs/heads/{branch}");
     // With the tip as expected value, a commit that was made meanwhile is not lost.
-    succeed(
-        "delete the branch",
-        at(site, common).args(["update-ref", "-d", &name, &tip]),
-    )?;
+    past_a_stale_lock(common, &name, || {
+        succeed(
+            "delete the branch",
+            at(site, common).args(["update-ref", "-d", &name, &tip]),
+        )
+    })?;
     // Like `git branch -D`: settings of a branch that is gone would apply to the next one of its name.
     let section = format!("branch.{branch}");
     if config_mentions(common, branch) {
@@ -230,7 +234,7 @@ fn no_such_branch(common: &Path, branch: &str) -> Error {
     let near = nearest(branch, known.iter().map(String::as_str), 3);
     let error = Error::not_found(format!("there is no branch `{branch}`"));
     match near.as_slice() {
-        [] => error.hint(format!("make it: `fleet create {branch}`")),
+        [] => error.hint(format!("make it: `fleet create {}`", word(branch))),
         near => error.hint(format!("did you mean {}?", quoted_list(near))),
     }
 }

@@ -62,7 +62,7 @@ impl Lab {
 /// Runs git as a user would, with a fixed identity and no configuration of this machine.
 pub(crate) fn git_in(folder: &Path, args: &[&str]) -> String {
     let cmd = bare_call("test.git", folder)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_GLOBAL", "/nonexistent/gitconfig")
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("HOME", "/nonexistent")
         .args([

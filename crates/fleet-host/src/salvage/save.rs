@@ -137,10 +137,12 @@ impl Work {
             let null = "0".repeat(commit.len());
             let expected = before.as_deref().unwrap_or(&null);
             let args = ["update-ref", "-m", "fleet: salvage", &name, &commit, expected];
-            git::succeed(
-                "write the salvage ref",
-                git::at("salvage.update-ref", job.repo).args(DURABLE).args(args),
-            )?;
+            git::past_a_stale_lock(job.repo, &name, || {
+                git::succeed(
+                    "write the salvage ref",
+                    git::at("salvage.update-ref", job.repo).args(DURABLE).args(args),
+                )
+            })?;
         }
         saved.reference = Some(name);
         saved.commit = Some(commit);

@@ -16,6 +16,7 @@ pub const FILE: &str = "journal";
 #[derive(Debug)]
 pub struct Journal {
     file: File,
+    length: u64,
     standing: Standing,
 }
 
@@ -37,8 +38,13 @@ impl Journal {
             file.write_all(b"\n")
                 .map_err(|error| crate::files::io_error("write", &path, &error))?;
         }
+        let length = file
+            .metadata()
+            .map_err(|error| crate::files::io_error("read", &path, &error))?
+            .len();
         Ok(Journal {
             file,
+            length,
             standing: Standing::fold(&entries),
         })
     }
@@ -52,8 +58,13 @@ impl Journal {
     ///
     /// With `durable` it is on disk when this returns: used for what the caller is promised to outlive a power
     /// failure (a queued prompt). Everything outlives a crash of the process either way.
+    ///
+    /// Error: nothing of the line is in the file. What was only observed holds all the same; that a prompt is queued
+    /// or typed does not, because a successor could not know.
     pub fn append(&mut self, src: Source, fact: Fact, at: Time, durable: bool) -> std::io::Result<Entry> {
         let seq = self.standing.seq + 1;
+        let promise = matches!(fact, Fact::PromptQueued { .. } | Fact::PromptTyped { .. });
+        let before = promise.then(|| self.standing.clone());
         self.standing.apply(seq, &fact);
         let state = self.standing.state(true).0.to_string();
         let entry = Entry {
@@ -66,10 +77,19 @@ impl Journal {
         };
         let mut line = serde_json::to_vec(&entry).map_err(std::io::Error::other)?;
         line.push(b'\n');
-        fault::guard("supervisor.journal", || {
+        let written = fault::guard("supervisor.journal", || {
             self.file.write_all(&line)?;
             if durable { self.file.sync_data() } else { Ok(()) }
-        })?;
+        });
+        if let Err(error) = written {
+            // A full disk cuts a line anywhere, and the next one would be lost with it.
+            let _ = self.file.set_len(self.length);
+            if let Some(before) = before {
+                self.standing = before;
+            }
+            return Err(error);
+        }
+        self.length += line.len() as u64;
         Ok(entry)
     }
 }

@@ -61,11 +61,9 @@ impl Notifier {
         })
     }
 
-    /// Ends it and what it has started. It leads a group of its own, and its number is its own until the supervisor,
+    /// Ends it and what it has started; false if that may not be done, because it runs as another user. It leads a group of its own, and its number is its own until the supervisor,
     /// whose child it is, has reaped it.
-    pub(crate) fn kill(&self) {
-        if let Ok(pid) = i32::try_from(self.pid) {
-            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+    pub(crate) fn kill(&self) -> bool {
+        i32::try_from(self.pid).is_ok_and(|pid| killpg(Pid::from_raw(pid), Signal::SIGKILL).is_ok())
     }
 }

@@ -44,6 +44,8 @@ use crate::{exec, sys};
 
 /// Output counts as settled after this long without more.
 const SETTLE: Duration = Duration::from_millis(30);
+/// Without a silence the prompt must have been there for this long.
+const STAYS: Duration = Duration::from_millis(300);
 /// The screen is looked at this often at least while output goes on.
 const LOOK: Duration = Duration::from_millis(100);
 /// Without a `ready` rule the first prompt waits for this long a silence, so that the program is up.
@@ -53,6 +55,10 @@ const LONGEST_START: Duration = Duration::from_secs(5);
 /// A key that a person has typed may be in nobody's sight yet for this long: no prompt begins meanwhile, for it
 /// would be pasted behind what they are typing.
 const KEYS_SETTLE: Duration = Duration::from_millis(300);
+/// When no descriptor is left for a caller, it stays in line for this long before it is looked at again.
+const DEAF: Duration = Duration::from_millis(200);
+/// No more is read of what is typed while this many bytes wait for a program that does not read.
+const MOST_TYPED: usize = 4 * 1024 * 1024;
 /// The connections of views smaller than this are hidden or half made: their size is ignored.
 const LEAST_SIZE: (u16, u16) = (3, 10);
 
@@ -100,6 +106,8 @@ struct Supervisor {
     child_stdin: Option<(std::process::ChildStdin, Vec<u8>)>,
     ready: Option<Regex>,
     prompt_line: Option<String>,
+    /// Since when the `ready` rule has matched at every look.
+    matched_since: Option<Instant>,
     /// What held when the program was last at its prompt: bracketed paste, and line mode of the terminal.
     prompt_modes: Option<(bool, bool)>,
     running: Running,
@@ -123,6 +131,7 @@ struct Supervisor {
     active_view: Option<u64>,
     signals: SignalFd,
     listener: UnixListener,
+    deaf_until: Option<Instant>,
     _lock: OwnedFd,
 }
 
@@ -203,6 +212,7 @@ impl Supervisor {
             child_stdin: None,
             ready,
             prompt_line: None,
+            matched_since: None,
             prompt_modes: None,
             running: Running::Nothing,
             started_at: Instant::now(),
@@ -223,6 +233,7 @@ impl Supervisor {
             active_view: None,
             signals,
             listener,
+            deaf_until: None,
             _lock: lock,
             spec,
         })
@@ -256,12 +267,13 @@ impl Supervisor {
         self.standing().state(true).0
     }
 
-    /// Appends a fact, tells the watchers, and runs the notifier of the transition.
-    fn record(&mut self, src: Source, fact: Fact) {
+    /// Appends a fact, tells the watchers, and runs the notifier of the transition. False if the journal could not be
+    /// written: see [`Journal::append`] for what holds then.
+    fn record(&mut self, src: Source, fact: Fact) -> bool {
         let before = self.state();
         let durable = matches!(fact, Fact::PromptQueued { .. });
         let Ok(entry) = self.journal.append(src, fact, now(), durable) else {
-            return;
+            return false;
         };
         if self.connections.iter().any(|each| each.watches) {
             let event = json!({ "entry": entry });
@@ -273,6 +285,7 @@ impl Supervisor {
         if after != before {
             self.notify(before, after, entry.at);
         }
+        true
     }
 
     fn notify(&mut self, before: State, after: State, at: Time) {
@@ -302,9 +315,13 @@ impl Supervisor {
     /// Sleeps until something happens, and takes in what did.
     fn wait(&mut self) -> Result<()> {
         let deadline = self.next_deadline(Instant::now());
+        let when = |wanted: bool, flags: PollFlags| if wanted { flags } else { PollFlags::empty() };
         let mut fds = vec![
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.listener.as_fd(), PollFlags::POLLIN),
+            PollFd::new(
+                self.listener.as_fd(),
+                when(self.deaf_until.is_none(), PollFlags::POLLIN),
+            ),
         ];
         let output: Option<BorrowedFd<'_>> = self
             .pipe
@@ -312,23 +329,17 @@ impl Supervisor {
             .map(AsFd::as_fd)
             .or(self.terminal.as_ref().map(|terminal| terminal.master.as_fd()));
         if let Some(fd) = output {
-            let write = if self.unsent.is_empty() || self.pipe.is_some() {
-                PollFlags::empty()
-            } else {
-                PollFlags::POLLOUT
-            };
+            let write = when(!self.unsent.is_empty() && self.pipe.is_none(), PollFlags::POLLOUT);
             fds.push(PollFd::new(fd, PollFlags::POLLIN | write));
         }
         if let Some((stdin, _)) = &self.child_stdin {
             fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLOUT));
         }
+        let full = self.unsent.len() + self.held_input.len() > MOST_TYPED;
         for connection in &self.connections {
-            let write = if connection.wants_to_write() {
-                PollFlags::POLLOUT
-            } else {
-                PollFlags::empty()
-            };
-            fds.push(PollFd::new(connection.stream.as_fd(), PollFlags::POLLIN | write));
+            let read = when(!(full && connection.types), PollFlags::POLLIN);
+            let write = when(connection.wants_to_write(), PollFlags::POLLOUT);
+            fds.push(PollFd::new(connection.stream.as_fd(), read | write));
         }
         match poll(&mut fds, exec::until(deadline)) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -384,12 +395,14 @@ impl Supervisor {
         let settle = self
             .dirty_since
             .map(|since| (self.last_output.unwrap_or(since) + SETTLE).min(since + LOOK));
-        let first = self.waits_for_quiet().then(|| self.quiet_at());
+        let first = self
+            .waits_for_quiet()
+            .then(|| self.keys_settle_at().into_iter().fold(self.quiet_at(), Instant::max));
         let keys = self.keys_settle_at().filter(|_| !self.standing().queue.is_empty());
         let notifier = self.notifiers.iter().map(|each| each.deadline).min();
         let delivery = self.delivery.as_ref().and_then(Delivery::deadline);
         let stop = self.stop.as_ref().map(|stop| stop.deadline);
-        [settle, first, keys, notifier, delivery, stop]
+        [settle, first, keys, notifier, delivery, stop, self.deaf_until]
             .into_iter()
             .flatten()
             .min()
@@ -398,6 +411,7 @@ impl Supervisor {
 
     /// Does what is due.
     fn tick(&mut self, now: Instant) {
+        self.deaf_until = self.deaf_until.filter(|until| now < *until);
         self.look_at_screen(now);
         self.step_delivery(now);
         self.begin_delivery(now);
@@ -405,9 +419,10 @@ impl Supervisor {
             stop.tick(now);
             self.press_stop(now);
         }
-        for notifier in &self.notifiers {
-            if now >= notifier.deadline {
-                notifier.kill();
+        for index in (0..self.notifiers.len()).rev() {
+            if now >= self.notifiers[index].deadline && !self.notifiers[index].kill() {
+                let hook = self.notifiers.swap_remove(index).hook.to_owned();
+                self.record(Source::Process, Fact::Notified { hook, code: None });
             }
         }
     }

@@ -26,6 +26,8 @@ pub(crate) struct Stop {
     /// Those that were asked to terminate: a second SIGTERM makes some programs skip their clean-up.
     asked: Vec<Identity>,
     swept: Vec<u32>,
+    /// Those that may not be signalled: they run as another user. No end waits for them.
+    not_ours: Vec<Identity>,
 }
 
 impl Stop {
@@ -38,6 +40,7 @@ impl Stop {
             grace,
             asked: Vec::new(),
             swept: Vec::new(),
+            not_ours: Vec::new(),
         };
         stop.deadline = now + stop.wait();
         stop
@@ -51,6 +54,7 @@ impl Stop {
             grace,
             asked: Vec::new(),
             swept: Vec::new(),
+            not_ours: Vec::new(),
         };
         stop.deadline = now + stop.wait();
         stop
@@ -88,8 +92,15 @@ impl Stop {
                 if Some(identity.pid) != child && !self.swept.contains(&identity.pid) {
                     self.swept.push(identity.pid);
                 }
+            } else if Some(identity.pid) != child && process::is_running(identity) {
+                self.not_ours.push(identity.clone());
             }
         }
+    }
+
+    /// Whether the process was found to be one that may not be signalled.
+    pub(crate) fn is_not_ours(&self, identity: &Identity) -> bool {
+        self.not_ours.contains(identity)
     }
 
     /// Skips the polite steps from now on.

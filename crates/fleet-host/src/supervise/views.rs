@@ -10,6 +10,9 @@ use super::wire::{self, Decoder, Frame};
 /// Output that a view has not taken is kept up to this; then the view gets a fresh redraw instead.
 const MOST_UNSENT: usize = 1024 * 1024;
 
+/// At most this many pieces are read at a time: a peer that never pauses must not keep the others waiting.
+const PIECES: usize = 8;
+
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -20,6 +23,8 @@ pub(crate) struct Connection {
     pub(crate) closed: bool,
     pub(crate) greeted: bool,
     pub(crate) watches: bool,
+    /// Whether it has sent input for the program.
+    pub(crate) types: bool,
     /// Rows and columns of the view's terminal, once it is a view.
     pub(crate) view: Option<(u16, u16)>,
     behind: bool,
@@ -36,16 +41,17 @@ impl Connection {
             closed: false,
             greeted: false,
             watches: false,
+            types: false,
             view: None,
             behind: false,
         })
     }
 
-    /// Whole frames that have arrived. A broken stream closes the connection.
+    /// Whole frames that have arrived, as far as one turn goes. A broken stream closes the connection.
     pub(crate) fn read(&mut self) -> Vec<Frame> {
         let mut chunk = [0; 16 * 1024];
         let mut frames = Vec::new();
-        loop {
+        for _ in 0..PIECES {
             match self.stream.read(&mut chunk) {
                 Ok(0) => self.closed = true,
                 Ok(count) => self.decoder.push(&chunk[..count]),

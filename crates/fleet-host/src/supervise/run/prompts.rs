@@ -8,7 +8,7 @@ use fleet_core::fact::{Fact, Receipt, Source};
 use fleet_core::{Error, Result};
 use serde_json::Value;
 
-use super::{KEYS_SETTLE, LONGEST_START, LOOK, QUIET_START, Running, SETTLE, Supervisor, Waiter, to_json};
+use super::{KEYS_SETTLE, LONGEST_START, LOOK, QUIET_START, Running, SETTLE, STAYS, Supervisor, Waiter, to_json};
 use crate::supervise::child::Terminal;
 use crate::supervise::prompt::{Action, Delivery, Look, check_text};
 use crate::supervise::wire::{Outcome, Prompted};
@@ -20,12 +20,20 @@ impl Supervisor {
             && self.first_pending
             && matches!(self.running, Running::Child { .. })
             && self.delivery.is_none()
+            && self.stop.is_none()
             && !self.standing().queue.is_empty()
     }
 
-    /// When what a person has typed is on the screen; none if nobody has typed lately.
+    /// When what a person has typed is on the screen, if the program reads; none if nobody has typed lately.
     pub(super) fn keys_settle_at(&self) -> Option<Instant> {
         self.keys_at.map(|at| at + KEYS_SETTLE)
+    }
+
+    /// Whether all that a person has typed can be seen. What the program has not read is on no screen.
+    fn keys_are_settled(&self, now: Instant) -> bool {
+        self.keys_settle_at().is_none_or(|at| {
+            now >= at && self.unsent.is_empty() && self.terminal.as_ref().map_or(0, Terminal::pending) == 0
+        })
     }
 
     pub(super) fn quiet_at(&self) -> Instant {
@@ -51,11 +59,15 @@ impl Supervisor {
             let cooked = self.terminal.as_ref().is_some_and(Terminal::is_cooked);
             self.prompt_modes = Some((self.screen.modes().bracketed_paste, cooked));
             self.prompt_line = Some(line.trim_end().to_owned());
-            if quiet && at_prompt != Some(true) && self.delivery.is_none() {
+            // A program that never falls silent (a clock, views that come and go) is at its prompt when it stays there.
+            let matched = *self.matched_since.get_or_insert(now);
+            let stays = quiet || now >= matched + STAYS;
+            if stays && at_prompt != Some(true) && self.delivery.is_none() {
                 self.record(Source::Screen, Fact::Ready);
             }
             return;
         }
+        self.matched_since = None;
         // A person's draft behind the same prompt is no work.
         let drafts = self
             .prompt_line
@@ -72,7 +84,7 @@ impl Supervisor {
         if self.delivery.is_some() || self.stop.is_some() || !matches!(self.running, Running::Child { .. }) {
             return false;
         }
-        if self.keys_settle_at().is_some_and(|at| now < at) {
+        if !self.keys_are_settled(now) {
             return false;
         }
         match &self.ready {
@@ -83,31 +95,41 @@ impl Supervisor {
 
     /// Starts the next queued prompt if the program takes one.
     pub(super) fn begin_delivery(&mut self, now: Instant) {
-        if self.keys_settle_at().is_some_and(|at| now >= at) {
+        if self.keys_are_settled(now) {
             self.keys_at = None;
+        } else if self.keys_settle_at().is_some_and(|at| now >= at) {
+            // That the program has read is no event: looked for again.
+            self.keys_at = Some(now);
         }
         while self.takes_prompt(now) {
             let Some((id, text)) = self.standing().queue.first().cloned() else {
                 return;
             };
             self.first_pending = false;
-            self.type_prompt(id, &text, now);
+            if !self.type_prompt(id, &text, now) {
+                return;
+            }
         }
     }
 
-    pub(super) fn type_prompt(&mut self, id: String, text: &str, now: Instant) {
+    /// Begins a delivery, or refuses a text that cannot be one. False, and nothing is written, if the journal cannot
+    /// say so: after a crash the prompt would be written again.
+    pub(super) fn type_prompt(&mut self, id: String, text: &str, now: Instant) -> bool {
         let cooked = self.terminal.as_ref().is_some_and(Terminal::is_cooked);
         let bracketed = self.screen.modes().bracketed_paste;
         match Delivery::start(id.clone(), text, bracketed, cooked) {
             Err(error) => self.finish_prompt(&id, Outcome::Refused, &reason(error)),
             Ok((delivery, bytes)) => {
-                self.record(Source::Request, Fact::PromptTyped { id });
+                if !self.record(Source::Request, Fact::PromptTyped { id }) {
+                    return false;
+                }
                 self.unsent.extend_from_slice(&bytes);
                 self.delivery = Some(delivery);
                 self.flush_input();
                 self.step_delivery(now);
             }
         }
+        true
     }
 
     pub(super) fn step_delivery(&mut self, now: Instant) {
@@ -124,7 +146,11 @@ impl Supervisor {
         match delivery.step(look, now) {
             None => {}
             Some(Action::Enter) => {
-                self.record(Source::Request, Fact::Busy);
+                if !self.record(Source::Request, Fact::Busy) {
+                    let why = "the agent's journal cannot be written, so Enter was not pressed";
+                    self.finish_prompt(&id, Outcome::Unverified, why);
+                    return;
+                }
                 self.unsent.push(b'\r');
                 self.flush_input();
             }
@@ -155,6 +181,9 @@ impl Supervisor {
         // The program may be back at its prompt already: look again.
         self.dirty_since.get_or_insert_with(Instant::now);
         let held = std::mem::take(&mut self.held_input);
+        if !held.is_empty() {
+            self.keys_at = Some(Instant::now());
+        }
         self.unsent.extend_from_slice(&held);
         self.flush_input();
         let prompted = Prompted {
@@ -202,9 +231,10 @@ impl Supervisor {
             );
         }
         if self.stop.is_some() || self.standing().exited.is_some() {
-            return Err(
-                Error::refused("the agent is ending").hint(format!("revive it: `fleet resume {}`", self.spec.branch))
-            );
+            return Err(Error::refused("the agent is ending").hint(format!(
+                "revive it: `fleet resume {}`",
+                fleet_core::name::word(&self.spec.branch)
+            )));
         }
         let waiting = self.standing().queue.iter().any(|(each, _)| *each == id);
         let in_flight = self.delivery.as_ref().is_some_and(|each| each.id == id);
@@ -217,7 +247,10 @@ impl Supervisor {
                     request,
                     prompt: Some(id.clone()),
                 });
-                self.type_prompt(id, &text, now);
+                if !self.type_prompt(id, &text, now) {
+                    self.waiters.pop();
+                    return Err(unwritable());
+                }
                 return Ok(());
             }
             // Better refused now than after it was called queued. A program may change its modes while it works,
@@ -239,7 +272,9 @@ impl Supervisor {
                 self.remember(id, prompted);
                 return Ok(());
             }
-            self.record(Source::Request, Fact::PromptQueued { id: id.clone(), text });
+            if !self.record(Source::Request, Fact::PromptQueued { id: id.clone(), text }) {
+                return Err(unwritable());
+            }
         }
         if past_queue || in_flight {
             self.waiters.push(Waiter {
@@ -264,6 +299,11 @@ impl Supervisor {
         self.begin_delivery(now);
         Ok(())
     }
+}
+
+fn unwritable() -> Error {
+    Error::failed("the agent's journal cannot be written, so the prompt was not taken")
+        .hint("make room on the disk: `fleet clean`")
 }
 
 /// The message of an error with its hint on a line of its own.

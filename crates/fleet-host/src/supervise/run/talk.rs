@@ -1,5 +1,6 @@
 //! Connections: requests, views and what is typed into them.
 
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -7,17 +8,30 @@ use fleet_core::fact::{Fact, Source};
 use fleet_core::{Error, Result};
 use serde_json::{Value, json};
 
-use super::{Supervisor, Waiter, is_shown, to_json};
+use super::{DEAF, Supervisor, Waiter, is_shown, to_json};
 use crate::supervise::views::Connection;
 use crate::supervise::wire::{self, Frame, Status};
 use crate::sys;
 
 impl Supervisor {
     pub(super) fn accept(&mut self) {
-        while let Ok((stream, _)) = self.listener.accept() {
-            if let Ok(connection) = Connection::new(self.next_key, stream) {
-                self.connections.push(connection);
-                self.next_key += 1;
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => {
+                    if let Ok(connection) = Connection::new(self.next_key, stream) {
+                        self.connections.push(connection);
+                        self.next_key += 1;
+                    }
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => return,
+                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
+                    // No descriptor is left. The caller stays in line, and the poll would tell of it without end.
+                    _ => {
+                        self.deaf_until = Some(Instant::now() + DEAF);
+                        return;
+                    }
+                },
             }
         }
     }
@@ -173,9 +187,12 @@ impl Supervisor {
         }
         let size = self
             .connections
-            .iter()
+            .iter_mut()
             .find(|each| each.key == key)
-            .and_then(|each| each.view);
+            .and_then(|each| {
+                each.types = true;
+                each.view
+            });
         if let Some(size) = size.filter(|_| self.active_view != Some(key)) {
             self.activate(key, size);
         }
