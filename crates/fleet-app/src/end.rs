@@ -4,7 +4,7 @@
 //! the workspace moves before it is removed. [`crate::repair`] carries on whatever it finds `ending`.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fleet_core::agent::{Agent, Phase, Standing, Workspace};
 use fleet_core::fact::Fact;
@@ -13,8 +13,8 @@ use fleet_core::{Error, Result};
 use fleet_host::lock::Lock;
 use fleet_host::process::{self, Identity};
 use fleet_host::salvage::{self, Findings, Job, Saved};
-use fleet_host::supervise::journal;
 use fleet_host::supervise::wire::Stopped;
+use fleet_host::supervise::{client, journal};
 use fleet_host::{files, git};
 use fleet_store::Salvage;
 use schemars::JsonSchema;
@@ -198,7 +198,7 @@ pub(crate) fn stop_supervisor(app: &App, agent: &Agent, force: bool, grace: Dura
         }
         // Whoever starts the agent still holds the lock. It passes on to the supervisor without ever being free, so
         // there is nothing to wait for but the supervisor's answer.
-        std::thread::sleep(NOT_YET);
+        client::wait_any(&[], Instant::now() + NOT_YET)?;
     }
     Ok(None)
 }
@@ -256,6 +256,7 @@ fn remove_workspace(app: &App, agent: &Agent, options: &Options, ended: &mut End
             });
         }
     }
+    git::forget_half_made(&agent.repo, &agent.worktree)?;
     // What is put back was made a moment ago: a branch that has moved on since is somebody's work.
     let wanted = match options.forget {
         true => agent.made_branch && git::branch_tip(&agent.repo, &agent.branch)? == agent.base,

@@ -27,7 +27,8 @@ pub use refs::{
 pub use show::{changed_files, is_checked_out, version};
 pub use status::{Stage, State, Status, status};
 pub use worktree::{
-    BranchMode, Worktree, add_worktree, admin_dir, checkout, find_admin, prune, remove_worktree_admin, worktrees,
+    BranchMode, Worktree, add_worktree, admin_dir, checkout, find_admin, forget_half_made, prune,
+    remove_worktree_admin, worktrees,
 };
 
 /// A repository, as one checkout of it sees it.

@@ -292,3 +292,15 @@ fn merged_branches_and_counts_are_told() {
     assert_eq!(default_branch(&common).expect("asked").as_deref(), Some("main"));
     assert_eq!(status(&path).expect("status").branch.as_deref(), Some("x"));
 }
+
+#[test]
+fn what_a_killed_git_has_begun_of_a_worktree_is_forgotten() {
+    let common = tempfile::tempdir().expect("dir");
+    let admin = |name: &str| common.path().join("worktrees").join(name);
+    for name in ["a", "a1", "a-b"] {
+        std::fs::create_dir_all(admin(name)).expect("made");
+        std::fs::write(admin(name).join("locked"), "initializing").expect("written");
+    }
+    super::forget_half_made(common.path(), std::path::Path::new("/worktrees/a")).expect("forgotten");
+    assert!(!admin("a").exists() && !admin("a1").exists() && admin("a-b").exists());
+}

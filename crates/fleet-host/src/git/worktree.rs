@@ -149,6 +149,42 @@ pub(crate) fn retire_admin(common: &Path, admin: &Path, keep_at: Option<&Path>) 
     Ok(())
 }
 
+/// Removes what a git that was killed has begun of `worktree`: an admin directory that points nowhere yet. Nobody could
+/// find it by its path, and git leaves it alone because it still says `locked`.
+pub fn forget_half_made(common: &Path, worktree: &Path) -> Result<()> {
+    let Some(wanted) = worktree.file_name().and_then(|name| name.to_str()) else {
+        return Ok(());
+    };
+    let half_made = || -> Result<Vec<PathBuf>> {
+        let points_nowhere = |admin: &PathBuf| {
+            fs::read(admin.join("gitdir")).is_ok_and(|text| text.is_empty()) || !admin.join("gitdir").exists()
+        };
+        // git adds a number when the name is taken.
+        let named = |admin: &PathBuf| {
+            let rest = admin
+                .file_name()
+                .and_then(|name| name.to_str())
+                .and_then(|name| name.strip_prefix(wanted));
+            rest.is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit()))
+        };
+        Ok(admins(common)?
+            .into_iter()
+            .filter(named)
+            .filter(points_nowhere)
+            .collect())
+    };
+    if half_made()?.is_empty() {
+        return Ok(());
+    }
+    // A git that has outlived its caller needs a few milliseconds from here to the end.
+    let _ = nix::poll::poll(&mut [], 200u8);
+    let _turn = take_turn(common)?;
+    for admin in half_made()? {
+        move_out_and_remove(common, &admin)?;
+    }
+    Ok(())
+}
+
 /// First moved, then removed: a half-removed admin directory would make every other git call on the repository's
 /// worktrees fail.
 fn move_out_and_remove(common: &Path, admin: &Path) -> Result<()> {
