@@ -121,6 +121,9 @@ pub fn end(app: &App, caller: &Caller, agent: &Agent, options: &Options) -> Resu
     let standing = Standing::fold(&journal::read(&folder).unwrap_or_default());
     ended.undelivered = standing.queue.into_iter().map(|(_, text)| text).collect();
     if agent.workspace == Workspace::Worktree {
+        if options.forget {
+            process::wait_for_gits(&agent.worktree, Duration::from_secs(20));
+        }
         remove_workspace(app, agent, options, &mut ended)?;
     }
     if let Ok(runtime) = app.runtime() {

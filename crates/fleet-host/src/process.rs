@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 pub use self::end::end_all;
-pub use self::mark::{descendants_of_agent, is_supervisor_of, marked, working_in};
+pub use self::mark::{descendants_of_agent, is_supervisor_of, marked, wait_for_gits, working_in};
 pub use self::table::{Process, Table};
 pub use self::usage::{Usage, UsageCache, cpu_percent, usage};
 use crate::sys;

@@ -60,7 +60,10 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     }
     if let Some(table) = tree.file(TABLE) {
         for (name, site) in first {
-            if !table.text.contains(&format!("`{name}`")) {
+            let walked = [format!("`{name}`"), format!("`{name}:")]
+                .iter()
+                .any(|each| table.text.contains(each));
+            if !walked && !is_elsewhere(name) {
                 let what = format!("the fault point `{name}` is not in {TABLE}");
                 findings.push(Finding::new(
                     &site.file,
@@ -72,6 +75,45 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Fault points that no scene of the crash tests can pass, and why.
+const ELSEWHERE: &[(&str, &str)] = &[
+    (
+        "clean.",
+        "another verb: shows first, and what is cut off is shown again",
+    ),
+    ("config.", "another verb: the settings file"),
+    ("doctor.", "another verb: it only looks"),
+    ("list.", "a cache"),
+    ("usage.", "a cache"),
+    ("prune.", "another verb: deletes what may go, and may be repeated"),
+    ("restore.", "another verb: after a crash the saved work is where it was"),
+    ("store.", "migrations and damage, which the store's own tests walk"),
+    ("kept.", "what rebuilds a lost database; never read otherwise"),
+    ("git.", "a question, or a step of another verb"),
+    ("tmux.", "a question"),
+    (
+        "repair.",
+        "each is a step that may be repeated; the repair scene walks those it passes",
+    ),
+    ("create.unreserve", "two requests that want one name"),
+    ("create.worktree-root", "the folder is there already"),
+    ("dispatch.take-over", "two requests of one id"),
+    ("end.agent-dir", "the folder is there already"),
+    ("end.session", "tmux is a view"),
+    ("resume.conversation", "harnesses with a conversation of their own"),
+    ("supervisor.notifier", "notifiers are no part of an agent's life"),
+    (
+        "salvage.",
+        "only where git holds something rare; the scenes walk those they pass",
+    ),
+];
+
+fn is_elsewhere(name: &str) -> bool {
+    ELSEWHERE
+        .iter()
+        .any(|(each, _)| name == *each || (each.ends_with('.') && name.starts_with(each)))
 }
 
 /// The Rust files of the product.

@@ -1,11 +1,14 @@
 //! Whose a process is, read from the marks in its environment.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use fleet_core::id::AgentId;
+use nix::poll::{PollFd, PollFlags, poll};
 
 use super::{Identity, Process, Table};
 
@@ -43,6 +46,28 @@ pub fn working_in(dir: &Path) -> Vec<(u32, String)> {
         .filter(inside)
         .map(|process| (process.pid, process.name.clone()))
         .collect()
+}
+
+/// Waits until no git of this user works in `dir` or names it in its arguments, `patience` at the longest: a git that
+/// has outlived the fleet that started it goes on to its end.
+pub fn wait_for_gits(dir: &Path, patience: Duration) {
+    let deadline = Instant::now() + patience;
+    let wanted = dir.as_os_str().as_bytes().to_owned();
+    let about = |process: &&Process| {
+        let names = || {
+            let line = fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
+            line.split(|byte| *byte == 0).any(|word| word == wanted)
+        };
+        process.name == "git" && (names() || working_dir(process.pid).is_some_and(|cwd| cwd.starts_with(dir)))
+    };
+    let found: Vec<Identity> = own_processes(&Table::read())
+        .filter(about)
+        .map(Process::identity)
+        .collect();
+    for pidfd in found.iter().filter_map(super::handle) {
+        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut fds, crate::exec::until(Some(deadline)));
+    }
 }
 
 fn own_processes(table: &Table) -> impl Iterator<Item = &Process> {

@@ -68,6 +68,24 @@ const SCENES: &[Scene] = &[
         precious: true,
     },
     Scene {
+        name: "kill, with everything that is hard to save",
+        prepare: Stage::with_hard_work,
+        acts: &[&["kill", "a", "--salvage-ignored"]],
+        precious: true,
+    },
+    Scene {
+        name: "create, with a setup command that fails",
+        prepare: Stage::with_failing_setup,
+        acts: &[&["create", "a"]],
+        precious: false,
+    },
+    Scene {
+        name: "repair, of an end that was cut off",
+        prepare: Stage::with_end_cut_off,
+        acts: &[&["list", "--repair"]],
+        precious: true,
+    },
+    Scene {
         name: "resume",
         prepare: Stage::with_lost_agent,
         acts: &[&["resume", "a"]],
@@ -134,6 +152,53 @@ impl Stage {
         std::fs::create_dir(&nested).expect("made");
         let _ = self.env.git(&nested, ["init", "--quiet"]).success();
         std::fs::write(nested.join("inner.txt"), PRECIOUS).expect("written");
+    }
+
+    /// Conflicts, a detached head, a commit that was reset away, hidden and ignored files, an edited credential.
+    fn with_hard_work(&self) {
+        self.with_agent();
+        let worktree = self.worktree();
+        let git = |args: &[&str]| drop(self.env.git(&worktree, args).success());
+        let write = |name: &str, text: &str| std::fs::write(worktree.join(name), text).expect("written");
+        write(".gitignore", "*.log\n");
+        git(&["add", ".gitignore"]);
+        git(&["commit", "--quiet", "-m", "ignore"]);
+        git(&["checkout", "--quiet", "--detach"]);
+        write("away.txt", "reset away\n");
+        git(&["add", "away.txt"]);
+        git(&["commit", "--quiet", "-m", "away"]);
+        git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+        write(".gitignore", "*.log\nmine\n");
+        git(&["update-index", "--assume-unchanged", ".gitignore"]);
+        write("kept.log", "ignored\n");
+        write("secret.env", "TOKEN=2\n");
+        write("both.txt", "ours\n");
+        git(&["add", "both.txt"]);
+        git(&["stash", "--quiet"]);
+        write("both.txt", "theirs\n");
+        git(&["add", "both.txt"]);
+        git(&["commit", "--quiet", "-m", "theirs"]);
+        let _ = self.env.git(&worktree, ["stash", "pop"]);
+    }
+
+    fn with_failing_setup(&self) {
+        self.env
+            .config_with_scripted("credential_files = [\"secret.env\"]\nsetup_commands = [\"false\"]\n");
+    }
+
+    fn with_end_cut_off(&self) {
+        self.with_agent();
+        let hit = self.env.root().join("prepared");
+        let command = self
+            .env
+            .fleet(["kill", "a", "--force"])
+            .cwd(&self.repo)
+            .timeout(PATIENCE);
+        let _ = command
+            .env("FLEET_FAULT", "end.salvage:after")
+            .env("FLEET_FAULT_HIT", &hit)
+            .output();
+        assert!(hit.exists(), "the end was cut off");
     }
 
     fn with_lost_agent(&self) {
@@ -424,7 +489,7 @@ fn random_kill(seed: u64) {
     let scene = &SCENES[random.below(SCENES.len() as u64 - 1) as usize];
     let stage = Stage::new();
     (scene.prepare)(&stage);
-    let mut command = stage
+    let command = stage
         .env
         .fleet(scene.acts[0])
         .cwd(&stage.repo)
@@ -433,7 +498,7 @@ fn random_kill(seed: u64) {
     let supervisor_too = random.below(3) == 0;
     // The moment of the kill is what is random here, so this is no wait for anything.
     fleet_testkit::pause(Duration::from_micros(random.below(150_000)));
-    command.kill();
+    command.signal(nix::sys::signal::Signal::SIGKILL);
     if supervisor_too {
         for process in stage
             .env

@@ -31,11 +31,13 @@ fn ctrl_c_and_ctrl_z_reach_the_program_in_the_foreground() {
         view.wait_for_text("$", LONG);
         view.send("echo begun-$((1+1)); sleep 1000\r");
         wait_line(&view, "begun-2");
+        wait_for_sleep(&stage);
         view.send("\x03");
         view.send("echo code-$?\r");
         wait_line(&view, "code-130");
         view.send("echo begun-$((1+2)); sleep 1000\r");
         wait_line(&view, "begun-3");
+        wait_for_sleep(&stage);
         view.send("\x1a");
         view.wait_for_text("Stopped", LONG);
         view.send("clear; jobs | grep -c Stopped\r");
@@ -44,6 +46,19 @@ fn ctrl_c_and_ctrl_z_reach_the_program_in_the_foreground() {
         wait_line(&view, "end-4");
         stage.end();
     }
+}
+
+/// Keys that come before the shell has started the program would be the shell's.
+fn wait_for_sleep(stage: &Stage) {
+    fleet_testkit::wait_until(LONG, "sleep runs", || {
+        let sleeps = |argv: &[String]| argv == ["sleep", "1000"];
+        stage
+            .env
+            .own_processes()
+            .iter()
+            .any(|each| sleeps(&each.argv))
+            .then_some(())
+    });
 }
 
 #[test]
