@@ -5,18 +5,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use fleet_core::Result;
 use fleet_core::agent::{Agent, Phase, Standing, State};
 use fleet_core::id::AgentId;
+use fleet_core::{Kind, Result};
 use fleet_host::lock::Lock;
 use fleet_host::supervise::journal;
+use fleet_host::tmux::Session;
 use fleet_host::{files, git, process};
 use fleet_store::Store;
 
 use crate::app::App;
 use crate::caller::Caller;
 use crate::{end, kept, start};
+
+/// A folder younger than this may belong to a start that has only begun.
+const JUST_MADE: Duration = Duration::from_secs(60);
 
 /// What a repair did and what it could not do, a line each.
 #[derive(Debug, Default)]
@@ -41,11 +46,19 @@ pub fn repair(app: &App, caller: &Caller) -> Result<Repaired> {
     for agent in &mut agents {
         match repair_agent(app, caller, agent) {
             Ok(line) => done.extend(line),
+            // Somebody else was at it, and has done it.
+            Err(error) if error.kind == Kind::Conflict => {}
             Err(error) => failed.push(format!("{}: {}", agent.branch, error.message)),
         }
     }
+    // The sessions first: one that is opened meanwhile has an agent in the list that is read after it.
+    let sessions = app.tmux(caller).and_then(|tmux| tmux.sessions()).ok();
     let live = store.agents_live()?;
-    done.extend(repair_sessions(app, caller, &live)?);
+    match sessions.map(|open| repair_sessions(app, caller, &open, &live)) {
+        Some(Ok(lines)) => done.extend(lines),
+        Some(Err(error)) => failed.push(format!("the tmux sessions: {}", error.message)),
+        None => {}
+    }
     done.extend(forget_folders(app, store)?);
     done.extend(finish_trash(app, store)?);
     done.extend(prune_worktrees(app, &live)?);
@@ -152,16 +165,13 @@ fn sweep(agent: &Agent, state: State) -> Vec<u32> {
     let id = agent.id.clone();
     process::end_all(
         || process::marked(&id).iter().map(process::Process::identity).collect(),
-        std::time::Duration::from_millis(500),
+        Duration::from_millis(500),
     )
 }
 
 /// Closes the sessions of agents that are gone and opens those that are missing.
-fn repair_sessions(app: &App, caller: &Caller, live: &[Agent]) -> Result<Vec<String>> {
+fn repair_sessions(app: &App, caller: &Caller, open: &[Session], live: &[Agent]) -> Result<Vec<String>> {
     let tmux = app.tmux(caller)?;
-    let Ok(open) = tmux.sessions() else {
-        return Ok(Vec::new());
-    };
     let runs = |agent: &&Agent| agent.phase == Phase::Started && Lock::is_held(&app.home.agent_lock(&agent.id));
     let wanted: BTreeMap<&str, &Agent> = live
         .iter()
@@ -208,7 +218,13 @@ fn forget_folders(app: &App, store: &Store) -> Result<Vec<String>> {
         let Some(id) = entry.file_name().to_str().and_then(AgentId::parse) else {
             continue;
         };
-        if known.contains(&id) {
+        // A start makes the folder a moment before it takes the lock in it.
+        let age = entry
+            .metadata()
+            .and_then(|meta| meta.modified())
+            .ok()
+            .and_then(|made| made.elapsed().ok());
+        if known.contains(&id) || age.is_none_or(|age| age < JUST_MADE) {
             continue;
         }
         // Taking the lock tells a start that is only beginning from one that was cut off.
