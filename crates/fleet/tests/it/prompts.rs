@@ -387,7 +387,10 @@ fn without_bracketed_paste_one_line_is_delivered_and_several_are_refused() {
         (shown.stdout + &shown.stderr).contains("file"),
         "the refusal says what to do instead"
     );
-    let _ = stage.fleet(&["wait", "a", "--until", "idle", "--timeout", "60"]).output().success();
+    let _ = stage
+        .fleet(&["wait", "a", "--until", "idle", "--timeout", "60"])
+        .output()
+        .success();
     assert_eq!(outcome(&stage.prompt("a", "another").success()), "delivered");
     stage.wait_received(&["one line; with $signs", "another"]);
     stage.end();
@@ -401,7 +404,10 @@ fn a_program_that_reads_lines_takes_lines_that_the_kernel_can_hold() {
     assert_eq!(outcome(&stage.prompt("a", "two\nlines").fails(5)), "refused");
     assert_eq!(outcome(&stage.prompt("a", &"long ".repeat(1000)).fails(5)), "refused");
     let long = "x".repeat(3000);
-    let _ = stage.fleet(&["wait", "a", "--until", "idle", "--timeout", "60"]).output().success();
+    let _ = stage
+        .fleet(&["wait", "a", "--until", "idle", "--timeout", "60"])
+        .output()
+        .success();
     assert_eq!(outcome(&stage.prompt("a", &long).success()), "delivered");
     stage.wait_received(&["one line", &long]);
     stage.end();
