@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_child_started_by_the_clean_up_is_ended_too() {
-        let text = "trap 'sleep 1000 & wait $!' TERM; echo self=$$; sleep 1000 & wait; wait";
+        let text = "trap 'sleep 1000 & wait $!' TERM; sleep 1000 & echo self=$$; wait; wait";
         let script = Script::start(text, &[], &["self"]);
         let group = script.pid();
         let in_group = || {

@@ -140,9 +140,13 @@ fn plain(key: Option<&str>, value: &Value, root: &str, names: &mut BTreeMap<Stri
             let words = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
             let known = |word: &str, names: &mut BTreeMap<String, usize>| {
                 let bare = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-                let random = (bare.len() == 8 || bare.len() == 10 || bare.len() == 12)
-                    && bare.chars().any(|c| c.is_ascii_digit())
-                    && bare.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+                // By its alphabet, not by a digit in it: a fair share of ids has none.
+                let of = |letters: &str| bare.chars().all(|c| letters.contains(c));
+                let random = match bare.len() {
+                    8 => of("0123456789abcdef"),
+                    10 | 12 => of("0123456789abcdefghjkmnpqrstvwxyz"),
+                    _ => false,
+                };
                 let count = names.len();
                 match random {
                     true => format!(

@@ -1,6 +1,5 @@
 //! The values of environment variables: in the agent's own environment, and nowhere else.
 
-use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -21,7 +20,7 @@ fn watch(home: &Path, root: &Path, stop: &AtomicBool, rounds: &AtomicUsize) -> V
             process
                 .environ
                 .iter()
-                .any(|variable| contains(variable, root.as_os_str().as_bytes()))
+                .any(|variable| contains(variable, &root.to_string_lossy()))
                 || process.argv.iter().any(|arg| arg.contains(&*root.to_string_lossy()))
         };
         for process in scan::processes(of_ours) {
@@ -45,7 +44,7 @@ fn files(folder: &Path, found: &mut Vec<String>) {
             Ok(kind) if kind.is_dir() => files(&path, found),
             Ok(kind) if kind.is_file() => {
                 let bytes = fs::read(&path).unwrap_or_default();
-                if contains(&bytes, INHERITED.as_bytes()) || contains(&bytes, GIVEN.as_bytes()) {
+                if contains(&bytes, INHERITED) || contains(&bytes, GIVEN) {
                     found.push(path.display().to_string());
                 }
             }
@@ -63,8 +62,9 @@ impl Drop for Until<'_> {
     }
 }
 
-fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
-    bytes.windows(wanted.len()).any(|window| window == wanted)
+fn contains(bytes: &[u8], wanted: &str) -> bool {
+    // The search of the standard library is optimised in a debug build too; one written here is not.
+    String::from_utf8_lossy(bytes).contains(wanted)
 }
 
 #[test]

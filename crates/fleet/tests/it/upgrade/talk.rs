@@ -1,5 +1,6 @@
 //! The socket: what an old client says to a new supervisor, and an old or newer supervisor to a new client.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ fn socket_of(record: &Value) -> PathBuf {
 struct Wire {
     stream: UnixStream,
     bytes: Vec<u8>,
+    /// Read and not looked at yet.
+    unread: VecDeque<Frame>,
 }
 
 impl Wire {
@@ -45,6 +48,7 @@ impl Wire {
         Wire {
             stream,
             bytes: Vec::new(),
+            unread: VecDeque::new(),
         }
     }
 
@@ -69,17 +73,20 @@ impl Wire {
         let _ = self.stream.write_all(&frame.bytes());
     }
 
-    /// Reads until `wanted`, keeping all that came.
+    /// Reads up to the frame that is `wanted`, keeping all that came before it.
     #[track_caller]
     fn read_until(&mut self, what: &str, into: &mut Vec<Frame>, wanted: impl Fn(&Frame) -> bool) {
         let deadline = Instant::now() + LONG;
         while Instant::now() < deadline {
-            let Some(new) = self.read() else { break };
-            let found = new.iter().any(&wanted);
-            into.extend(new);
-            if found {
-                return;
+            while let Some(frame) = self.unread.pop_front() {
+                let found = wanted(&frame);
+                into.push(frame);
+                if found {
+                    return;
+                }
             }
+            let Some(new) = self.read() else { break };
+            self.unread.extend(new);
         }
         panic!(
             "{what} never came; what did is {:?}",
@@ -301,6 +308,7 @@ fn serve(listener: &UnixListener, lock: Lock, age: Age, quit: &mpsc::Receiver<()
             connections.push(Wire {
                 stream,
                 bytes: Vec::new(),
+                unread: VecDeque::new(),
             });
         }
         let mut stopped = false;
