@@ -4,6 +4,7 @@
 
 pub mod app;
 pub mod caller;
+mod child;
 pub mod config;
 pub mod end;
 mod kept;
@@ -15,3 +16,4 @@ pub mod repair;
 mod request;
 pub mod sessions;
 pub mod start;
+mod up;

@@ -18,7 +18,7 @@ use fleet_store::Store;
 
 use crate::app::App;
 use crate::caller::Caller;
-use crate::{end, kept, start};
+use crate::{end, kept, sessions};
 
 /// A folder younger than this may belong to a start that has only begun.
 const JUST_MADE: Duration = Duration::from_secs(60);
@@ -200,7 +200,7 @@ fn repair_sessions(app: &App, caller: &Caller, open: &[Session], live: &[Agent])
         .copied()
         .collect();
     if !missing.is_empty() {
-        start::sessions_for(app, caller, &missing)?;
+        sessions::open(app, caller, &missing)?;
         done.extend(
             missing
                 .iter()

@@ -4,34 +4,26 @@
 //! reservation whose lock is free was cut off. The record is written before the world is touched, so whatever
 //! exists has a record.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod checks;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use fleet_core::agent::{Agent, Phase, Standing, State, Until, Workspace};
+use fleet_core::agent::{Agent, Phase, State, Until, Workspace};
 use fleet_core::{Error, Kind, Result, name};
-use fleet_host::exec::find_program;
 use fleet_host::files;
 use fleet_host::git::{self, BranchMode, Repo};
 use fleet_host::harness::{CommandLine, Harness, Launch};
 use fleet_host::lock::Lock;
-use fleet_host::supervise::journal;
 use fleet_host::supervise::launch::launch;
 use fleet_host::supervise::prompt::check_text;
-use fleet_host::supervise::spec::{self, Spec};
-use fleet_host::tmux::{NewSession, Opened};
+use fleet_host::supervise::spec::Spec;
 use fleet_store::{PortRange, Reservation};
 
 use crate::app::App;
 use crate::caller::Caller;
-use crate::config::{self, Config};
-use crate::{end, kept};
-
-/// Size of a terminal that nobody looks at yet.
-pub const ROWS: u16 = 50;
-/// Columns of a terminal that nobody looks at yet.
-pub const COLS: u16 = 160;
+use crate::config::Config;
+use crate::{child, end, kept, up};
 
 /// What holds for all agents of one request.
 #[derive(Clone, Debug, Default)]
@@ -108,7 +100,7 @@ pub fn start(
 ) -> Result<Vec<Outcome>> {
     for each in wanted {
         match options.here {
-            true => check_label(&each.branch)?,
+            true => checks::check_label(&each.branch)?,
             false => name::check_branch(&each.branch)?,
         }
     }
@@ -118,7 +110,7 @@ pub fn start(
         Err(error) => return Err(error),
     };
     let config = app.config(caller, Some(&repo))?;
-    let harnesses = deal(app, caller, &config, options)?;
+    let harnesses = checks::deal(app, caller, &config, options)?;
     if let Some(blind) = harnesses.iter().find(|harness| harness.ready.is_none())
         && matches!(options.until, Some(Until::State(State::Ready | State::Idle)))
     {
@@ -130,15 +122,15 @@ pub fn start(
             "wait for `working` or `exited`, or add `ready` to `[harness.{name}]`: `fleet config edit`"
         )));
     }
-    let env = child_env(caller, &options.env)?;
+    let env = child::environment(caller, &options.env)?;
     let base = if options.here {
         None
     } else {
         Some(git::resolve_base(&repo, options.base.as_deref())?)
     };
     if !options.here {
-        check_branches(&repo, options, wanted)?;
-        check_copies(&repo, &config)?;
+        checks::check_branches(&repo, options, wanted)?;
+        checks::check_copies(&repo, &config)?;
     }
     let env_names = options
         .env
@@ -225,7 +217,7 @@ pub fn start(
         base,
     };
     let outcomes = run_all(&setting, jobs);
-    let outcomes = open_sessions(&setting, outcomes);
+    let outcomes = come_up(&setting, outcomes);
     app.publish();
     Ok(outcomes)
 }
@@ -316,7 +308,7 @@ fn make_and_launch(setting: &Setting<'_>, job: &mut Job) -> Result<u32> {
             Vec::new()
         },
         keep_going: setting.options.keep_going,
-        ..bare_spec(
+        ..child::specification(
             app,
             setting.caller,
             setting.config,
@@ -347,162 +339,25 @@ fn make_and_launch(setting: &Setting<'_>, job: &mut Job) -> Result<u32> {
     }
 }
 
-/// The specification of a launch without files to copy and commands to run.
-#[expect(clippy::too_many_arguments, reason = "a specification is made of exactly these")]
-pub(crate) fn bare_spec(
-    app: &App,
-    caller: &Caller,
-    config: &Config,
-    agent: &Agent,
-    harness: &Harness,
-    line: &CommandLine,
-    env: &[(String, String)],
-    prompt: Option<(String, String)>,
-    generation: u32,
-) -> Result<Spec> {
-    let socket = app.runtime()?.socket(&agent.id);
-    let mut env = env.to_vec();
-    let marks = [
-        ("FLEET_AGENT", agent.id.to_string()),
-        ("FLEET_BRANCH", agent.branch.clone()),
-        ("FLEET_SOCKET", socket.display().to_string()),
-        ("FLEET_PORT_BASE", agent.port_base.to_string()),
-        ("FLEET_HOME", app.home.root().display().to_string()),
-        ("PWD", agent.worktree.display().to_string()),
-    ];
-    for (name, value) in marks {
-        env.retain(|(each, _)| each != name);
-        env.push((name.to_owned(), value));
-    }
-    let (prompt_in_argv, prompt_to_paste) = match prompt {
-        Some((id, _)) if line.holds_prompt => (Some(id), None),
-        other => (None, other),
-    };
-    let argv = program_path(&line.argv, caller)?;
-    Ok(Spec {
-        v: spec::VERSION,
-        agent: agent.id.clone(),
-        branch: agent.branch.clone(),
-        harness: agent.harness.clone(),
-        generation,
-        agent_dir: app.home.agent_dir(&agent.id),
-        socket,
-        cwd: agent.worktree.clone(),
-        argv,
-        env,
-        headless: agent.headless,
-        stdin: line.stdin.clone(),
-        copy: Vec::new(),
-        copy_from: PathBuf::new(),
-        setup: Vec::new(),
-        keep_going: false,
-        ready: harness.ready.clone(),
-        prompt_in_argv,
-        prompt_to_paste,
-        rows: ROWS,
-        cols: COLS,
-        on_waiting: config.on_waiting.clone(),
-        on_idle: config.on_idle.clone(),
-        on_exit: config.on_exit.clone(),
-        grace_ms: config.kill_grace_ms,
-        output_limit: config.output_limit_mb * 1_000_000,
-    })
-}
-
-/// Opens the tmux sessions of the agents that run, all in one call, and finds those that have ended meanwhile.
-fn open_sessions(setting: &Setting<'_>, outcomes: Vec<Outcome>) -> Vec<Outcome> {
-    let started: Vec<&Agent> = outcomes.iter().filter_map(|each| each.result.as_ref().ok()).collect();
-    let opened = sessions_for(setting.app, setting.caller, &started);
-    if let Err(error) = opened {
-        // The agents run, and tmux is only a view: `attach` opens it when it can.
-        (setting.caller.progress)(&no_sessions(&error));
-    }
-    let check = |outcome: Outcome| match outcome.result {
-        Ok(agent) => {
-            let result = still_runs(setting, agent);
-            Outcome {
-                branch: outcome.branch,
-                result,
-            }
-        }
-        Err(_) => outcome,
-    };
-    outcomes.into_iter().map(check).collect()
-}
-
-/// Opens the tmux session of each interactive agent of `agents` that has none.
-pub(crate) fn sessions_for(app: &App, caller: &Caller, agents: &[&Agent]) -> Result<()> {
-    let view = app.executable.canonicalize().unwrap_or_else(|_| app.executable.clone());
-    let mut sessions = Vec::new();
-    for agent in agents.iter().filter(|agent| !agent.headless) {
-        sessions.push(NewSession {
-            name: agent.session.clone(),
-            cwd: PathBuf::from("/"),
-            argv: view_command(app, &view, agent)?,
-            rows: ROWS,
-            cols: COLS,
-        });
-    }
-    if sessions.is_empty() {
-        return Ok(());
-    }
-    let tmux = app.tmux(caller)?;
-    tmux.ensure_conf()?;
-    let opened = tmux.new_sessions("create.sessions", &sessions)?;
-    let failed = opened.into_iter().find_map(|each| match each {
-        Opened::Failed(error) => Some(error),
-        _ => None,
-    });
-    failed.map_or(Ok(()), Err)
-}
-
-/// The warning that agents run without their tmux sessions.
-pub(crate) fn no_sessions(error: &Error) -> String {
-    let hint = error
-        .hint
-        .as_deref()
-        .map(|hint| format!("; {hint}"))
-        .unwrap_or_default();
-    format!("warning: no tmux sessions: {}{hint}", error.message)
-}
-
-/// The command line of a view on `agent`.
-pub(crate) fn view_command(app: &App, executable: &Path, agent: &Agent) -> Result<Vec<String>> {
-    let socket = app.runtime()?.socket(&agent.id);
-    Ok(vec![
-        executable.display().to_string(),
-        "__view".into(),
-        socket.display().to_string(),
-        agent.branch.clone(),
-    ])
-}
-
 /// An agent whose program failed at once is no started agent: its last output is shown and all is put back.
 ///
-/// One that came up, or whose end the caller is going to wait for, has been an agent, however short its life.
-fn still_runs(setting: &Setting<'_>, agent: Agent) -> Result<Agent> {
+/// One whose end the caller is going to wait for has been an agent, however short its life.
+fn come_up(setting: &Setting<'_>, outcomes: Vec<Outcome>) -> Vec<Outcome> {
+    let started: Vec<&Agent> = outcomes.iter().filter_map(|each| each.result.as_ref().ok()).collect();
+    let mut failures = up::come_up(setting.app, setting.caller, &started).into_iter();
     let waited_for = setting.options.until == Some(Until::Exited);
-    let seen = setting.app.see(&agent);
-    match failed_at_once(setting.app, &agent, seen.state).filter(|_| !waited_for) {
+    let mut check = |agent: Agent| match failures.next().flatten().filter(|_| !waited_for) {
         Some(error) => {
             let error = error.hint(format!("try it by hand in {}", setting.caller.cwd.display()));
             Err(put_back(setting.app, setting.caller, &agent, error))
         }
         None => Ok(agent),
-    }
-}
-
-/// The error that the program of `agent` amounts to, when it has failed before it came up; with its last output.
-pub(crate) fn failed_at_once(app: &App, agent: &Agent, state: State) -> Option<Error> {
-    let State::Exited(code) = state else {
-        return None;
     };
-    let standing = Standing::fold(&journal::read(&app.home.agent_dir(&agent.id)).unwrap_or_default());
-    if code == 0 || standing.at_prompt.is_some() {
-        return None;
-    }
-    let text = crate::ops::logs::text(app, agent, 20).unwrap_or_default().join("\n");
-    Some(Error::failed(format!("`{}` ended at once with exit code {code}", agent.harness)).detail(text))
+    let checked = outcomes.into_iter().map(|outcome| Outcome {
+        branch: outcome.branch,
+        result: outcome.result.and_then(&mut check),
+    });
+    checked.collect()
 }
 
 /// Ends what was begun of `agent` and gives the error to show.
@@ -537,131 +392,4 @@ fn put_back(app: &App, caller: &Caller, agent: &Agent, error: Error) -> Error {
             }
         }
     }
-}
-
-/// The harnesses that `--agent x,y` names, each installed.
-fn deal(app: &App, caller: &Caller, config: &Config, options: &Options) -> Result<Vec<Harness>> {
-    let names = options.agent.as_deref().unwrap_or(&config.default_agent);
-    let mut harnesses = Vec::new();
-    for each in names.split(',').map(str::trim) {
-        let harness = app.harness(config, each)?;
-        program_path(&harness.command, caller).map_err(|error| match &harness.install {
-            Some(install) => Error {
-                hint: Some(format!("install it: `{install}`")),
-                ..error
-            },
-            None => error.hint(format!(
-                "correct `command` of `[harness.{}]`: `fleet config edit`",
-                harness.name
-            )),
-        })?;
-        harnesses.push(harness);
-    }
-    Ok(harnesses)
-}
-
-/// `argv` with its program as a path, found on the caller's `PATH`.
-pub(crate) fn program_path(argv: &[String], caller: &Caller) -> Result<Vec<String>> {
-    let (program, args) = argv
-        .split_first()
-        .ok_or_else(|| Error::usage("the harness has an empty command"))?;
-    let found = find_program(program, caller.var("PATH").unwrap_or("/usr/bin:/bin"));
-    let path = found.ok_or_else(|| Error::unavailable(format!("`{program}` is not installed or not on PATH")))?;
-    let path = std::iter::once(path.display().to_string());
-    Ok(path.chain(args.iter().cloned()).collect())
-}
-
-/// The environment of the children: the caller's, without what belongs to the caller's own place, and with what
-/// `--env` gives. Errors: a variable that the caller does not have.
-pub(crate) fn child_env(caller: &Caller, given: &[String]) -> Result<Vec<(String, String)>> {
-    const OWN: [&str; 10] = [
-        "TMUX",
-        "TMUX_PANE",
-        "PWD",
-        "OLDPWD",
-        "SHLVL",
-        "_",
-        "LINES",
-        "COLUMNS",
-        "CLAUDECODE",
-        "TERM_PROGRAM",
-    ];
-    const MARKS: [&str; 2] = ["FLEET_AGENT", "FLEET_ROLE"];
-    let mut env: BTreeMap<String, String> = caller
-        .env
-        .iter()
-        .filter(|(name, _)| !OWN.contains(&name.as_str()) && !name.starts_with("FLEET_"))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    for each in given {
-        let (name, value) = match each.split_once('=') {
-            Some((name, value)) => (name, value.to_owned()),
-            None => {
-                let value = caller.var(each).ok_or_else(|| {
-                    Error::usage(format!("the variable `{each}` is not set"))
-                        .hint(format!("set it here: `--env {each}=VALUE`"))
-                })?;
-                (each.as_str(), value.to_owned())
-            }
-        };
-        if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '\0') {
-            return Err(Error::usage(format!("`{name}` is no name of a variable"))
-                .hint("write `--env NAME` or `--env NAME=VALUE`"));
-        }
-        if MARKS.contains(&name) {
-            return Err(
-                Error::usage(format!("`{name}` is fleet's own variable: it tells whose a process is"))
-                    .hint("choose another name, such as `MY_ROLE`"),
-            );
-        }
-        env.insert(name.to_owned(), value);
-    }
-    env.insert("TERM".to_owned(), "xterm-256color".to_owned());
-    env.insert("COLORTERM".to_owned(), "truecolor".to_owned());
-    Ok(env.into_iter().collect())
-}
-
-fn check_label(label: &str) -> Result<()> {
-    let bad = label.is_empty() || label.starts_with('-') || label.chars().any(|c| c.is_control()) || label.len() > 200;
-    match bad {
-        true => {
-            Err(Error::usage(format!("`{label}` is no label")).hint("use letters, digits and dashes, such as `docs`"))
-        }
-        false => Ok(()),
-    }
-}
-
-/// Refuses branches that exist (or, with `--existing`, that do not, or are checked out).
-fn check_branches(repo: &Repo, options: &Options, wanted: &[Wanted]) -> Result<()> {
-    for each in wanted {
-        git::check_new_branch(repo, &each.branch, options.existing)?;
-        let below = format!("{}/", each.branch);
-        if let Some(other) = wanted.iter().find(|other| other.branch.starts_with(&below)) {
-            let message = format!("`{}` and `{}` cannot both be branches", each.branch, other.branch);
-            return Err(Error::conflict(message).hint("git keeps branches as files and folders; rename one of them"));
-        }
-    }
-    Ok(())
-}
-
-/// Refuses credential files that are missing, no files, or links out of the repository.
-fn check_copies(repo: &Repo, config: &Config) -> Result<()> {
-    let Some(root) = &repo.main_root else {
-        return match config.credential_files.first() {
-            None => Ok(()),
-            Some(path) => Err(Error::new(
-                Kind::Config,
-                format!(
-                    "credential file `{path}`: {} has no main checkout to copy it from",
-                    repo.name
-                ),
-            )
-            .hint("empty `credential_files` for it: `fleet config edit`")),
-        };
-    };
-    for path in &config.credential_files {
-        config::check_copy(root, path)
-            .map_err(|error| error.hint("correct `credential_files`: `fleet config edit`"))?;
-    }
-    Ok(())
 }

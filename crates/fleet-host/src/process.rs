@@ -5,6 +5,7 @@
 
 mod end;
 mod mark;
+mod rest;
 mod table;
 mod usage;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::end::end_all;
 pub use self::mark::{descendants_of_agent, is_supervisor_of, marked, wait_for_gits, working_in};
+pub use self::rest::settle;
 pub use self::table::{Process, Table};
 pub use self::usage::{Usage, UsageCache, cpu_percent, usage};
 use crate::sys;

@@ -103,17 +103,13 @@ impl Operation for List {
             true => repair::repair(app, caller)?,
             false => repair::Repaired::default(),
         };
-        let store = app.store()?;
-        let mut agents: Vec<Agent> = if self.all {
-            store.agents_all()?.into_iter().rev().collect()
-        } else {
-            store.agents_live()?
-        };
-        if self.repo {
-            let repo = app.repo(caller)?.common_dir;
-            agents.retain(|agent| agent.repo == repo);
-        }
-        let agents = rows(app, &agents, self.disk);
+        // The processes are looked at while the store is opened and read.
+        let (table, agents) = std::thread::scope(|scope| {
+            let table = scope.spawn(process::Table::read);
+            let agents = self.chosen(app, caller);
+            (table.join().unwrap_or_default(), agents)
+        });
+        let agents = rows(app, &agents?, &table, self.disk);
         Ok(Listing {
             agents,
             repaired: repaired.done,
@@ -125,11 +121,25 @@ impl Operation for List {
     }
 }
 
+impl List {
+    fn chosen(&self, app: &App, caller: &Caller) -> Result<Vec<Agent>> {
+        let store = app.store()?;
+        let mut agents: Vec<Agent> = match self.all {
+            true => store.agents_all()?.into_iter().rev().collect(),
+            false => store.agents_live()?,
+        };
+        if self.repo {
+            let repo = app.repo(caller)?.common_dir;
+            agents.retain(|agent| agent.repo == repo);
+        }
+        Ok(agents)
+    }
+}
+
 /// Disk use of workspaces, as last measured: agent id to bytes and time.
 type Disk = BTreeMap<String, (u64, i64)>;
 
-fn rows(app: &App, agents: &[Agent], measure_disk: bool) -> Vec<Row> {
-    let table = process::Table::read();
+fn rows(app: &App, agents: &[Agent], table: &process::Table, measure_disk: bool) -> Vec<Row> {
     let cache = process::UsageCache::read(&app.home.usage_cache());
     let disk_file = app.home.root().join("run.disk");
     let mut disk: Disk = std::fs::read(&disk_file)
@@ -140,7 +150,7 @@ fn rows(app: &App, agents: &[Agent], measure_disk: bool) -> Vec<Row> {
     let supervisor = |(agent, seen): (&Agent, &Seen)| match agent.phase {
         Phase::Ended => None,
         _ if !seen.alive => None,
-        _ => supervisor_of(app, agent, &table),
+        _ => supervisor_of(app, agent, table),
     };
     let supervisors: Vec<Option<u32>> = agents.iter().zip(&seen).map(supervisor).collect();
     let roots: Vec<u32> = supervisors.iter().copied().flatten().collect();
@@ -154,7 +164,7 @@ fn rows(app: &App, agents: &[Agent], measure_disk: bool) -> Vec<Row> {
                 disk.insert(agent.id.to_string(), (files::disk_usage(&agent.worktree), now.0));
             }
             let measured = disk.get(agent.id.as_str());
-            let usage = supervisor.map(|root| process::usage(&table, root, &roots));
+            let usage = supervisor.map(|root| process::usage(table, root, &roots));
             let mut record = AgentRecord::seen(agent, seen);
             if agent.phase == Phase::Ended {
                 record.state = match record.state.as_str() {
@@ -163,7 +173,7 @@ fn rows(app: &App, agents: &[Agent], measure_disk: bool) -> Vec<Row> {
                 };
             }
             Row {
-                cpu_percent: supervisor.and_then(|root| process::cpu_percent(&table, root, &roots, cache.as_ref()?)),
+                cpu_percent: supervisor.and_then(|root| process::cpu_percent(table, root, &roots, cache.as_ref()?)),
                 memory_bytes: usage.as_ref().map(|usage| usage.rss_bytes),
                 processes: usage.as_ref().map(|usage| usage.processes),
                 disk_bytes: measured.map(|(bytes, _)| *bytes),
@@ -174,7 +184,7 @@ fn rows(app: &App, agents: &[Agent], measure_disk: bool) -> Vec<Row> {
         });
     let rows: Vec<Row> = rows.collect();
     // These are caches: when they cannot be written the next listing knows less, and that is all.
-    let _ = process::UsageCache::of(&table, &roots).write(&app.home.usage_cache());
+    let _ = process::UsageCache::of(table, &roots).write(&app.home.usage_cache());
     if measure_disk {
         let _ = serde_json::to_vec(&disk).map(|bytes| files::write_atomic("list.disk", &disk_file, &bytes, 0o600));
     }

@@ -19,7 +19,7 @@ use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
 use crate::record::{AgentRecord, state_span};
-use crate::{end, kept, start};
+use crate::{child, end, kept, up};
 
 /// Revive agents that have ended or were lost: same worktree, same conversation
 ///
@@ -128,14 +128,11 @@ pub(crate) fn revive_all(app: &App, caller: &Caller, agents: Vec<Agent>, env: &[
             }),
         }
     }
-    if let Err(error) = start::sessions_for(app, caller, &revived.iter().collect::<Vec<_>>()) {
-        (caller.progress)(&start::no_sessions(&error));
-    }
+    let failures = up::come_up(app, caller, &revived.iter().collect::<Vec<_>>());
     app.publish();
-    for agent in revived {
-        let seen = app.see(&agent);
-        match start::failed_at_once(app, &agent, seen.state) {
-            None => resumed.agents.push(AgentRecord::seen(&agent, &seen)),
+    for (agent, failure) in revived.into_iter().zip(failures) {
+        match failure {
+            None => resumed.agents.push(AgentRecord::of(app, &agent)),
             Some(error) if only => return Err(error),
             Some(error) => resumed.failed.push(NotStarted {
                 branch: agent.branch,
@@ -149,9 +146,9 @@ pub(crate) fn revive_all(app: &App, caller: &Caller, agents: Vec<Agent>, env: &[
 /// Refuses, before anything is stopped, what could not be revived.
 pub(crate) fn check(app: &App, caller: &Caller, agent: &Agent, given: &[String], verb: &str) -> Result<()> {
     require_workspace(agent)?;
-    start::child_env(caller, &environment(caller, agent, given, verb)?)?;
+    child::environment(caller, &environment(caller, agent, given, verb)?)?;
     let harness = app.harness(&app.config(caller, None)?, &agent.harness)?;
-    start::program_path(&harness.command, caller).map(|_| ())
+    child::program_path(&harness.command, caller).map(|_| ())
 }
 
 fn require_workspace(agent: &Agent) -> Result<()> {
@@ -200,7 +197,7 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], how: How)
 
     let config = app.config(caller, None)?;
     let harness = app.harness(&config, &agent.harness)?;
-    let env = start::child_env(caller, &environment(caller, agent, given, how.verb())?)?;
+    let env = child::environment(caller, &environment(caller, agent, given, how.verb())?)?;
     let conversation = match (fresh, &agent.conversation) {
         (true, Some(_)) => Some(app.new_uuid()),
         (_, known) => known.clone(),
@@ -220,7 +217,7 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], how: How)
         resume: !fresh,
     })?;
     let generation = standing.generation.max(agent.generation) + 1;
-    let spec = start::bare_spec(app, caller, &config, agent, &harness, &line, &env, None, generation)?;
+    let spec = child::specification(app, caller, &config, agent, &harness, &line, &env, None, generation)?;
     let pid = launch(&app.executable, &spec, lock, |_| {})
         .map_err(|error| error.context(format!("could not resume `{}`", agent.branch)))?;
     store.set_started("resume.started", &agent.id, pid, generation)?;

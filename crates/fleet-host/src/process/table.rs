@@ -5,6 +5,9 @@ use std::io::{Read, Write};
 
 use super::{Identity, boot_id, this_boot};
 
+/// So few processes are read sooner than a thread is started.
+const SMALL_SHARE: usize = 50;
+
 /// A process as one look at `/proc/PID/stat` showed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
@@ -96,22 +99,20 @@ impl Table {
     /// Looks at every process once. What starts or ends meanwhile may be missed or still be in it.
     pub fn read() -> Table {
         let at_ticks = super::usage::ticks_since_boot();
-        let mut processes = Vec::with_capacity(512);
-        let mut path = Vec::with_capacity(32);
-        let mut line = [0; 1024];
-        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
-                continue;
-            };
-            path.clear();
-            let _ = write!(path, "/proc/{pid}/stat");
-            let path = std::str::from_utf8(&path).unwrap_or_default();
-            let Ok(length) = File::open(path).and_then(|mut file| file.read(&mut line)) else {
-                continue;
-            };
-            processes.extend(Process::parse(&line[..length]));
-        }
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids: Vec<u32> = entries
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
+        // The kernel writes each line anew when it is read, which takes its time: one thread for each processor.
+        let share = pids.len().div_ceil(parallelism().min(4)).max(SMALL_SHARE);
+        let processes = std::thread::scope(|scope| {
+            let mut shares = pids.chunks(share);
+            let own = shares.next().unwrap_or_default();
+            let others: Vec<_> = shares.map(|pids| scope.spawn(|| read_all(pids))).collect();
+            let mut all = read_all(own);
+            all.extend(others.into_iter().flat_map(|each| each.join().unwrap_or_default()));
+            all
+        });
         Table::of(processes, at_ticks)
     }
 
@@ -172,6 +173,23 @@ impl Table {
         }
         found
     }
+}
+
+fn parallelism() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn read_all(pids: &[u32]) -> Vec<Process> {
+    let mut path = Vec::with_capacity(32);
+    let mut line = [0; 1024];
+    let mut read = |pid: &u32| {
+        path.clear();
+        let _ = write!(path, "/proc/{pid}/stat");
+        let path = std::str::from_utf8(&path).ok()?;
+        let length = File::open(path).and_then(|mut file| file.read(&mut line)).ok()?;
+        Process::parse(&line[..length])
+    };
+    pids.iter().filter_map(&mut read).collect()
 }
 
 #[cfg(test)]

@@ -105,6 +105,11 @@ pub(super) fn ticks_since_boot() -> u64 {
     seconds * hertz() + nanos * hertz() / 1_000_000_000
 }
 
+/// A number of clock ticks as a time.
+pub(super) fn ticks(count: u64) -> std::time::Duration {
+    std::time::Duration::from_millis(count * 1000 / hertz())
+}
+
 fn tree<'a>(table: &'a Table, root: u32, others: &'a [u32]) -> impl Iterator<Item = &'a Process> {
     let below = table.descendants_where(root, |process| !others.contains(&process.pid));
     table.get(root).into_iter().chain(below)

@@ -295,12 +295,15 @@ fn an_unknown_harness_names_the_nearest_and_one_that_is_not_installed_its_instal
 fn a_harness_that_dies_at_once_shows_its_last_output_and_leaves_nothing() {
     let env = TestEnv::new();
     let dies = "command = [\"/bin/sh\", \"-c\", \"echo first words; echo last words >&2; exit 3\"]";
+    // One that loads for a while first, as most programs do.
+    let loads = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; echo first words; echo last words; exit 3";
     env.config_with_scripted(&format!(
-        "[harness.dies]\n{dies}\nprompt = \"paste\"\n[harness.headless]\n{dies}\nprompt = \"stdin\""
+        "[harness.dies]\n{dies}\nprompt = \"paste\"\n[harness.headless]\n{dies}\nprompt = \"stdin\"\n\
+         [harness.loads]\ncommand = [\"/bin/sh\", \"-c\", \"{loads}\"]\nprompt = \"paste\""
     ));
     let repo = env.repo("repo", 1);
     changes_nothing(&env, &repo, || {
-        for harness in ["dies", "headless"] {
+        for harness in ["dies", "headless", "loads"] {
             let said = refused(
                 fleet(&env, &repo, &["create", "fix", "-a", harness, "-p", "x"]).output(),
                 1,

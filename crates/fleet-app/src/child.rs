@@ -1,0 +1,138 @@
+//! What a child is started with: its program, its environment, the specification for its supervisor.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use fleet_core::agent::Agent;
+use fleet_core::{Error, Result};
+use fleet_host::exec::find_program;
+use fleet_host::harness::{CommandLine, Harness};
+use fleet_host::supervise::spec::{self, Spec};
+
+use crate::app::App;
+use crate::caller::Caller;
+use crate::config::Config;
+use crate::sessions::{COLS, ROWS};
+
+/// The specification of a launch without files to copy and commands to run.
+#[expect(clippy::too_many_arguments, reason = "a specification is made of exactly these")]
+pub(crate) fn specification(
+    app: &App,
+    caller: &Caller,
+    config: &Config,
+    agent: &Agent,
+    harness: &Harness,
+    line: &CommandLine,
+    env: &[(String, String)],
+    prompt: Option<(String, String)>,
+    generation: u32,
+) -> Result<Spec> {
+    let socket = app.runtime()?.socket(&agent.id);
+    let mut env = env.to_vec();
+    let marks = [
+        ("FLEET_AGENT", agent.id.to_string()),
+        ("FLEET_BRANCH", agent.branch.clone()),
+        ("FLEET_SOCKET", socket.display().to_string()),
+        ("FLEET_PORT_BASE", agent.port_base.to_string()),
+        ("FLEET_HOME", app.home.root().display().to_string()),
+        ("PWD", agent.worktree.display().to_string()),
+    ];
+    for (name, value) in marks {
+        env.retain(|(each, _)| each != name);
+        env.push((name.to_owned(), value));
+    }
+    let (prompt_in_argv, prompt_to_paste) = match prompt {
+        Some((id, _)) if line.holds_prompt => (Some(id), None),
+        other => (None, other),
+    };
+    let argv = program_path(&line.argv, caller)?;
+    Ok(Spec {
+        v: spec::VERSION,
+        agent: agent.id.clone(),
+        branch: agent.branch.clone(),
+        harness: agent.harness.clone(),
+        generation,
+        agent_dir: app.home.agent_dir(&agent.id),
+        socket,
+        cwd: agent.worktree.clone(),
+        argv,
+        env,
+        headless: agent.headless,
+        stdin: line.stdin.clone(),
+        copy: Vec::new(),
+        copy_from: PathBuf::new(),
+        setup: Vec::new(),
+        keep_going: false,
+        ready: harness.ready.clone(),
+        prompt_in_argv,
+        prompt_to_paste,
+        rows: ROWS,
+        cols: COLS,
+        on_waiting: config.on_waiting.clone(),
+        on_idle: config.on_idle.clone(),
+        on_exit: config.on_exit.clone(),
+        grace_ms: config.kill_grace_ms,
+        output_limit: config.output_limit_mb * 1_000_000,
+    })
+}
+
+/// `argv` with its program as a path, found on the caller's `PATH`.
+pub(crate) fn program_path(argv: &[String], caller: &Caller) -> Result<Vec<String>> {
+    let (program, args) = argv
+        .split_first()
+        .ok_or_else(|| Error::usage("the harness has an empty command"))?;
+    let found = find_program(program, caller.var("PATH").unwrap_or("/usr/bin:/bin"));
+    let path = found.ok_or_else(|| Error::unavailable(format!("`{program}` is not installed or not on PATH")))?;
+    let path = std::iter::once(path.display().to_string());
+    Ok(path.chain(args.iter().cloned()).collect())
+}
+
+/// The environment of the children: the caller's, without what belongs to the caller's own place, and with what
+/// `--env` gives. Errors: a variable that the caller does not have.
+pub(crate) fn environment(caller: &Caller, given: &[String]) -> Result<Vec<(String, String)>> {
+    const OWN: [&str; 10] = [
+        "TMUX",
+        "TMUX_PANE",
+        "PWD",
+        "OLDPWD",
+        "SHLVL",
+        "_",
+        "LINES",
+        "COLUMNS",
+        "CLAUDECODE",
+        "TERM_PROGRAM",
+    ];
+    const MARKS: [&str; 2] = ["FLEET_AGENT", "FLEET_ROLE"];
+    let mut env: BTreeMap<String, String> = caller
+        .env
+        .iter()
+        .filter(|(name, _)| !OWN.contains(&name.as_str()) && !name.starts_with("FLEET_"))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    for each in given {
+        let (name, value) = match each.split_once('=') {
+            Some((name, value)) => (name, value.to_owned()),
+            None => {
+                let value = caller.var(each).ok_or_else(|| {
+                    Error::usage(format!("the variable `{each}` is not set"))
+                        .hint(format!("set it here: `--env {each}=VALUE`"))
+                })?;
+                (each.as_str(), value.to_owned())
+            }
+        };
+        if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '\0') {
+            return Err(Error::usage(format!("`{name}` is no name of a variable"))
+                .hint("write `--env NAME` or `--env NAME=VALUE`"));
+        }
+        if MARKS.contains(&name) {
+            return Err(
+                Error::usage(format!("`{name}` is fleet's own variable: it tells whose a process is"))
+                    .hint("choose another name, such as `MY_ROLE`"),
+            );
+        }
+        env.insert(name.to_owned(), value);
+    }
+    env.insert("TERM".to_owned(), "xterm-256color".to_owned());
+    env.insert("COLORTERM".to_owned(), "truecolor".to_owned());
+    Ok(env.into_iter().collect())
+}
