@@ -25,7 +25,7 @@ const SALVAGE: &str = "salvage.json";
 pub(crate) fn keep(app: &App, agent: &Agent) {
     if let Ok(bytes) = serde_json::to_vec(agent) {
         let path = app.home.agent_dir(&agent.id).join(LIVE);
-        let _ = files::write_atomic("kept.record", &path, &bytes, 0o600);
+        let _ = files::write_cache("kept.record", &path, &bytes, 0o600);
     }
 }
 

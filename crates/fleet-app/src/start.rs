@@ -322,12 +322,9 @@ fn make_and_launch(setting: &Setting<'_>, job: &mut Job) -> Result<u32> {
     };
     let branch = agent.branch.clone();
     let progress = setting.caller.progress.clone();
-    // The copy of the record costs a sync, which the start of the program hides.
-    let pid = std::thread::scope(|scope| {
-        scope.spawn(|| kept::keep(app, agent));
-        launch(&app.executable, &spec, lock, |command| {
-            progress(&format!("{branch}: {command}"))
-        })
+    kept::keep(app, agent);
+    let pid = launch(&app.executable, &spec, lock, |command| {
+        progress(&format!("{branch}: {command}"))
     })?;
     match app.store()?.set_started("create.started", &agent.id, pid, 1)? {
         true => Ok(pid),

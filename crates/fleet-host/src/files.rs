@@ -18,8 +18,24 @@ pub fn create_private_dir(site: &'static str, path: &Path) -> Result<()> {
         .map_err(|error| io_error("create", path, &error))
 }
 
-/// Replaces the file at `path` by `bytes` in one step: a reader sees the old or the new, never a part.
+/// Replaces the file at `path` by `bytes` in one step: a reader sees the old or the new, never a part. It is on the
+/// disk when this returns.
 pub fn write_atomic(site: &'static str, path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    replace(site, path, bytes, mode, File::sync_data)
+}
+
+/// As [`write_atomic`], but a loss of power soon after may lose it: for what is made again, or kept elsewhere.
+pub fn write_cache(site: &'static str, path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    replace(site, path, bytes, mode, |_| Ok(()))
+}
+
+fn replace(
+    site: &'static str,
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    sync: impl FnOnce(&File) -> io::Result<()>,
+) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     static DRAFTS: AtomicU64 = AtomicU64::new(0);
@@ -33,7 +49,7 @@ pub fn write_atomic(site: &'static str, path: &Path, bytes: &[u8], mode: u32) ->
             .mode(mode)
             .open(&draft)?;
         file.write_all(bytes)?;
-        file.sync_data()?;
+        sync(&file)?;
         fs::rename(&draft, path)
     };
     fault::guard(site, write).map_err(|error| {

@@ -102,7 +102,7 @@ impl Tmux {
         if std::fs::read(&self.conf).is_ok_and(|bytes| bytes == text.as_bytes()) {
             return Ok(());
         }
-        files::write_atomic("tmux.write-conf", &self.conf, text.as_bytes(), 0o600)
+        files::write_cache("tmux.write-conf", &self.conf, text.as_bytes(), 0o600)
     }
 
     /// Major and minor version of the installed tmux. Errors: it is missing or too old. A development version

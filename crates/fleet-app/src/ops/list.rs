@@ -186,7 +186,7 @@ fn rows(app: &App, agents: &[Agent], table: &process::Table, measure_disk: bool)
     // These are caches: when they cannot be written the next listing knows less, and that is all.
     let _ = process::UsageCache::of(table, &roots).write(&app.home.usage_cache());
     if measure_disk {
-        let _ = serde_json::to_vec(&disk).map(|bytes| files::write_atomic("list.disk", &disk_file, &bytes, 0o600));
+        let _ = serde_json::to_vec(&disk).map(|bytes| files::write_cache("list.disk", &disk_file, &bytes, 0o600));
     }
     rows
 }

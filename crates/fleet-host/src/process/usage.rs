@@ -91,7 +91,7 @@ impl UsageCache {
     /// Replaces the file at `path`. A caller that only lists may ignore the error.
     pub fn write(&self, path: &Path) -> Result<()> {
         let bytes = serde_json::to_vec(self).map_err(|error| fleet_core::Error::internal(error.to_string()))?;
-        files::write_atomic("usage.write-cache", path, &bytes, 0o600)
+        files::write_cache("usage.write-cache", path, &bytes, 0o600)
     }
 }
 
