@@ -6,15 +6,13 @@
 
 mod checks;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-
 use fleet_core::agent::{Agent, Phase, State, Until, Workspace};
 use fleet_core::{Error, Kind, Result, name};
 use fleet_host::files;
 use fleet_host::git::{self, BranchMode, Repo};
 use fleet_host::harness::{CommandLine, Harness, Launch};
 use fleet_host::lock::Lock;
+use fleet_host::parallel;
 use fleet_host::supervise::launch::launch;
 use fleet_host::supervise::prompt::check_text;
 use fleet_host::supervise::spec::Spec;
@@ -216,43 +214,10 @@ pub fn start(
         env,
         base,
     };
-    let outcomes = run_all(&setting, jobs);
+    let outcomes = parallel::map(jobs, parallel::cores(), |job| run_one(&setting, job));
     let outcomes = come_up(&setting, outcomes);
     app.publish();
     Ok(outcomes)
-}
-
-/// Works through the jobs with as many threads as cores.
-fn run_all(setting: &Setting<'_>, jobs: Vec<Job>) -> Vec<Outcome> {
-    let threads = std::thread::available_parallelism()
-        .map_or(2, usize::from)
-        .min(jobs.len())
-        .max(1);
-    if threads == 1 {
-        return jobs.into_iter().map(|job| run_one(setting, job)).collect();
-    }
-    let next = AtomicUsize::new(0);
-    let slots: Vec<Mutex<Option<Job>>> = jobs.into_iter().map(|job| Mutex::new(Some(job))).collect();
-    let results: Vec<Mutex<Option<Outcome>>> = slots.iter().map(|_| Mutex::new(None)).collect();
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(slot) = slots.get(index) else { return };
-                    let job = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-                    if let Some(job) = job {
-                        let outcome = run_one(setting, job);
-                        *results[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-                    }
-                }
-            });
-        }
-    });
-    results
-        .into_iter()
-        .filter_map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner))
-        .collect()
 }
 
 fn run_one(setting: &Setting<'_>, mut job: Job) -> Outcome {

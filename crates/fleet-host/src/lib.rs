@@ -10,6 +10,7 @@ pub mod git;
 pub mod harness;
 pub mod home;
 pub mod lock;
+pub mod parallel;
 pub mod process;
 pub mod salvage;
 pub mod supervise;

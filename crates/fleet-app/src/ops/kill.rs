@@ -1,12 +1,11 @@
 //! `kill`: ends agents, saves their work, removes their workspaces.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 use fleet_core::agent::Agent;
 use fleet_core::id::AgentId;
 use fleet_core::name::plural;
 use fleet_core::{Error, Kind, Result};
+use fleet_host::parallel;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -143,39 +142,16 @@ pub(crate) fn refuse_own(caller: &Caller, agents: &[Agent]) -> Result<()> {
 
 /// Ends all of `agents`: the waiting of one overlaps with the waiting of the others.
 pub(crate) fn end_all(app: &App, caller: &Caller, agents: &[Agent], options: &Options) -> Vec<Result<Ended>> {
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let threads = agents.len().min(cores * 4).max(1);
-    let mut results: BTreeMap<usize, Result<Ended>> = BTreeMap::new();
-    std::thread::scope(|scope| {
-        let work = || {
-            let mut own = Vec::new();
-            loop {
-                let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                let Some(agent) = agents.get(index) else { return own };
-                let result = end::end(app, caller, agent, options).map_err(|error| {
-                    let stays = error.kind != Kind::Conflict;
-                    let error = error.context(format!("could not end `{}`", agent.branch));
-                    match (&error.hint, stays) {
-                        (None, true) => error.hint(format!("its workspace is untouched: {}", agent.worktree.display())),
-                        _ => error,
-                    }
-                });
-                own.push((index, result));
+    parallel::map(agents.iter().collect(), parallel::cores() * 4, |agent: &Agent| {
+        end::end(app, caller, agent, options).map_err(|error| {
+            let stays = error.kind != Kind::Conflict;
+            let error = error.context(format!("could not end `{}`", agent.branch));
+            match (&error.hint, stays) {
+                (None, true) => error.hint(format!("its workspace is untouched: {}", agent.worktree.display())),
+                _ => error,
             }
-        };
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        for each in running {
-            results.extend(each.join().unwrap_or_default());
-        }
-    });
-    (0..agents.len())
-        .map(|index| {
-            results
-                .remove(&index)
-                .unwrap_or_else(|| Err(Error::internal("a thread failed")))
         })
-        .collect()
+    })
 }
 
 fn dry_run(app: &App, agents: &[Agent], options: &Options) -> Result<Kills> {

@@ -8,11 +8,11 @@ use fleet_core::name::plural;
 use fleet_core::time::age;
 use fleet_core::{Kind, Result, Time};
 use fleet_host::supervise::journal;
-use fleet_host::{files, process};
+use fleet_host::{files, parallel, process};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::app::{App, Seen};
+use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, Span, bytes, plain, span};
@@ -146,42 +146,42 @@ fn rows(app: &App, agents: &[Agent], table: &process::Table, measure_disk: bool)
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
-    let seen: Vec<Seen> = agents.iter().map(|agent| app.see(agent)).collect();
-    let supervisor = |(agent, seen): (&Agent, &Seen)| match agent.phase {
-        Phase::Ended => None,
-        _ if !seen.alive => None,
-        _ => supervisor_of(app, agent, table),
-    };
-    let supervisors: Vec<Option<u32>> = agents.iter().zip(&seen).map(supervisor).collect();
-    let roots: Vec<u32> = supervisors.iter().copied().flatten().collect();
+    let stands = parallel::map(
+        agents.iter().collect(),
+        parallel::shares(agents.len(), 25),
+        |agent: &Agent| {
+            let seen = app.see(agent);
+            let runs = seen.alive && agent.phase != Phase::Ended;
+            let supervisor = runs.then(|| supervisor_of(app, agent, table)).flatten();
+            (seen, supervisor)
+        },
+    );
+    let supervisors = stands.iter().map(|(_, supervisor)| *supervisor);
+    let roots: Vec<u32> = supervisors.flatten().collect();
     let now = app.now();
-    let rows = agents
-        .iter()
-        .zip(&seen)
-        .zip(&supervisors)
-        .map(|((agent, seen), supervisor)| {
-            if measure_disk && agent.phase != Phase::Ended {
-                disk.insert(agent.id.to_string(), (files::disk_usage(&agent.worktree), now.0));
-            }
-            let measured = disk.get(agent.id.as_str());
-            let usage = supervisor.map(|root| process::usage(table, root, &roots));
-            let mut record = AgentRecord::seen(agent, seen);
-            if agent.phase == Phase::Ended {
-                record.state = match record.state.as_str() {
-                    state if state.starts_with("exited") => record.state,
-                    _ => "ended".to_owned(),
-                };
-            }
-            Row {
-                cpu_percent: supervisor.and_then(|root| process::cpu_percent(table, root, &roots, cache.as_ref()?)),
-                memory_bytes: usage.as_ref().map(|usage| usage.rss_bytes),
-                processes: usage.as_ref().map(|usage| usage.processes),
-                disk_bytes: measured.map(|(bytes, _)| *bytes),
-                disk_age_ms: measured.map(|(_, at)| now.since(Time(*at))),
-                age_ms: now.since(agent.created_at),
-                agent: record,
-            }
-        });
+    let rows = agents.iter().zip(&stands).map(|(agent, (seen, supervisor))| {
+        if measure_disk && agent.phase != Phase::Ended {
+            disk.insert(agent.id.to_string(), (files::disk_usage(&agent.worktree), now.0));
+        }
+        let measured = disk.get(agent.id.as_str());
+        let usage = supervisor.map(|root| process::usage(table, root, &roots));
+        let mut record = AgentRecord::seen(agent, seen);
+        if agent.phase == Phase::Ended {
+            record.state = match record.state.as_str() {
+                state if state.starts_with("exited") => record.state,
+                _ => "ended".to_owned(),
+            };
+        }
+        Row {
+            cpu_percent: supervisor.and_then(|root| process::cpu_percent(table, root, &roots, cache.as_ref()?)),
+            memory_bytes: usage.as_ref().map(|usage| usage.rss_bytes),
+            processes: usage.as_ref().map(|usage| usage.processes),
+            disk_bytes: measured.map(|(bytes, _)| *bytes),
+            disk_age_ms: measured.map(|(_, at)| now.since(Time(*at))),
+            age_ms: now.since(agent.created_at),
+            agent: record,
+        }
+    });
     let rows: Vec<Row> = rows.collect();
     // These are caches: when they cannot be written the next listing knows less, and that is all.
     let _ = process::UsageCache::of(table, &roots).write(&app.home.usage_cache());

@@ -1,12 +1,7 @@
 //! One look at all processes.
 
-use std::fs::File;
-use std::io::{Read, Write};
-
-use super::{Identity, boot_id, this_boot};
-
-/// So few processes are read sooner than a thread is started.
-const SMALL_SHARE: usize = 50;
+use super::{Identity, boot_id, stat, this_boot};
+use crate::parallel;
 
 /// A process as one look at `/proc/PID/stat` showed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,16 +98,10 @@ impl Table {
         let pids: Vec<u32> = entries
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
             .collect();
-        // The kernel writes each line anew when it is read, which takes its time: one thread for each processor.
-        let share = pids.len().div_ceil(parallelism().min(4)).max(SMALL_SHARE);
-        let processes = std::thread::scope(|scope| {
-            let mut shares = pids.chunks(share);
-            let own = shares.next().unwrap_or_default();
-            let others: Vec<_> = shares.map(|pids| scope.spawn(|| read_all(pids))).collect();
-            let mut all = read_all(own);
-            all.extend(others.into_iter().flat_map(|each| each.join().unwrap_or_default()));
-            all
-        });
+        // The kernel writes each line anew when it is read, which takes its time.
+        let threads = parallel::shares(pids.len(), 50);
+        let processes = parallel::map(pids, threads, stat);
+        let processes = processes.into_iter().flatten().collect();
         Table::of(processes, at_ticks)
     }
 
@@ -173,23 +162,6 @@ impl Table {
         }
         found
     }
-}
-
-fn parallelism() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn read_all(pids: &[u32]) -> Vec<Process> {
-    let mut path = Vec::with_capacity(32);
-    let mut line = [0; 1024];
-    let mut read = |pid: &u32| {
-        path.clear();
-        let _ = write!(path, "/proc/{pid}/stat");
-        let path = std::str::from_utf8(&path).ok()?;
-        let length = File::open(path).and_then(|mut file| file.read(&mut line)).ok()?;
-        Process::parse(&line[..length])
-    };
-    pids.iter().filter_map(&mut read).collect()
 }
 
 #[cfg(test)]
