@@ -1,5 +1,6 @@
 //! Whether a program that was started came up, or failed before anybody could use it.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use fleet_core::Error;
@@ -19,11 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// came up.
 pub(crate) fn come_up(app: &App, caller: &Caller, agents: &[&Agent]) -> Vec<Option<Error>> {
     let pids: Vec<u32> = agents.iter().filter_map(|agent| agent.pid).collect();
-    let (gone, opened) = process::settle(&pids, PATIENCE, || sessions::open(app, caller, agents));
-    if let Err(error) = opened {
-        // The agents run, and tmux is only a view: `attach` opens it when it can.
-        (caller.progress)(&sessions::none_opened(&error));
-    }
+    let gone = thread::scope(|scope| {
+        let gone = scope.spawn(|| process::settle(&pids, PATIENCE));
+        if let Err(error) = sessions::open(app, caller, agents) {
+            // The agents run, and tmux is only a view: `attach` opens it when it can.
+            (caller.progress)(&sessions::none_opened(&error));
+        }
+        gone.join().unwrap_or_default()
+    });
     let failure = |agent: &&Agent| {
         let ended = agent.pid.is_some_and(|pid| gone.contains(&pid));
         if ended { failure_of(app, agent) } else { None }

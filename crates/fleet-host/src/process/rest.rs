@@ -15,10 +15,10 @@ const REST: Duration = Duration::from_millis(8);
 const WORKED: Duration = Duration::from_millis(300);
 
 /// Looks at the programs `pids` until each of them rests, has worked for a while, or is gone, and gives those that
-/// are gone. Waits no longer than `at_most`; `meanwhile` is done between the first look and the second.
+/// are gone. Waits no longer than `at_most`.
 ///
 /// The end of a program is an event; that it rests is none, so it is looked at again and again, for so short a time.
-pub fn settle<T>(pids: &[u32], at_most: Duration, meanwhile: impl FnOnce() -> T) -> (Vec<u32>, T) {
+pub fn settle(pids: &[u32], at_most: Duration) -> Vec<u32> {
     let deadline = Instant::now() + at_most;
     let mut gone = Vec::new();
     let mut waiting = Vec::with_capacity(pids.len());
@@ -32,7 +32,6 @@ pub fn settle<T>(pids: &[u32], at_most: Duration, meanwhile: impl FnOnce() -> T)
             _ => gone.push(*pid),
         }
     }
-    let done = meanwhile();
     while !waiting.is_empty() && Instant::now() < deadline {
         let next = waiting.iter().map(|each| each.look.at + REST).min();
         wait_for_an_end(&waiting, next.map_or(deadline, |next| next.min(deadline)));
@@ -48,7 +47,7 @@ pub fn settle<T>(pids: &[u32], at_most: Duration, meanwhile: impl FnOnce() -> T)
             !settled
         });
     }
-    (gone, done)
+    gone
 }
 
 /// A program that is being waited for.
@@ -117,8 +116,7 @@ mod tests {
     fn a_program_that_waits_has_settled() {
         let waits = script("sleep 1000");
         let begun = Instant::now();
-        let (gone, done) = settle(&[waits.pid()], LONG, || "done");
-        assert_eq!((gone, done), (Vec::new(), "done"));
+        assert_eq!(settle(&[waits.pid()], LONG), [0; 0]);
         assert!(begun.elapsed() < LONG);
     }
 
@@ -126,15 +124,14 @@ mod tests {
     fn a_program_that_fails_while_it_loads_is_gone() {
         let loads = script("i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; exit 3");
         let waits = script("sleep 1000");
-        let (gone, ()) = settle(&[waits.pid(), loads.pid()], LONG, || ());
-        assert_eq!(gone, [loads.pid()]);
+        assert_eq!(settle(&[waits.pid(), loads.pid()], LONG), [loads.pid()]);
     }
 
     #[test]
     fn a_program_that_works_on_and_on_is_not_waited_for() {
         let works = script("while :; do :; done");
         let begun = Instant::now();
-        let (gone, ()) = settle(&[works.pid()], LONG, || ());
-        assert!(gone.is_empty() && begun.elapsed() < LONG);
+        assert_eq!(settle(&[works.pid()], LONG), [0; 0]);
+        assert!(begun.elapsed() < LONG);
     }
 }
