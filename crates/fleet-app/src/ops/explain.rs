@@ -108,17 +108,26 @@ impl Show for Explanation {
                 .into_iter()
                 .flatten()
                 .filter(|(name, _)| !["v", "seq", "at", "src", "fact", "state"].contains(&name.as_str()))
-                .map(|(name, value)| format!("{name}={value}"))
+                .map(|(name, value)| format!("{name}={}", shortened(&value.to_string())))
                 .collect();
             vec![
                 plain(fact["seq"].to_string()),
                 span(Label::Dim, text("at")),
                 plain(text("src")),
                 span(Label::Name, text("fact")),
-                plain(rest.join(" ")),
                 state_span(&text("state")),
+                plain(rest.join(" ")),
             ]
         });
-        page.table(&["seq", "at", "source", "fact", "", "state after"], rows.collect());
+        page.table(&["seq", "at", "source", "fact", "state after", "more"], rows.collect());
+    }
+}
+
+/// A value for a line of a table: a command can be of any length. The JSON answer has it whole.
+fn shortened(value: &str) -> String {
+    const MOST: usize = 60;
+    match value.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
     }
 }

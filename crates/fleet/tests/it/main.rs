@@ -6,6 +6,7 @@ mod drive;
 mod input;
 mod kill;
 mod many;
+mod pages;
 mod prompts;
 mod surfaces;
 mod upgrade;
