@@ -134,12 +134,12 @@ mod tests {
             turns: vec![Turn::say(text)],
         };
         let mut director = Director::new(Script {
-            rules: vec![rule("x", "first"), rule("y", "second")],
+            rules: vec![rule("alpha", "first"), rule("beta", "second")],
             ..Script::default()
         });
         for (prompt, text, from) in [
-            ("y", "second", "rule 1"),
-            ("x y", "first", "rule 0"),
+            ("beta", "second", "rule 1"),
+            ("alpha beta", "first", "rule 0"),
             ("say c", "c", "prompt"),
         ] {
             let decision = director.decide(&asked(prompt, 0));

@@ -7,6 +7,12 @@
 /// Tags around text that a client adds beside a prompt, in a part of its own or in front of it.
 const WRAPPERS: &[&str] = &["system-reminder"];
 
+/// What Claude Code writes around a prompt that came while it was working, in a reminder or as a system message.
+const WHILE_WORKING: (&str, &str) = (
+    "The user sent a new message while you were working:\n",
+    "\n\nIMPORTANT: After completing your current task",
+);
+
 /// How texts begin that no person typed.
 const ASIDES: &[&str] = &[
     // Claude Code
@@ -18,6 +24,9 @@ const ASIDES: &[&str] = &[
     "<command-message>",
     "<task-notification>",
     "<user-memory-input>",
+    "<bash-input>",
+    "<bash-stdout>",
+    "This session is being continued from a previous conversation",
     // Codex
     "<environment_context>",
     "<user_instructions>",
@@ -28,15 +37,39 @@ const ASIDES: &[&str] = &[
     "<skill>",
     // Gemini
     "<session_context>",
+    "<state_snapshot>",
     "This is the Gemini CLI. We are setting up the context",
 ];
 
-/// What a person has typed of this text, or none when it is all the client's.
-pub(crate) fn typed(text: &str) -> Option<String> {
+/// What a person has typed of this text; nothing when it is all the client's. Only a note can have several.
+pub(crate) fn typed(text: &str) -> Vec<String> {
+    let noted = sent_while_working(text);
+    if !noted.is_empty() {
+        return noted;
+    }
     let bare = unwrapped(text);
     let begins = bare.trim_start();
-    let aside = begins.is_empty() || ASIDES.iter().any(|start| begins.starts_with(start));
-    (!aside).then(|| bare.to_owned())
+    if begins.is_empty() || ASIDES.iter().any(|start| begins.starts_with(start)) {
+        return Vec::new();
+    }
+    vec![bare.to_owned()]
+}
+
+/// The prompts in notes about what came while the client was working.
+pub(crate) fn sent_while_working(text: &str) -> Vec<String> {
+    let (before, after) = WHILE_WORKING;
+    let text = text.trim_start();
+    let opened = |tag: &&str| text.strip_prefix(&format!("<{tag}>"));
+    let mut rest = WRAPPERS.iter().find_map(opened).unwrap_or(text).trim_start();
+    let mut prompts = Vec::new();
+    while let Some(note) = rest.strip_prefix(before)
+        && let Some(end) = note.find(after)
+    {
+        prompts.push(note[..end].to_owned());
+        let sentence = &note[end + after.len()..];
+        rest = sentence.find('\n').map_or("", |end| sentence[end..].trim_start());
+    }
+    prompts
 }
 
 /// The text without whole wrapped blocks at its beginning and end, and the line ends between.
@@ -79,16 +112,34 @@ mod tests {
             "a <b> c",
             lines.as_str(),
         ] {
-            assert_eq!(typed(text).as_deref(), Some(text));
+            assert_eq!(typed(text), [text]);
         }
     }
 
     #[test]
     fn reminders_beside_a_prompt_are_taken_off() {
         let reminder = "<system-reminder>\nA\n</system-reminder>";
-        assert_eq!(typed(reminder), None);
-        assert_eq!(typed(&format!("{reminder}\n\nhi \n")).as_deref(), Some("hi \n"));
-        assert_eq!(typed(&format!("hi\n\n{reminder}\n{reminder}\n")).as_deref(), Some("hi"));
+        assert!(typed(reminder).is_empty());
+        assert_eq!(typed(&format!("{reminder}\n\nhi \n")), ["hi \n"]);
+        assert_eq!(typed(&format!("hi\n\n{reminder}\n{reminder}\n")), ["hi"]);
+    }
+
+    #[test]
+    fn prompts_sent_while_working_are_found_in_their_notes() {
+        let note = |prompt: &str| {
+            format!(
+                "The user sent a new message while you were working:\n{prompt}\n\nIMPORTANT: After completing your \
+                 current task, you MUST address it."
+            )
+        };
+        let (one, two) = ("say hi\n\nthere", "  two");
+        assert_eq!(typed(&note(one)), [one]);
+        let both = format!("{}\n\n{}", note(one), note(two));
+        assert_eq!(typed(&both), [one, two]);
+        assert_eq!(
+            typed(&format!("<system-reminder>\n{both}\n</system-reminder>")),
+            [one, two]
+        );
     }
 
     #[test]
@@ -102,7 +153,7 @@ mod tests {
             "  \n",
             "",
         ] {
-            assert_eq!(typed(text), None, "{text}");
+            assert!(typed(text).is_empty(), "{text}");
         }
     }
 }

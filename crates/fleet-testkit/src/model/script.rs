@@ -163,13 +163,13 @@ pub enum Fault {
     Hang,
     /// After this many chunks nothing is sent until a release; then the rest comes.
     HangAfter(usize),
-    /// The connection breaks after this many chunks.
+    /// The connection breaks after this many chunks, or after the last one.
     CutAfter(usize),
     /// The vendor's error, with its status.
     Error(ApiError),
     /// A good beginning, and after some chunks the vendor's error in the stream.
     ErrorAfter {
-        /// How many chunks come before it.
+        /// How many chunks come before it; all, if there are fewer.
         chunks: usize,
         /// The error.
         error: ApiError,

@@ -307,6 +307,8 @@ async fn reply(
         Some(Fault::ErrorAfter { error, .. }) => Some(format.error_event(&reply, error)),
         _ => None,
     };
+    // A document is cut in the middle, however many chunks a stream would have had.
+    let fault = if asked.stream { fault } else { Some(Fault::CutAfter(1)) };
     let sending = Sending {
         pieces,
         chunk_pause: Duration::from_millis(pace.chunk_ms.unwrap_or(0)),
@@ -323,31 +325,32 @@ async fn reply(
 impl Sending {
     /// Sends the pieces to the connection, at their pace and with their fault.
     async fn run(mut self, to: mpsc::Sender<io::Result<Frame<Bytes>>>) {
-        let mut chunks = 0;
-        for piece in std::mem::take(&mut self.pieces) {
-            if piece.is_chunk {
-                match &self.fault {
-                    Some(Fault::CutAfter(most)) if chunks >= *most => {
+        let pieces = std::mem::take(&mut self.pieces);
+        let chunks = match self.fault {
+            Some(Fault::CutAfter(chunks) | Fault::HangAfter(chunks) | Fault::ErrorAfter { chunks, .. }) => Some(chunks),
+            _ => None,
+        };
+        let place = chunks.map(|chunks| place_after(&pieces, chunks));
+        for (index, piece) in pieces.into_iter().enumerate() {
+            if place == Some(index) {
+                match self.fault {
+                    Some(Fault::HangAfter(_)) => tokio::select! {
+                        () = release(&mut self.released) => {}
+                        () = to.closed() => return self.ending.finish(Outcome::ClientGone),
+                    },
+                    Some(Fault::ErrorAfter { .. }) => break,
+                    _ => {
                         let _ = to.send(Err(io::Error::other("cut as scripted"))).await;
                         return self.ending.finish(Outcome::Cut);
                     }
-                    Some(Fault::ErrorAfter { chunks: most, .. }) if chunks >= *most => break,
-                    Some(Fault::HangAfter(most)) if chunks == *most => {
-                        tokio::select! {
-                            () = release(&mut self.released) => {}
-                            () = to.closed() => return self.ending.finish(Outcome::ClientGone),
-                        }
-                    }
-                    _ => {}
                 }
-                chunks += 1;
             }
+            self.ending.begin();
             let rest = if piece.is_chunk {
                 self.chunk_pause
             } else {
                 Duration::ZERO
             };
-            self.ending.begin();
             if to.send(Ok(Frame::data(piece.bytes.into()))).await.is_err() {
                 return self.ending.finish(Outcome::ClientGone);
             }
@@ -402,6 +405,14 @@ impl Drop for Ending {
             self.finish(Outcome::ClientGone);
         }
     }
+}
+
+/// Where a stream is after so many chunks; after the last chunk, if it has fewer. What ends a stream comes later.
+fn place_after(pieces: &[Piece], chunks: usize) -> usize {
+    let mut places = (0..pieces.len()).filter(|index| pieces[*index].is_chunk);
+    let next = places.nth(chunks);
+    let last = pieces.iter().rposition(|piece| piece.is_chunk);
+    next.unwrap_or(last.map_or(0, |last| last + 1))
 }
 
 /// Waits for the next release.

@@ -143,10 +143,21 @@ impl Format {
 impl Asked {
     /// Takes up a text that came in the user's name.
     fn hear(&mut self, text: &str) {
-        self.said.push(match prompts::typed(text) {
-            Some(prompt) => Said::Prompt(prompt),
-            None => Said::Aside(text.to_owned()),
-        });
+        let prompts = prompts::typed(text);
+        if prompts.is_empty() {
+            self.said.push(Said::Aside(text.to_owned()));
+        }
+        self.said.extend(prompts.into_iter().map(Said::Prompt));
+    }
+
+    /// Takes up a text of the client's own, which may have prompts in it.
+    fn hear_system(&mut self, text: &str) {
+        let prompts = prompts::sent_while_working(text);
+        if prompts.is_empty() {
+            self.system.push('\n');
+            self.system.push_str(text);
+        }
+        self.said.extend(prompts.into_iter().map(Said::Prompt));
     }
 
     /// Takes up a part of a reply that may have several.

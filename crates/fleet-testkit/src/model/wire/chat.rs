@@ -24,10 +24,7 @@ pub(super) fn read(body: &Value) -> Asked {
             }
             "assistant" => asked.said.push(Said::Reply),
             "tool" => asked.said.push(Said::Result),
-            _ => {
-                asked.system.push_str(&text_of(&message["content"]));
-                asked.system.push('\n');
-            }
+            _ => asked.hear_system(&text_of(&message["content"])),
         }
     }
     asked

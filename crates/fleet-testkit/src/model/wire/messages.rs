@@ -17,23 +17,9 @@ pub(super) fn read(body: &Value) -> Asked {
     };
     for message in list(&body["messages"]) {
         match text(&message["role"]) {
-            "assistant" => {
-                asked.said.push(Said::Reply);
-                continue;
-            }
-            "system" => {
-                asked.system.push('\n');
-                asked.system.push_str(&text_of(&message["content"]));
-                continue;
-            }
-            _ => {}
-        }
-        for part in parts(&message["content"]) {
-            match text(&part["type"]) {
-                "tool_result" => asked.said.push(Said::Result),
-                "text" => asked.hear(text(&part["text"])),
-                _ => {}
-            }
+            "assistant" => asked.said.push(Said::Reply),
+            "system" => asked.hear_system(&text_of(&message["content"])),
+            _ => hear_user(&mut asked, &parts(&message["content"])),
         }
     }
     asked
@@ -104,6 +90,22 @@ pub(super) fn stream(reply: &Reply) -> Vec<Piece> {
     })));
     pieces.push(event(json!({"type": "message_stop"})));
     pieces
+}
+
+/// Takes up the parts of a user message.
+fn hear_user(asked: &mut Asked, parts: &[Value]) {
+    for (index, part) in parts.iter().enumerate() {
+        match text(&part["type"]) {
+            "tool_result" => asked.said.push(Said::Result),
+            "text" => {
+                let words = text(&part["text"]);
+                // Claude Code puts messages in a row into one, with a line end between, which nobody typed.
+                let joined = parts.get(index + 1).is_some_and(|next| next["type"] == "text");
+                asked.hear(words.strip_suffix('\n').filter(|_| joined).unwrap_or(words));
+            }
+            _ => {}
+        }
+    }
 }
 
 fn offered(tool: &Value) -> Offered {

@@ -25,10 +25,7 @@ pub(super) fn read(body: &Value) -> Asked {
                 }
             }
             ("message", "assistant") => asked.hear_part_of_reply(),
-            ("message", _) => {
-                asked.system.push('\n');
-                asked.system.push_str(&text_of(&item["content"]));
-            }
+            ("message", _) => asked.hear_system(&text_of(&item["content"])),
             (kind, _) if kind.ends_with("_output") => asked.said.push(Said::Result),
             (kind, _) if kind.ends_with("_call") || kind == "reasoning" => asked.hear_part_of_reply(),
             _ => {}
