@@ -16,10 +16,13 @@ use tokio::sync::oneshot;
 
 mod decide;
 mod directive;
+mod incoming;
 mod log;
 mod prompts;
+mod reply;
 mod schema;
 mod script;
+mod send;
 mod serve;
 mod side;
 mod tools;
