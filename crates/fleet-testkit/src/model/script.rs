@@ -1,6 +1,7 @@
 //! The script: what the endpoint answers, how fast, and when it fails. The format is described in
 //! `docs/model-endpoint.md`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use regex_lite::Regex;
@@ -23,8 +24,9 @@ pub struct Script {
     pub pace: Pace,
     /// What becomes of requests that offer no tools.
     pub without_tools: WithoutTools,
-    /// The text of an answer to a side request that asks for no schema.
-    pub side_text: String,
+    /// Answers to side requests by their kind (`title`, `classifier`, …), where they are not the usual ones.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub side: BTreeMap<String, String>,
 }
 
 /// Turns for the prompts that match.
@@ -256,7 +258,7 @@ impl Default for Script {
             faults: Vec::new(),
             pace: Pace::default(),
             without_tools: WithoutTools::default(),
-            side_text: "Scripted title".into(),
+            side: BTreeMap::new(),
         }
     }
 }

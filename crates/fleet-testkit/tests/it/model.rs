@@ -544,6 +544,20 @@ fn a_script_with_a_mistake_is_refused() {
 }
 
 #[test]
+fn the_examples_of_the_page_are_scripts() {
+    let page = include_str!("../../../../docs/model-endpoint.md");
+    let examples: Vec<&str> = page
+        .split("```json\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap_or_default())
+        .collect();
+    assert!(examples.len() >= 2, "{examples:?}");
+    for example in examples {
+        Script::from_json(example).unwrap_or_else(|error| panic!("{error}: {example}"));
+    }
+}
+
+#[test]
 fn an_endpoint_can_have_a_file_for_its_log() {
     let env = TestEnv::new();
     let log = env.home().join("log.jsonl");
