@@ -23,6 +23,7 @@ struct Known {
 const KNOWN: &[Known] = &[
     known("title", "you are a title generator", TITLE),
     known("title", "generate a concise, sentence-case title", TITLE),
+    known("title", "generate a concise, single-line task title", TITLE),
     known("suggestion", "[suggestion mode:", ANYTHING),
     // Claude Code asks it about a tool call in its mode `auto`; this answer lets the call pass.
     known(
