@@ -56,6 +56,8 @@ pub struct Background {
     child: Child,
     shown: String,
     output: mpsc::Receiver<(Stream, Vec<u8>)>,
+    /// What was read of the output before the end.
+    early: Vec<(Stream, Vec<u8>)>,
     started: Instant,
     ended: bool,
 }
@@ -162,6 +164,7 @@ impl Cmd {
             child,
             shown: self.shown,
             output,
+            early: Vec::new(),
             started,
             ended: false,
         }
@@ -234,11 +237,37 @@ impl Background {
         !self.ended && matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Waits for the first line of its output, and gives it without its end. Panics after `timeout`.
+    ///
+    /// What was read so far is kept for [`Background::wait`].
+    #[track_caller]
+    pub fn first_line(&mut self, timeout: Duration) -> String {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let out = self.early.iter().filter(|(stream, _)| *stream == Stream::Out);
+            let so_far: Vec<u8> = out.flat_map(|(_, bytes)| bytes.clone()).collect();
+            if let Some(end) = so_far.iter().position(|byte| *byte == b'\n') {
+                return text(so_far[..end].to_vec());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.output.recv_timeout(left) {
+                Ok(part) => self.early.push(part),
+                Err(_) => panic!("no line within {timeout:?} from `{}`: {:?}", self.shown, text(so_far)),
+            }
+        }
+    }
+
     /// Waits for its end and the end of its output. Panics, with what it had said, after `timeout`.
     #[track_caller]
     pub fn wait(mut self, timeout: Duration) -> Finished {
         let deadline = Instant::now() + timeout;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        for (stream, bytes) in std::mem::take(&mut self.early) {
+            match stream {
+                Stream::Out => stdout.extend(bytes),
+                Stream::Err => stderr.extend(bytes),
+            }
+        }
         let in_time = loop {
             match self
                 .output

@@ -3,10 +3,12 @@
 //! [`TestEnv`] is a throw-away HOME with a fleet in it; its [`Cmd`] runs programs under a deadline; [`Pty`] plays
 //! the user at a terminal; [`wait_until`] is how a test waits. The program `scripted-agent` behaves like a coding
 //! agent's terminal program and does what its prompts say; [`Received`] is a line of the log that it keeps.
+//! [`model`] is a scripted model endpoint, for agents that are real.
 //! Everything here panics with a story instead of returning errors: its callers are tests.
 
 mod cmd;
 mod env;
+pub mod model;
 mod pty;
 mod received;
 pub mod scan;
