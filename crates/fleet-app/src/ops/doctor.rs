@@ -178,8 +178,13 @@ impl Show for Checks {
                 span(Label::Name, &check.what),
                 plain(format!(": {}", check.found)),
             ]);
+            // What a check says to do is a part of the answer: beside the checks of others it would tell nothing.
             if let Some(hint) = &check.hint {
-                page.hint(hint.clone());
+                page.spans(vec![
+                    plain(" ".repeat(8)),
+                    span(Label::Name, "hint"),
+                    plain(format!(": {hint}")),
+                ]);
             }
         }
     }

@@ -182,7 +182,15 @@ fn without_tmux_agents_run_and_the_warning_says_how_to_install_it() {
         .says("`tmux` is not installed")
         .hints("apt-get install tmux");
     let doctor = run(&["doctor"]).fails(7);
-    assert!(doctor.stdout.contains("`tmux` is not installed"), "{doctor}");
+    let mut lines = doctor.stdout.lines();
+    let check = lines.find(|line| line.contains("`tmux` is not installed"));
+    assert!(check.is_some_and(|line| line.starts_with("error ")), "{doctor}");
+    let hint = lines.next().expect("a line below the check");
+    assert!(
+        hint.trim_start().starts_with("hint: ") && hint.contains("apt-get install tmux"),
+        "{doctor}"
+    );
+    assert_eq!(doctor.stderr, "", "nothing is said apart from its check");
     let listed: Value = run(&["list", "--repair", "--json"]).success().json();
     assert_eq!(listed["agents"][0]["branch"], "fix");
     let _ = run(&["restart", "fix"]).success();
