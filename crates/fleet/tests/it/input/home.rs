@@ -8,20 +8,6 @@ use serde_json::Value;
 
 use super::*;
 
-/// Runs lines of shell in a mount namespace of their own, as root there.
-fn in_namespace(env: &TestEnv, dir: &Path, lines: &str) -> Finished {
-    let own = nix::unistd::geteuid().is_root();
-    let user: &[&str] = if own { &[] } else { &["--map-root-user"] };
-    let fleet = binary("fleet");
-    env.program("unshare", user)
-        .args(["--mount", "/bin/sh", "-euc", lines])
-        .cwd(dir)
-        .env("FLEET", fleet)
-        .env("ROOT", env.root())
-        .timeout(PATIENCE)
-        .output()
-}
-
 #[test]
 fn a_full_disk_is_told_and_after_room_was_made_nothing_is_left() {
     for kilobytes in [0, 4, 24, 60, 100, 140, 200, 260, 320, 400] {
@@ -43,7 +29,9 @@ fn a_full_disk_is_told_and_after_room_was_made_nothing_is_left() {
              ls -A \"$FLEET_HOME/worktrees\" \"$FLEET_HOME/agents\" > ../folders.txt
              exit $code"
         );
-        let done = in_namespace(&env, &repo, &lines);
+        let Some(done) = env.in_namespace(&repo, &lines) else {
+            return;
+        };
         let read = |name: &str| fs::read_to_string(env.root().join(name)).unwrap_or_default();
         let story = format!(
             "{kilobytes} KiB free: {done}\n{}{}{}",
@@ -79,9 +67,10 @@ fn a_read_only_home_is_told_and_can_still_be_read() {
                  \"$FLEET\" list --all --json > ../list.json
                  \"$FLEET\" logs old > ../logs.txt
                  exec \"$FLEET\" create fix";
-    let said = refused(in_namespace(&env, &repo, lines), 7)
-        .says("read-only")
-        .hints("FLEET_HOME");
+    let Some(done) = env.in_namespace(&repo, lines) else {
+        return;
+    };
+    let said = refused(done, 7).says("read-only").hints("FLEET_HOME");
     assert_eq!(said.whole.stdout, "");
     let list: Value = serde_json::from_slice(&fs::read(env.root().join("list.json")).unwrap()).unwrap();
     assert_eq!(list["agents"][0]["branch"], "old");
@@ -96,11 +85,36 @@ fn a_read_only_place_for_a_new_home_is_told() {
     let lines = "mount --bind \"$HOME\" \"$HOME\"
                  mount -o remount,bind,ro \"$HOME\"
                  exec \"$FLEET\" create fix";
-    let _ = refused(in_namespace(&env, &repo, lines), 7)
-        .says("read-only")
-        .hints("export FLEET_HOME=");
+    let Some(done) = env.in_namespace(&repo, lines) else {
+        return;
+    };
+    let _ = refused(done, 7).says("read-only").hints("export FLEET_HOME=");
     assert!(!env.fleet_home().exists());
     env.assert_nothing_left();
+}
+
+#[test]
+fn a_test_that_needs_mounts_is_named_where_there_can_be_none() {
+    let env = TestEnv::new();
+    let tools = only(&env, &["sh", "git"]);
+    script(
+        &tools.join("unshare"),
+        "echo 'unshare: unshare failed: Operation not permitted' >&2; exit 1",
+    );
+    let said = env.root().join("missing");
+    let run = || {
+        let me = std::env::current_exe().expect("this program");
+        let one = "input::home::a_read_only_place_for_a_new_home_is_told";
+        env.program(me, ["--exact", one]).env("PATH", &tools)
+    };
+    let _ = run().env("FLEET_TEST_MISSING", &said).output().success();
+    let told = fs::read_to_string(&said).expect("it was told");
+    assert_eq!(
+        told,
+        "tests with mounts: unshare: unshare failed: Operation not permitted\n"
+    );
+    let alone = run().output().fails(101);
+    assert!(alone.stdout.contains("cannot run on this machine"), "{alone}");
 }
 
 #[test]
