@@ -15,3 +15,4 @@ pub mod repair;
 mod request;
 pub mod sessions;
 pub mod start;
+mod trash;

@@ -35,9 +35,10 @@ pub(crate) fn usage(app: &App, config: Option<&Config>) -> u64 {
     entries.map(|entry| files::disk_usage(&entry)).sum()
 }
 
-/// A line for the user when the trash holds more than its budget of `budget_mb` megabytes.
-pub(crate) fn warning(used: u64, budget_mb: u64) -> Option<String> {
-    let budget = budget_mb.saturating_mul(1_000_000);
+/// A line for the user when the trash holds more than its budget: the one of `config`, or that of unreadable settings.
+pub(crate) fn warning(used: u64, config: Option<&Config>) -> Option<String> {
+    const BUDGET_MB: u64 = 2048;
+    let budget = config.map_or(BUDGET_MB, |config| config.trash_budget_mb) * 1_000_000;
     (used > budget).then(|| {
         format!(
             "the trash holds {}, more than its budget of {}",

@@ -17,7 +17,7 @@ use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, Span, bytes, plain, span};
 use crate::record::{AgentRecord, state_span};
-use crate::repair;
+use crate::{repair, trash};
 
 /// List agents with their state, CPU, memory, disk and age
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -118,7 +118,7 @@ impl Operation for List {
             agents,
             repaired: repaired.done,
             unrepaired: repaired.failed,
-            warnings: warnings(app),
+            warnings: warnings(app, caller),
             grouped: self.grouped,
             asked: self.repair,
         })
@@ -190,8 +190,11 @@ fn supervisor_of(app: &App, agent: &Agent, table: &process::Table) -> Option<u32
         .or_else(|| journal::supervisor(&app.home.agent_dir(&agent.id)))
 }
 
-fn warnings(app: &App) -> Vec<String> {
-    crate::ops::doctor::trash_warning(app, None).into_iter().collect()
+fn warnings(app: &App, caller: &Caller) -> Vec<String> {
+    // The settings are read only when there is something to compare with them.
+    let used = trash::usage(app, None);
+    let full = || trash::warning(used, app.config(caller, None).ok().as_ref());
+    (used > 0).then(full).flatten().into_iter().collect()
 }
 
 impl Show for Listing {
