@@ -112,6 +112,11 @@ impl Home {
         self.root.join("usage.json")
     }
 
+    /// Sizes of what is in the trash, as last measured.
+    pub fn trash_sizes(&self) -> PathBuf {
+        self.root.join("trash.json")
+    }
+
     /// Makes the folders that are missing, for their owner only. Errors: a network file system, a read-only or
     /// a full one.
     pub fn prepare(&self) -> Result<()> {

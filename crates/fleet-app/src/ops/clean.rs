@@ -83,7 +83,7 @@ impl Operation for Clean {
             leftovers,
             done: self.yes,
             worktree_bytes: files::disk_usage(&config.worktree_root) - beside,
-            trash_bytes: trash::usage(app, Some(&config)),
+            trash_bytes: trash::measured(app, Some(&config)),
             output_bytes: files::disk_usage(&app.home.agents()),
         })
     }

@@ -91,7 +91,7 @@ impl Operation for Doctor {
             }
         }
         let config = config.ok();
-        let used = trash::usage(app, config.as_ref());
+        let used = trash::measured(app, config.as_ref());
         match trash::warning(used, config.as_ref()) {
             Some(warning) => checks.push_warning(
                 "trash",

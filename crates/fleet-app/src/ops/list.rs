@@ -192,7 +192,7 @@ fn supervisor_of(app: &App, agent: &Agent, table: &process::Table) -> Option<u32
 
 fn warnings(app: &App, caller: &Caller) -> Vec<String> {
     // The settings are read only when there is something to compare with them.
-    let used = trash::usage(app, None);
+    let used = trash::remembered(app);
     let full = || trash::warning(used, app.config(caller, None).ok().as_ref());
     (used > 0).then(full).flatten().into_iter().collect()
 }
