@@ -216,6 +216,23 @@ fn without_tmux_agents_run_and_the_warning_says_how_to_install_it() {
 }
 
 #[test]
+fn without_git_nothing_starts_and_the_error_says_how_to_install_it() {
+    let (env, repo) = scene("");
+    let before = world(&env, &repo);
+    let path = only(&env, &["tmux", "sh"]);
+    let run = |args: &[&str]| fleet(&env, &repo, args).env("PATH", &path).output();
+    let _ = refused(run(&["create", "fix"]), 7)
+        .says("`git` is not installed")
+        .hints("`apt-get install git`");
+    let doctor: Value = run(&["doctor", "--json"]).fails(7).json();
+    assert_eq!(doctor["checks"][0]["level"], "error", "{doctor}");
+    let hint = doctor["checks"][0]["hint"].as_str().expect("a hint");
+    assert!(hint.contains("`apt-get install git`"), "{hint}");
+    assert_eq!(world(&env, &repo), before);
+    env.assert_nothing_left();
+}
+
+#[test]
 fn a_tmux_that_is_too_old_is_told_and_agents_run() {
     let (env, repo) = scene("");
     let old = env.root().join("old");
