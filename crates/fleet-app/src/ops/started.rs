@@ -84,6 +84,9 @@ pub(crate) use starts_agents;
 pub struct NotStarted {
     /// Its branch.
     pub branch: String,
+    /// Its repository's folder name, for an agent that was there before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo_name: Option<String>,
     /// Why.
     pub error: Error,
 }
@@ -119,6 +122,7 @@ impl Started {
                 Ok(agent) => agents.push(agent),
                 Err(error) => started.failed.push(NotStarted {
                     branch: outcome.branch,
+                    repo_name: None,
                     error,
                 }),
             }
