@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fleet_core::agent::{Agent, Until};
+use fleet_core::id::AgentId;
 use fleet_core::name::{plural, word};
 use fleet_core::{Error, Kind, Result};
 use schemars::JsonSchema;
@@ -91,6 +92,17 @@ pub struct NotStarted {
     pub error: Error,
 }
 
+/// An agent that runs and was not seen in the state that was waited for.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct NotReached {
+    /// Its branch.
+    pub branch: String,
+    /// Its id.
+    pub id: AgentId,
+    /// Why the wait ended: most often the time was up.
+    pub error: Error,
+}
+
 /// What was started and what was not.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Started {
@@ -100,6 +112,9 @@ pub struct Started {
     pub agents: Vec<AgentRecord>,
     /// Those that do not.
     pub failed: Vec<NotStarted>,
+    /// With --wait: those of `agents` that did not reach the state.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_reached: Vec<NotReached>,
 }
 
 impl Started {
@@ -115,6 +130,7 @@ impl Started {
             batch_id,
             agents: Vec::new(),
             failed: Vec::new(),
+            not_reached: Vec::new(),
         };
         let mut agents: Vec<Agent> = Vec::new();
         for outcome in outcomes {
@@ -132,9 +148,17 @@ impl Started {
         }
         if let Some(until) = until {
             let deadline = limit.map(|limit| std::time::Instant::now() + limit);
-            for agent in &agents {
-                wait::until(app, agent, until, deadline)?;
-            }
+            // They run all the same: an error alone would not tell the caller what there is now.
+            let wait = |agent: &Agent| wait::until(app, agent, until, deadline).err();
+            started.not_reached = agents
+                .iter()
+                .filter_map(|agent| Some((agent, wait(agent)?)))
+                .map(|(agent, error)| NotReached {
+                    branch: agent.branch.clone(),
+                    id: agent.id.clone(),
+                    error,
+                })
+                .collect();
         }
         started.agents = agents.iter().map(|agent| AgentRecord::of(app, agent)).collect();
         Ok(started)
@@ -162,6 +186,19 @@ impl Show for Started {
                 page.raw(detail.clone());
             }
         }
+        for late in &self.not_reached {
+            page.spans(vec![
+                span(Label::Bad, "not reached "),
+                span(Label::Name, &late.branch),
+                plain(format!(": {}", late.error.message)),
+            ]);
+            if let Some(hint) = &late.error.hint {
+                page.hint(hint.clone());
+            }
+        }
+        if !self.not_reached.is_empty() {
+            return;
+        }
         match (self.agents.as_slice(), self.failed.len()) {
             ([one], 0) if one.state.starts_with("exited") || one.headless => {
                 page.hint(format!("read its output: `fleet logs {}`", word(&one.branch)));
@@ -175,7 +212,10 @@ impl Show for Started {
     }
 
     fn failed(&self) -> Option<Kind> {
-        (!self.failed.is_empty()).then_some(Kind::Failed)
+        match (self.failed.is_empty(), self.not_reached.first()) {
+            (false, _) => Some(Kind::Failed),
+            (true, late) => late.map(|late| late.error.kind),
+        }
     }
 }
 
