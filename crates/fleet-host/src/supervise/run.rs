@@ -240,6 +240,8 @@ impl Supervisor {
     }
 
     fn run(mut self) -> Result<()> {
+        // Past `record`: it is the end of an earlier life, and no transition of this one.
+        let _ = self.journal.end_unseen(now());
         let launched = Fact::Launched {
             generation: self.spec.generation,
             supervisor: std::process::id(),
