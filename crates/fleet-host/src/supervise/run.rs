@@ -113,6 +113,8 @@ struct Supervisor {
     running: Running,
     started_at: Instant,
     unsent: Vec<u8>,
+    /// Bytes that were written to the terminal since a prompt was last begun.
+    written: usize,
     held_input: Vec<u8>,
     last_output: Option<Instant>,
     dirty_since: Option<Instant>,
@@ -217,6 +219,7 @@ impl Supervisor {
             running: Running::Nothing,
             started_at: Instant::now(),
             unsent: Vec::new(),
+            written: 0,
             held_input: Vec::new(),
             last_output: None,
             dirty_since: None,
@@ -479,7 +482,10 @@ impl Supervisor {
         let Some(terminal) = &self.terminal else { return };
         while !self.unsent.is_empty() {
             match nix::unistd::write(&terminal.master, &self.unsent) {
-                Ok(count) => drop(self.unsent.drain(..count)),
+                Ok(count) => {
+                    self.unsent.drain(..count);
+                    self.written += count;
+                }
                 Err(Errno::EINTR) => {}
                 Err(_) => break,
             }

@@ -3,6 +3,8 @@
 use fleet_core::fact::{Entry, Fact};
 use fleet_host::supervise::journal;
 use fleet_testkit::wait_until;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::stage::{LONG, Stage, kill_hard, outcome};
 
@@ -72,4 +74,33 @@ fn a_queued_prompt_whose_supervisor_was_killed_after_enter_ends_as_unverified() 
         assert!(twos <= 1, "sent again: {:?}", stage.received());
         stage.end();
     }
+}
+
+#[test]
+fn a_program_that_stops_reading_ends_the_wait_and_takes_each_text_once_when_it_reads_again() {
+    let stage = Stage::scripted(&[]);
+    stage.create("a");
+    let program = stage.program("a");
+    send(program, Signal::SIGSTOP);
+    // Far more than the kernel keeps for a program that does not read.
+    let long = "long ".repeat(40_000).trim_end().to_owned();
+    let first = stage
+        .fleet(&["prompt", "a", "-", "--wait", "--json"])
+        .stdin(long.clone())
+        .output()
+        .fails(9);
+    assert_eq!(outcome(&first), "unverified");
+    assert!(first.stdout.contains("stopped reading"), "{first}");
+    let second = stage.prompt("a", "second").success();
+    assert_eq!(outcome(&second), "queued");
+    send(program, Signal::SIGCONT);
+    stage.wait_received(&[&long, "second"]);
+    stage.wait_state("a", "idle");
+    assert_eq!(stage.explain("a")["queued"], 0);
+    assert_eq!(stage.received(), [long.as_str(), "second"]);
+    stage.end();
+}
+
+fn send(pid: u32, signal: Signal) {
+    kill(Pid::from_raw(pid.cast_signed()), signal).expect("it lives");
 }
