@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::{App, Seen};
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
+use crate::ops::explain::missing_output;
 use crate::page::{Label, Page, Show, Span, bytes, plain, span};
 use crate::record::{AgentRecord, state_span};
 use crate::{repair, trash};
@@ -113,12 +114,13 @@ impl Operation for List {
             let repo = app.repo(caller)?.common_dir;
             agents.retain(|agent| agent.repo == repo);
         }
+        let warnings = warnings(app, caller, &agents);
         let agents = rows(app, &agents, self.disk);
         Ok(Listing {
             agents,
             repaired: repaired.done,
             unrepaired: repaired.failed,
-            warnings: warnings(app, caller),
+            warnings,
             grouped: self.grouped,
             asked: self.repair,
         })
@@ -190,11 +192,13 @@ fn supervisor_of(app: &App, agent: &Agent, table: &process::Table) -> Option<u32
         .or_else(|| journal::supervisor(&app.home.agent_dir(&agent.id)))
 }
 
-fn warnings(app: &App, caller: &Caller) -> Vec<String> {
+fn warnings(app: &App, caller: &Caller, agents: &[Agent]) -> Vec<String> {
     // The settings are read only when there is something to compare with them.
     let used = trash::remembered(app);
     let full = || trash::warning(used, app.config(caller, None).ok().as_ref());
-    (used > 0).then(full).flatten().into_iter().collect()
+    let running = agents.iter().filter(|agent| agent.phase == Phase::Started);
+    let lost = running.filter_map(|agent| missing_output(app, agent));
+    (used > 0).then(full).flatten().into_iter().chain(lost).collect()
 }
 
 impl Show for Listing {

@@ -260,6 +260,8 @@ impl Supervisor {
             self.wait()?;
             self.tick(Instant::now());
         }
+        let screen = &self.screen;
+        self.output.finish(screen.size(), || screen.snapshot());
         let _ = std::fs::remove_file(&self.spec.socket);
         Ok(())
     }
@@ -463,7 +465,7 @@ impl Supervisor {
     /// Takes in output: keeps it, draws it, answers its queries, shows it to the views.
     fn keep(&mut self, bytes: &[u8]) {
         let (size, screen) = (self.screen.size(), &self.screen);
-        let _ = self.output.write(bytes, size, || screen.snapshot());
+        self.output.write(bytes, size, now(), || screen.snapshot());
         let fed = self.screen.feed(bytes);
         if !fed.answers.is_empty() && self.terminal.is_some() {
             self.unsent.extend_from_slice(&fed.answers);

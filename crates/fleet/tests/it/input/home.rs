@@ -57,6 +57,80 @@ fn a_full_disk_is_told_and_after_room_was_made_nothing_is_left() {
 }
 
 #[test]
+fn output_that_a_full_disk_lost_is_told_where_it_is_missing() {
+    let env = TestEnv::new();
+    let repo = env.repo("repo", 1);
+    let agent = env.root().join("talker");
+    script(
+        &agent,
+        "echo before; read go < \"$1/go\"; seq 1 5000; read go < \"$1/go\"; echo after; exec tail -f /dev/null",
+    );
+    let (agent, root) = (agent.display(), env.root().display());
+    env.write_config(&format!(
+        "default_agent = \"own\"\n[harness.own]\ncommand = [\"{agent}\", \"{root}\"]\nprompt = \"paste\"\n"
+    ));
+    let lines = "mkfifo \"$ROOT/go\"
+        cp \"$FLEET_HOME/config.toml\" \"$ROOT/config.toml\"
+        mount -t tmpfs -o size=8m,mode=700 tmpfs \"$FLEET_HOME\"
+        cp \"$ROOT/config.toml\" \"$FLEET_HOME/config.toml\"
+        \"$FLEET\" create talker > /dev/null
+        until \"$FLEET\" logs talker | grep -q before; do :; done
+        head -c 10000000 /dev/zero > \"$FLEET_HOME/filler\" 2> /dev/null || true
+        echo > \"$ROOT/go\"
+        until [ -e \"$FLEET_HOME\"/agents/*/missing ]; do :; done
+        \"$FLEET\" list > /dev/null 2> \"$ROOT/full.txt\" || true
+        echo > \"$ROOT/go\"
+        rm \"$FLEET_HOME/filler\"
+        \"$FLEET\" prompt talker more --timeout 1 > /dev/null 2>&1 || true
+        until [ -s \"$FLEET_HOME\"/agents/*/missing ]; do :; done
+        until \"$FLEET\" logs talker -n 9000 > \"$ROOT/logs.txt\" && grep -q after \"$ROOT/logs.txt\"; do :; done
+        \"$FLEET\" explain talker --json > \"$ROOT/explain.json\"
+        \"$FLEET\" list --json > \"$ROOT/list.json\"
+        cp -r \"$FLEET_HOME\"/agents/*/output \"$ROOT/output\"
+        \"$FLEET\" kill talker --force > /dev/null";
+    let Some(done) = env.in_namespace(&repo, lines) else {
+        return;
+    };
+    let _ = done.success();
+    let read = |name: &str| fs::read_to_string(env.root().join(name)).expect("written");
+    assert!(
+        read("full.txt").contains("cannot be written since"),
+        "{}",
+        read("full.txt")
+    );
+    let logs = read("logs.txt");
+    let lines: Vec<&str> = logs.lines().collect();
+    let gap = lines.iter().position(|line| line.starts_with("[fleet: "));
+    let gap = gap.unwrap_or_else(|| panic!("no gap is told in {logs}"));
+    assert!(
+        lines[gap].contains("bytes of output are missing here, from 20"),
+        "{}",
+        lines[gap]
+    );
+    assert!(
+        lines[..gap].contains(&"before") && lines[gap..].contains(&"after"),
+        "{logs}"
+    );
+    assert!(lines[gap..].contains(&"5000"), "the screen follows the gap: {logs}");
+    for name in ["explain.json", "list.json"] {
+        let answer: Value = serde_json::from_str(&read(name)).expect("JSON");
+        let warning = answer["warnings"][0].as_str().expect("a warning");
+        assert!(
+            warning.contains("of the output of `talker` are missing from 20"),
+            "{warning}"
+        );
+    }
+    for line in read("output/index").lines() {
+        let mark: Value = serde_json::from_str(line).expect("a whole line");
+        let segment = env
+            .root()
+            .join(format!("output/{:06}", mark["segment"].as_u64().expect("a number")));
+        assert!(mark["offset"].as_u64() <= Some(fs::metadata(segment).expect("it is there").len()));
+    }
+    env.assert_nothing_left();
+}
+
+#[test]
 fn a_read_only_home_is_told_and_can_still_be_read() {
     let (env, repo) = scene("");
     let _ = fleet(&env, &repo, &["create", "old"]).output().success();
