@@ -93,6 +93,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("store.", "migrations and damage, which the store's own tests walk"),
     ("kept.", "what rebuilds a lost database; never read otherwise"),
     ("git.branches", "a question, where refs are in no files"),
+    ("git.changed", "a question, asked beside a start"),
     ("git.changed-files", "a question, by another verb: `salvage show`"),
     ("git.count", "a question"),
     ("git.diff", "another verb: `diff` only looks"),
@@ -102,7 +103,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     ("git.head", "a question, where refs are in no files"),
     ("git.is-merged", "a question, by another verb: `clean`"),
-    ("git.prune", "git forgets what is gone, and may be told again"),
     ("git.ref", "a question, where refs are in no files"),
     ("git.resolve", "a question, when a base is named"),
     (

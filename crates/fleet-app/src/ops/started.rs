@@ -6,15 +6,17 @@ use fleet_core::agent::{Agent, Until};
 use fleet_core::id::AgentId;
 use fleet_core::name::{plural, word};
 use fleet_core::{Error, Kind, Result};
+use fleet_host::git;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::app::App;
+use crate::caller::Caller;
 use crate::ops::wait;
 use crate::page::{Label, Page, Show, plain, span};
 use crate::record::{AgentRecord, state_span};
-use crate::start::Outcome;
+use crate::start::{Options, Outcome};
 
 /// The arguments of a verb that starts agents: its own, then those that all of them share. (A struct within the
 /// struct would make unknown keys of a JSON request go unnoticed.)
@@ -163,6 +165,25 @@ impl Started {
         started.agents = agents.iter().map(|agent| AgentRecord::of(app, agent)).collect();
         Ok(started)
     }
+}
+
+/// Starts agents by `start`, and warns when the caller's checkout has changes that the agents do not get because they
+/// are in no commit. git is asked meanwhile, so that no start waits for the answer.
+pub(crate) fn beside_changes<T>(caller: &Caller, options: &Options, start: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// A checkout that takes longer to compare is not worth the wait after the start.
+    const PATIENCE: Duration = Duration::from_secs(2);
+    // Another base, a branch that exists and the directory itself promise nothing of what is in this checkout.
+    if options.here || options.existing || options.base.is_some() {
+        return start();
+    }
+    std::thread::scope(|scope| {
+        let changed = scope.spawn(|| git::is_changed(&caller.cwd, PATIENCE));
+        let started = start()?;
+        if let Ok(Some(true)) = changed.join() {
+            (caller.progress)("warning: changes that are not committed here are not in the new worktree");
+        }
+        Ok(started)
+    })
 }
 
 impl Show for Started {

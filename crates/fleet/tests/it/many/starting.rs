@@ -259,3 +259,30 @@ fn a_wait_that_is_too_short_still_answers_with_what_was_started() {
     let _ = answer(&env, &repo, ["kill", "*", "--force"]);
     env.assert_nothing_left();
 }
+
+#[test]
+fn changes_that_the_new_worktree_does_not_have_are_told_in_one_line() {
+    let env = TestEnv::new();
+    env.config_with_scripted("");
+    let repo = env.repo("repo", 3);
+    let run = |args: &[&str]| fleet(&env, &repo, args).arg("--json").output().success();
+    let told = |args: &[&str]| {
+        let done = run(args);
+        let _: Value = done.json();
+        done.stderr
+            .lines()
+            .filter(|line| line.contains("not committed"))
+            .count()
+    };
+    std::fs::write(repo.join("new.txt"), "untracked").expect("written");
+    // A file that was only touched has not changed.
+    std::fs::write(repo.join("dir0/file0.txt"), "file 0\n").expect("written");
+    assert_eq!(told(&["create", "clean"]), 0);
+    std::fs::write(repo.join("dir0/file1.txt"), "changed").expect("written");
+    assert_eq!(told(&["create", "one"]), 1);
+    assert_eq!(told(&["fanout", "2", "many"]), 1, "once, not for each");
+    assert_eq!(told(&["create", "based", "--base", "HEAD"]), 0, "that was asked for");
+    assert_eq!(told(&["create", "here", "--here"]), 0, "it has them");
+    let _ = answer(&env, &repo, ["kill", "*", "--force"]);
+    env.assert_nothing_left();
+}
