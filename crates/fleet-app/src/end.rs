@@ -23,7 +23,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::caller::Caller;
-use crate::kept;
+use crate::{kept, trash};
 
 /// How an agent is to end.
 #[derive(Clone, Debug, Default)]
@@ -303,7 +303,7 @@ fn copied(app: &App, agent: &Agent) -> Vec<(String, String)> {
 fn trash_for(app: &App, agent: &Agent, id: &str) -> PathBuf {
     let own = app.home.trash();
     match (files::same_file_system(&own, &agent.worktree), agent.worktree.parent()) {
-        (false, Some(parent)) => parent.join(".fleet-trash").join(id),
+        (false, Some(parent)) => parent.join(trash::BESIDE).join(id),
         _ => own.join(id),
     }
 }

@@ -16,4 +16,5 @@ pub mod repair;
 mod request;
 pub mod sessions;
 pub mod start;
+mod trash;
 mod up;

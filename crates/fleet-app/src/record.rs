@@ -93,6 +93,35 @@ impl AgentRecord {
     }
 }
 
+/// How agents are named that are shown together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// All are of one repository, so the branch is enough.
+    Branch,
+    /// They are of several, so each has its repository's name before its branch.
+    RepoBranch,
+}
+
+impl Naming {
+    /// The naming for agents of repositories with these names.
+    pub(crate) fn of<'a>(repo_names: impl IntoIterator<Item = &'a str>) -> Naming {
+        let mut names = repo_names.into_iter();
+        let first = names.next();
+        match names.all(|name| Some(name) == first) {
+            true => Naming::Branch,
+            false => Naming::RepoBranch,
+        }
+    }
+
+    /// The name of one of them, as it can be typed as a target.
+    pub(crate) fn name(self, repo_name: &str, branch: &str) -> String {
+        match self {
+            Naming::Branch => branch.to_owned(),
+            Naming::RepoBranch => format!("{repo_name}/{branch}"),
+        }
+    }
+}
+
 /// A state with its label.
 pub fn state_span(state: &str) -> Span {
     let label = match state.split('(').next().unwrap_or_default() {

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use fleet_core::agent::{Agent, Phase, Standing, State};
 use fleet_core::id::AgentId;
+use fleet_core::name::plural;
 use fleet_core::{Kind, Result};
 use fleet_host::lock::Lock;
-use fleet_host::supervise::journal;
+use fleet_host::supervise::journal::{self, Journal};
 use fleet_host::tmux::Session;
 use fleet_host::{files, git, process};
 use fleet_store::Store;
@@ -39,7 +40,7 @@ pub fn repair(app: &App, caller: &Caller) -> Result<Repaired> {
     // Here only when a start after a damaged database was cut off.
     let adopted = kept::take_up(app, store)?;
     if adopted > 0 {
-        let agents = fleet_core::name::plural(adopted, "agent");
+        let agents = plural(adopted, "agent");
         done.push(format!("{agents} taken up from their folders"));
     }
     let mut agents = store.agents_live()?;
@@ -72,7 +73,7 @@ pub fn recover_store(app: &App) -> Result<Option<String>> {
     let (store, kept) = Store::start_over("repair.start-over", &app.home.db())?;
     let Some(damaged) = kept else { return Ok(None) };
     let adopted = kept::take_up(app, &store)?;
-    let agents = fleet_core::name::plural(adopted, "agent");
+    let agents = plural(adopted, "agent");
     Ok(Some(format!(
         "the damaged database is kept as {}; {agents} taken up from their folders",
         damaged.display()
@@ -140,10 +141,15 @@ fn repair_agent(app: &App, caller: &Caller, agent: &Agent) -> Result<Option<Stri
         }
         (Phase::Started, false) => {
             let swept = sweep(agent, app.see(agent).state);
-            Ok((!swept.is_empty()).then(|| {
-                let count = fleet_core::name::plural(swept.len(), "process");
-                format!("{}: its supervisor is gone; {count} of it ended", agent.branch)
-            }))
+            let mut what = Vec::new();
+            if !swept.is_empty() {
+                what.push(format!("{} of it ended", plural(swept.len(), "process")));
+            }
+            if standing.unseen().is_some() && end_unseen_prompt(app, agent)? {
+                what.push("the prompt that it had typed is unverified".to_owned());
+            }
+            let what = what.join("; ");
+            Ok((!what.is_empty()).then(|| format!("{}: its supervisor is gone; {what}", agent.branch)))
         }
         (Phase::Started, true) => {
             if let Some((pid, _)) = standing.child
@@ -155,6 +161,23 @@ fn repair_agent(app: &App, caller: &Caller, agent: &Agent) -> Result<Option<Stri
         }
         (Phase::Ended, _) => Ok(None),
     }
+}
+
+/// Records that nobody saw what became of a prompt, unless somebody else is at the agent: who resumes it records the
+/// same.
+fn end_unseen_prompt(app: &App, agent: &Agent) -> Result<bool> {
+    let folder = app.home.agent_dir(&agent.id);
+    let Some(_turn) = Lock::try_take(&folder.join("end"))? else {
+        return Ok(false);
+    };
+    let Some(_lock) = Lock::try_take(&app.home.agent_lock(&agent.id))? else {
+        return Ok(false);
+    };
+    let ended = Journal::open(&folder)?
+        .end_unseen(app.now())
+        .map_err(|error| files::io_error("write", &folder.join(journal::FILE), &error))?;
+    end::fold(app, agent);
+    Ok(ended)
 }
 
 /// Ends what a dead supervisor has left running.

@@ -340,6 +340,12 @@ impl Standing {
             || (self.typed.as_deref() == Some(id) && self.typed_text.is_some())
     }
 
+    /// The prompt that was given to the program, when it will not be given again: nobody has seen how it was taken.
+    /// Without a supervisor nobody will any more.
+    pub fn unseen(&self) -> Option<&str> {
+        self.typed.as_deref().filter(|_| self.typed_text.is_none())
+    }
+
     /// The program has ended: a queued prompt for which Enter was not pressed waits again, before all others.
     fn take_back(&mut self) {
         if let (Some(id), Some(text)) = (self.typed.take(), self.typed_text.take()) {

@@ -125,7 +125,11 @@ impl Cmd {
             let child = self
                 .command
                 .spawn()
-                .map_err(|error| cannot_start(&self.program, &error))?;
+                .map_err(|error| match self.command.get_current_dir() {
+                    // The kernel's answer is the same when it is the folder that is missing.
+                    Some(cwd) if !cwd.is_dir() => Error::unavailable(format!("the folder {} is gone", cwd.display())),
+                    _ => cannot_start(&self.program, &error),
+                })?;
             let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
             converse(child, &self.stdin, deadline).map_err(|error| error.context(self.program.to_string_lossy()))
         })
@@ -227,10 +231,27 @@ pub fn find_program(program: &str, path: &str) -> Option<PathBuf> {
         .find(|file| executable(file))
 }
 
+/// Adds how to install `package` to an error about a program that is missing or too old.
+pub(crate) fn install_hint(package: &str, error: Error) -> Error {
+    match error.kind {
+        Kind::Unavailable if cfg!(target_os = "macos") => error.hint(format!("install it: `brew install {package}`")),
+        Kind::Unavailable => error.hint(format!(
+            "install it: `apt-get install {package}`, or `brew install {package}`"
+        )),
+        _ => error,
+    }
+}
+
 fn cannot_start(program: &OsStr, error: &std::io::Error) -> Error {
     let program = program.to_string_lossy();
     match error.kind() {
-        std::io::ErrorKind::NotFound => Error::unavailable(format!("`{program}` is not installed or not on PATH")),
+        std::io::ErrorKind::NotFound => {
+            let error = Error::unavailable(format!("`{program}` is not installed or not on PATH"));
+            match program.as_ref() {
+                "git" => install_hint("git", error),
+                _ => error,
+            }
+        }
         _ => Error::unavailable(format!("`{program}` cannot be started: {error}")),
     }
 }
@@ -354,6 +375,13 @@ mod tests {
         let error = cmd("no-such-program-anywhere").run().expect_err("missing");
         assert_eq!(error.kind, Kind::Unavailable);
         assert!(error.message.contains("not installed"));
+    }
+
+    #[test]
+    fn a_missing_folder_is_not_taken_for_a_missing_program() {
+        let gone = Path::new("/no/such/folder");
+        let error = Cmd::new("test.exec", "git", gone).run().expect_err("no folder");
+        assert_eq!(error.message, "the folder /no/such/folder is gone");
     }
 
     #[test]

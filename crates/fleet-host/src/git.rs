@@ -24,11 +24,11 @@ pub use diff::{Diff, DiffForm};
 pub use refs::{
     branch_checked_out_at, branch_exists, branch_tip, branches, check_new_branch, default_branch, delete_branch,
 };
-pub use show::{changed_files, is_checked_out, version};
+pub use show::{changed_files, is_changed, is_checked_out, version};
 pub use status::{Stage, State, Status, status};
 pub use worktree::{
-    BranchMode, Worktree, add_worktree, admin_dir, checkout, find_admin, forget_half_made, prune,
-    remove_worktree_admin, worktrees,
+    BranchMode, Worktree, add_worktree, admin_dir, checkout, find_admin, forget_half_made, remove_worktree_admin,
+    worktrees,
 };
 
 /// A repository, as one checkout of it sees it.

@@ -87,11 +87,6 @@ impl Home {
         self.root.join("trash")
     }
 
-    /// Logs of setup commands and supervisors.
-    pub fn logs(&self) -> PathBuf {
-        self.root.join("logs")
-    }
-
     /// The folder of lock files that belong to no agent.
     pub fn locks(&self) -> PathBuf {
         self.root.join("locks")
@@ -112,6 +107,11 @@ impl Home {
         self.root.join("usage.json")
     }
 
+    /// Sizes of what is in the trash, as last measured.
+    pub fn trash_sizes(&self) -> PathBuf {
+        self.root.join("trash.json")
+    }
+
     /// Makes the folders that are missing, for their owner only. Errors: a network file system, a read-only or
     /// a full one.
     pub fn prepare(&self) -> Result<()> {
@@ -119,7 +119,7 @@ impl Home {
             let message = format!("{} is on {kind}, where locks cannot be trusted", self.root.display());
             return Err(Error::unavailable(message).hint("use a local disk: `export FLEET_HOME=/var/tmp/fleet`"));
         }
-        for folder in [self.agents(), self.locks(), self.logs(), self.trash(), self.worktrees()] {
+        for folder in [self.agents(), self.locks(), self.trash(), self.worktrees()] {
             files::create_private_dir("home.create-folder", &folder)?;
         }
         Ok(())
@@ -257,7 +257,6 @@ mod tests {
             home.locks(),
             home.trash(),
             home.worktrees(),
-            home.logs(),
         ] {
             assert_eq!(
                 fs::metadata(&folder).expect("made").permissions().mode() & 0o777,
@@ -265,6 +264,8 @@ mod tests {
                 "{folder:?}"
             );
         }
+        let made = fs::read_dir(home.root()).expect("the home").count();
+        assert_eq!(made, 4, "and nothing that nobody uses");
     }
 
     #[test]

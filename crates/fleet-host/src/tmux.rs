@@ -14,10 +14,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fleet_core::{Error, Kind, Result, Time};
+use fleet_core::{Error, Result, Time};
 
 use self::line::Line;
-use crate::exec::{Cmd, Output};
+use crate::exec::{Cmd, Output, install_hint};
 use crate::files;
 
 /// The oldest tmux that has all we use.
@@ -113,13 +113,13 @@ impl Tmux {
             .arg("-V")
             .timeout(PATIENCE)
             .output()
-            .map_err(install_hint)?;
+            .map_err(|error| install_hint("tmux", error))?;
         let text = output.text();
         match parse_version(&text) {
             Some(version) if version < OLDEST => {
                 let (major, minor) = OLDEST;
                 let message = format!("{} is too old: fleet needs tmux {major}.{minor} or newer", text.trim());
-                Err(install_hint(Error::unavailable(message)))
+                Err(install_hint("tmux", Error::unavailable(message)))
             }
             Some(version) => Ok(version),
             None => Ok((u32::MAX, 0)),
@@ -259,7 +259,7 @@ impl Tmux {
             .stdin(script)
             .timeout(PATIENCE)
             .output()
-            .map_err(install_hint)
+            .map_err(|error| install_hint("tmux", error))
     }
 
     /// A bare tmux. The server keeps the directory and the environment of the client that starts it.
@@ -358,14 +358,6 @@ fn exact(name: &str) -> String {
 
 fn is_harmless(name: &str) -> bool {
     matches!(name, "PATH" | "HOME" | "TERM" | "LANG" | "SHELL" | "USER") || name.starts_with("LC_")
-}
-
-fn install_hint(error: Error) -> Error {
-    match error.kind {
-        Kind::Unavailable if cfg!(target_os = "macos") => error.hint("install it: `brew install tmux`"),
-        Kind::Unavailable => error.hint("install it: `apt-get install tmux`, or `brew install tmux`"),
-        _ => error,
-    }
 }
 
 fn shell_word(word: &str) -> String {

@@ -49,6 +49,11 @@ pub enum Begun {
     Done(Outcome),
 }
 
+/// For how long it is known that a request was carried out and how it ended, in milliseconds.
+const KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// Old requests are removed with each so many-th new one, so that hardly any request pays for it.
+const PRUNE_EVERY: i64 = 64;
+
 impl Store {
     /// Records a request before it is carried out, or tells what became of it.
     ///
@@ -80,6 +85,9 @@ impl Store {
             let start = values::int(owner.start);
             let args = values::json(args)?;
             transaction.execute(sql, params![request, verb, args, now.0, owner.pid, start, owner.boot])?;
+            if transaction.last_insert_rowid() % PRUNE_EVERY == 0 {
+                forget_before(transaction, Time(now.0 - KEPT_MS))?;
+            }
             Ok(Begun::New)
         })
     }
@@ -116,6 +124,14 @@ impl Store {
             statement.query_and_then([], read)?.collect()
         })
     }
+}
+
+/// Forgets the requests that ended and were begun before `time`. One that is still open stays: it may be at work, and
+/// what was cut off is found again by it.
+fn forget_before(connection: &Connection, time: Time) -> Attempt<()> {
+    let mut statement = connection.prepare_cached("DELETE FROM intents WHERE created_at < ?1 AND state <> 'open'")?;
+    statement.execute([time.0])?;
+    Ok(())
 }
 
 fn find(connection: &Connection, request: &str) -> Attempt<Option<(Intent, Option<Outcome>)>> {

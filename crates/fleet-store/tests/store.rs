@@ -509,6 +509,30 @@ fn owner(pid: u32) -> Owner {
 }
 
 #[test]
+fn requests_that_ended_are_forgotten_after_a_week_and_open_ones_are_not() {
+    const DAY: i64 = 24 * 60 * 60 * 1000;
+    let place = Place::new();
+    let store = place.store();
+    let begin = |request: &str, day: i64| {
+        let args = json!({});
+        let begun = store.begin(SITE, request, "create", &args, Time(day * DAY), &owner(1));
+        begun.expect("begun")
+    };
+    for request in ["done", "open", "recent"] {
+        assert_eq!(begin(request, if request == "recent" { 4 } else { 1 }), Begun::New);
+    }
+    for request in ["done", "recent"] {
+        assert!(store.finish(SITE, request, &Ok(json!({}))).expect("finished"));
+    }
+    for number in 0..64 {
+        begin(&format!("later-{number}"), 10);
+    }
+    assert_eq!(begin("recent", 10), Begun::Done(Ok(json!({}))));
+    assert!(matches!(begin("open", 10), Begun::Open(_)));
+    assert_eq!(begin("done", 10), Begun::New, "nobody knows of it any more");
+}
+
+#[test]
 fn a_request_is_carried_out_once() {
     let place = Place::new();
     let store = place.store();

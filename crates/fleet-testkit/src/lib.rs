@@ -9,6 +9,7 @@
 mod cmd;
 mod env;
 pub mod model;
+mod namespace;
 mod pty;
 mod received;
 pub mod scan;
@@ -16,6 +17,7 @@ mod wait;
 
 pub use cmd::{Background, Cmd, Finished, kill_process, raw_command};
 pub use env::{TestEnv, binary};
+pub use namespace::cannot_run;
 pub use pty::Pty;
 pub use received::{Received, append_received, read_received};
 pub use wait::{pause, wait_until};

@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, bytes, plain, span};
+use crate::trash;
 
 /// Show merged branches, leftovers and the disk they use; with --yes remove them
 ///
@@ -77,11 +78,12 @@ impl Operation for Clean {
                 remove(leftover)?;
             }
         }
+        let beside = files::disk_usage(&config.worktree_root.join(trash::BESIDE));
         Ok(Cleaning {
             leftovers,
             done: self.yes,
-            worktree_bytes: files::disk_usage(&config.worktree_root),
-            trash_bytes: files::disk_usage(&app.home.trash()),
+            worktree_bytes: files::disk_usage(&config.worktree_root) - beside,
+            trash_bytes: trash::measured(app, Some(&config)),
             output_bytes: files::disk_usage(&app.home.agents()),
         })
     }

@@ -3,7 +3,7 @@
 use fleet_core::{Result, name};
 use serde_json::Value;
 
-use super::started::{Started, local_text, starts_agents, without_values};
+use super::started::{Started, beside_changes, local_text, starts_agents, without_values};
 use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
@@ -55,7 +55,9 @@ impl Operation for Create {
             branch: self.branch,
             prompt: self.prompt,
         }];
-        let outcomes = start::start(app, caller, &options, &wanted, &batch, false)?;
+        let outcomes = beside_changes(caller, &options, || {
+            start::start(app, caller, &options, &wanted, &batch, false)
+        })?;
         Started::of(app, batch, outcomes, until, limit)
     }
 }

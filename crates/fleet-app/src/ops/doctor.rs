@@ -3,7 +3,7 @@
 use clap::Args;
 use fleet_core::{Error, Kind, Result};
 use fleet_host::exec::{Cmd, find_program};
-use fleet_host::{files, git, harness};
+use fleet_host::{git, harness};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, bytes, plain, span};
+use crate::trash;
 
 /// Check git, tmux, the home, the database, the settings and the harnesses
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -89,14 +90,15 @@ impl Operation for Doctor {
                 }
             }
         }
-        let budget = config.as_ref().ok().map(|config| config.trash_budget_mb);
-        match trash_warning(app, budget) {
+        let config = config.ok();
+        let used = trash::measured(app, config.as_ref());
+        match trash::warning(used, config.as_ref()) {
             Some(warning) => checks.push_warning(
                 "trash",
                 warning,
                 "see and prune it: `fleet salvage list`, `fleet salvage prune`",
             ),
-            None => checks.add("trash", Ok(bytes(files::disk_usage(&app.home.trash())))),
+            None => checks.add("trash", Ok(bytes(used))),
         }
         Ok(checks)
     }
@@ -117,22 +119,6 @@ fn version_of(path: &std::path::Path) -> String {
         ),
         None => path.display().to_string(),
     }
-}
-
-/// A line about the trash when it holds more than its budget (the default one without a setting).
-pub fn trash_warning(app: &App, budget_mb: Option<u64>) -> Option<String> {
-    let trash = app.home.trash();
-    let mut entries = std::fs::read_dir(&trash).ok()?;
-    let _ = entries.next()?;
-    let budget = budget_mb.unwrap_or(2048) * 1_000_000;
-    let used = files::disk_usage(&trash);
-    (used > budget).then(|| {
-        format!(
-            "the trash holds {}, more than its budget of {}",
-            bytes(used),
-            bytes(budget)
-        )
-    })
 }
 
 impl Checks {
@@ -178,8 +164,13 @@ impl Show for Checks {
                 span(Label::Name, &check.what),
                 plain(format!(": {}", check.found)),
             ]);
+            // What a check says to do is a part of the answer: beside the checks of others it would tell nothing.
             if let Some(hint) = &check.hint {
-                page.hint(hint.clone());
+                page.spans(vec![
+                    plain(" ".repeat(8)),
+                    span(Label::Name, "hint"),
+                    plain(format!(": {hint}")),
+                ]);
             }
         }
     }

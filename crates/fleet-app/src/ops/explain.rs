@@ -2,9 +2,9 @@
 
 use clap::Args;
 use fleet_core::Result;
-use fleet_core::agent::Standing;
+use fleet_core::agent::{Agent, Standing};
 use fleet_core::fact::{Entry, Fact};
-use fleet_host::supervise::journal;
+use fleet_host::supervise::{journal, output};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
-use crate::page::{Label, Page, Show, plain, span};
+use crate::page::{Label, Page, Show, bytes, plain, span};
 use crate::record::{AgentRecord, state_span};
 
 /// Say why an agent's state is what it is: the rule that won, and the facts it rests on
@@ -46,6 +46,9 @@ pub struct Explanation {
     pub queued: usize,
     /// The last facts of its journal, oldest first.
     pub facts: Vec<Value>,
+    /// What the user should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl Operation for Explain {
@@ -71,8 +74,22 @@ impl Operation for Explain {
             cursor_line: status.map(|status| status.cursor_line),
             queued: standing.queue.len(),
             facts: shown.map(without_text).collect(),
+            warnings: missing_output(app, &agent).into_iter().collect(),
         })
     }
+}
+
+/// A line about output of `agent` that is missing, if any is.
+pub(crate) fn missing_output(app: &App, agent: &Agent) -> Option<String> {
+    let missing = output::missing(&app.home.agent_dir(&agent.id))?;
+    let (branch, since) = (&agent.branch, missing.since);
+    Some(match missing.bytes {
+        None => format!("the output of `{branch}` cannot be written since {since}, and is lost"),
+        Some(count) => format!(
+            "{} of the output of `{branch}` are missing from {since} on: they could not be written",
+            bytes(count)
+        ),
+    })
 }
 
 /// The fact as JSON, a prompt's text cut to its first line.
@@ -119,6 +136,9 @@ impl Show for Explanation {
                 plain(rest.join(" ")),
             ]
         });
+        for warning in &self.warnings {
+            page.warning(warning.clone());
+        }
         page.table(&["seq", "at", "source", "fact", "state after", "more"], rows.collect());
     }
 }

@@ -3,7 +3,7 @@
 use fleet_core::{Error, Result, name};
 use serde_json::Value;
 
-use super::started::{Started, local_text, starts_agents, without_values};
+use super::started::{Started, beside_changes, local_text, starts_agents, without_values};
 use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
@@ -62,7 +62,9 @@ impl Operation for Fanout {
                 prompt: self.prompt.clone(),
             })
             .collect();
-        let outcomes = start::start(app, caller, &options, &wanted, &prefix, true)?;
+        let outcomes = beside_changes(caller, &options, || {
+            start::start(app, caller, &options, &wanted, &prefix, true)
+        })?;
         Started::of(app, prefix, outcomes, until, limit)
     }
 }

@@ -14,6 +14,7 @@ use crate::caller::{Caller, Effect};
 use crate::end::{self, Ended, Options};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
+use crate::record::Naming;
 
 /// End agents: their processes, their worktrees and sessions; unsaved work is saved first, and printed
 ///
@@ -53,6 +54,8 @@ pub struct Kill {
 pub struct Killed {
     /// Its branch.
     pub branch: String,
+    /// Its repository's folder name.
+    pub repo_name: String,
     /// Its id.
     pub id: AgentId,
     /// What was done; none when it failed.
@@ -118,6 +121,7 @@ impl Operation for Kill {
             };
             Killed {
                 branch: agent.branch.clone(),
+                repo_name: agent.repo_name.clone(),
                 id: agent.id.clone(),
                 ended,
                 error,
@@ -160,6 +164,7 @@ fn dry_run(app: &App, agents: &[Agent], options: &Options) -> Result<Kills> {
         let findings = end::look(app, agent, options)?;
         kills.agents.push(Killed {
             branch: agent.branch.clone(),
+            repo_name: agent.repo_name.clone(),
             id: agent.id.clone(),
             ended: None,
             error: None,
@@ -171,8 +176,9 @@ fn dry_run(app: &App, agents: &[Agent], options: &Options) -> Result<Kills> {
 
 impl Show for Kills {
     fn show(&self, page: &mut Page) {
+        let naming = Naming::of(self.agents.iter().map(|killed| killed.repo_name.as_str()));
         for killed in &self.agents {
-            let name = span(Label::Name, &killed.branch);
+            let name = span(Label::Name, naming.name(&killed.repo_name, &killed.branch));
             if let Some(would) = &killed.would_save {
                 let what = if would.is_empty() {
                     "nothing needs saving".to_owned()

@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
+use crate::ops::explain::missing_output;
 use crate::page::{Label, Page, Show, Span, bytes, plain, span};
 use crate::record::{AgentRecord, state_span};
-use crate::repair;
+use crate::{repair, trash};
 
 /// List agents with their state, CPU, memory, disk and age
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -109,12 +110,14 @@ impl Operation for List {
             let agents = self.chosen(app, caller);
             (table.join().unwrap_or_default(), agents)
         });
-        let agents = rows(app, &agents?, &table, self.disk);
+        let agents = agents?;
+        let warnings = warnings(app, caller, &agents);
+        let agents = rows(app, &agents, &table, self.disk);
         Ok(Listing {
             agents,
             repaired: repaired.done,
             unrepaired: repaired.failed,
-            warnings: warnings(app),
+            warnings,
             grouped: self.grouped,
             asked: self.repair,
         })
@@ -200,8 +203,13 @@ fn supervisor_of(app: &App, agent: &Agent, table: &process::Table) -> Option<u32
         .or_else(|| journal::supervisor(&app.home.agent_dir(&agent.id)))
 }
 
-fn warnings(app: &App) -> Vec<String> {
-    crate::ops::doctor::trash_warning(app, None).into_iter().collect()
+fn warnings(app: &App, caller: &Caller, agents: &[Agent]) -> Vec<String> {
+    // The settings are read only when there is something to compare with them.
+    let used = trash::remembered(app);
+    let full = || trash::warning(used, app.config(caller, None).ok().as_ref());
+    let running = agents.iter().filter(|agent| agent.phase == Phase::Started);
+    let lost = running.filter_map(|agent| missing_output(app, agent));
+    (used > 0).then(full).flatten().into_iter().chain(lost).collect()
 }
 
 impl Show for Listing {

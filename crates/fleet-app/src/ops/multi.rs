@@ -3,7 +3,7 @@
 use fleet_core::{Error, Result};
 use serde_json::Value;
 
-use super::started::{Started, starts_agents, without_values};
+use super::started::{Started, beside_changes, starts_agents, without_values};
 use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
@@ -69,7 +69,9 @@ impl Operation for Multi {
         let (options, limit) = self.options()?;
         let until = options.until;
         let batch = format!("multi-{}", app.new_hex());
-        let outcomes = start::start(app, caller, &options, &wanted, &batch, true)?;
+        let outcomes = beside_changes(caller, &options, || {
+            start::start(app, caller, &options, &wanted, &batch, true)
+        })?;
         Started::of(app, batch, outcomes, until, limit)
     }
 }

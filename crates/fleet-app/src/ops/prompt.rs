@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
+use crate::record::Naming;
 
 /// How long a delivery may take when the agent takes it at once.
 const PROMPTLY: Duration = Duration::from_secs(20);
@@ -69,6 +70,8 @@ pub struct Prompt {
 pub struct Sent {
     /// The agent's branch.
     pub branch: String,
+    /// Its repository's folder name.
+    pub repo_name: String,
     /// The agent's id.
     pub id: AgentId,
     /// The prompt's own id, as the agent's journal has it.
@@ -221,6 +224,7 @@ fn sent(agent: &Agent, prompt: String, prompted: Prompted) -> Sent {
     };
     Sent {
         branch: agent.branch.clone(),
+        repo_name: agent.repo_name.clone(),
         id: agent.id.clone(),
         prompt,
         outcome: outcome.to_owned(),
@@ -237,6 +241,7 @@ fn failed(agent: &Agent, error: &Error) -> Sent {
     let why = error.message.clone();
     Sent {
         branch: agent.branch.clone(),
+        repo_name: agent.repo_name.clone(),
         id: agent.id.clone(),
         prompt: String::new(),
         outcome: outcome.to_owned(),
@@ -246,7 +251,9 @@ fn failed(agent: &Agent, error: &Error) -> Sent {
 
 impl Show for Prompts {
     fn show(&self, page: &mut Page) {
+        let naming = Naming::of(self.sent.iter().map(|sent| sent.repo_name.as_str()));
         for sent in &self.sent {
+            let name = naming.name(&sent.repo_name, &sent.branch);
             let label = match sent.outcome.as_str() {
                 "delivered" => Label::Good,
                 "queued" => Label::Plain,
@@ -257,17 +264,14 @@ impl Show for Prompts {
             page.spans(vec![
                 span(label, &sent.outcome),
                 plain(if sent.outcome == "refused" { " by " } else { " to " }),
-                span(Label::Name, &sent.branch),
+                span(Label::Name, &name),
                 plain(format!(": {}", lines.next().unwrap_or_default())),
             ]);
             if let Some(hint) = lines.next() {
                 page.hint(hint);
             }
             if sent.outcome == "unverified" {
-                page.hint(format!(
-                    "look before you send it again: `fleet logs {}`",
-                    word(&sent.branch)
-                ));
+                page.hint(format!("look before you send it again: `fleet logs {}`", word(&name)));
             }
         }
     }

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
-use crate::record::{AgentRecord, state_span};
+use crate::record::{AgentRecord, Naming, state_span};
 use crate::{child, end, kept, up};
 
 /// Revive agents that have ended or were lost: same worktree, same conversation
@@ -124,6 +124,7 @@ pub(crate) fn revive_all(app: &App, caller: &Caller, agents: Vec<Agent>, env: &[
             Err(error) if only => return Err(error),
             Err(error) => resumed.failed.push(NotStarted {
                 branch: agent.branch,
+                repo_name: Some(agent.repo_name),
                 error,
             }),
         }
@@ -136,6 +137,7 @@ pub(crate) fn revive_all(app: &App, caller: &Caller, agents: Vec<Agent>, env: &[
             Some(error) if only => return Err(error),
             Some(error) => resumed.failed.push(NotStarted {
                 branch: agent.branch,
+                repo_name: Some(agent.repo_name),
                 error,
             }),
         }
@@ -261,10 +263,12 @@ impl Show for Resumed {
         if self.agents.is_empty() && self.failed.is_empty() {
             page.line("every agent runs already");
         }
+        let failed = self.failed.iter().filter_map(|failed| failed.repo_name.as_deref());
+        let naming = Naming::of(self.agents.iter().map(|agent| agent.repo_name.as_str()).chain(failed));
         for agent in &self.agents {
             page.spans(vec![
                 plain(format!("{} ", self.how)),
-                span(Label::Name, &agent.branch),
+                span(Label::Name, naming.name(&agent.repo_name, &agent.branch)),
                 plain(" ("),
                 state_span(&agent.state),
                 plain(")"),
@@ -273,7 +277,10 @@ impl Show for Resumed {
         for failed in &self.failed {
             page.spans(vec![
                 span(Label::Bad, format!("not {} ", self.how)),
-                span(Label::Name, &failed.branch),
+                span(
+                    Label::Name,
+                    naming.name(failed.repo_name.as_deref().unwrap_or_default(), &failed.branch),
+                ),
                 plain(format!(": {}", failed.error.message)),
             ]);
             if let Some(hint) = &failed.error.hint {

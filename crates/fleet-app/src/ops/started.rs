@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use fleet_core::agent::{Agent, Until};
+use fleet_core::id::AgentId;
 use fleet_core::name::{plural, word};
 use fleet_core::{Error, Kind, Result};
+use fleet_host::git;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::app::App;
+use crate::caller::Caller;
 use crate::ops::wait;
 use crate::page::{Label, Page, Show, plain, span};
 use crate::record::{AgentRecord, state_span};
-use crate::start::Outcome;
+use crate::start::{Options, Outcome};
 
 /// The arguments of a verb that starts agents: its own, then those that all of them share. (A struct within the
 /// struct would make unknown keys of a JSON request go unnoticed.)
@@ -84,7 +87,21 @@ pub(crate) use starts_agents;
 pub struct NotStarted {
     /// Its branch.
     pub branch: String,
+    /// Its repository's folder name, for an agent that was there before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo_name: Option<String>,
     /// Why.
+    pub error: Error,
+}
+
+/// An agent that runs and was not seen in the state that was waited for.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct NotReached {
+    /// Its branch.
+    pub branch: String,
+    /// Its id.
+    pub id: AgentId,
+    /// Why the wait ended: most often the time was up.
     pub error: Error,
 }
 
@@ -97,6 +114,9 @@ pub struct Started {
     pub agents: Vec<AgentRecord>,
     /// Those that do not.
     pub failed: Vec<NotStarted>,
+    /// With --wait: those of `agents` that did not reach the state.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_reached: Vec<NotReached>,
 }
 
 impl Started {
@@ -112,6 +132,7 @@ impl Started {
             batch_id,
             agents: Vec::new(),
             failed: Vec::new(),
+            not_reached: Vec::new(),
         };
         let mut agents: Vec<Agent> = Vec::new();
         for outcome in outcomes {
@@ -119,6 +140,7 @@ impl Started {
                 Ok(agent) => agents.push(agent),
                 Err(error) => started.failed.push(NotStarted {
                     branch: outcome.branch,
+                    repo_name: None,
                     error,
                 }),
             }
@@ -128,13 +150,40 @@ impl Started {
         }
         if let Some(until) = until {
             let deadline = limit.map(|limit| std::time::Instant::now() + limit);
-            for agent in &agents {
-                wait::until(app, agent, until, deadline)?;
-            }
+            // They run all the same: an error alone would not tell the caller what there is now.
+            let wait = |agent: &Agent| wait::until(app, agent, until, deadline).err();
+            started.not_reached = agents
+                .iter()
+                .filter_map(|agent| Some((agent, wait(agent)?)))
+                .map(|(agent, error)| NotReached {
+                    branch: agent.branch.clone(),
+                    id: agent.id.clone(),
+                    error,
+                })
+                .collect();
         }
         started.agents = agents.iter().map(|agent| AgentRecord::of(app, agent)).collect();
         Ok(started)
     }
+}
+
+/// Starts agents by `start`, and warns when the caller's checkout has changes that the agents do not get because they
+/// are in no commit. git is asked meanwhile, so that no start waits for the answer.
+pub(crate) fn beside_changes<T>(caller: &Caller, options: &Options, start: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// A checkout that takes longer to compare is not worth the wait after the start.
+    const PATIENCE: Duration = Duration::from_secs(2);
+    // Another base, a branch that exists and the directory itself promise nothing of what is in this checkout.
+    if options.here || options.existing || options.base.is_some() {
+        return start();
+    }
+    std::thread::scope(|scope| {
+        let changed = scope.spawn(|| git::is_changed(&caller.cwd, PATIENCE));
+        let started = start()?;
+        if let Ok(Some(true)) = changed.join() {
+            (caller.progress)("warning: changes that are not committed here are not in the new worktree");
+        }
+        Ok(started)
+    })
 }
 
 impl Show for Started {
@@ -158,6 +207,19 @@ impl Show for Started {
                 page.raw(detail.clone());
             }
         }
+        for late in &self.not_reached {
+            page.spans(vec![
+                span(Label::Bad, "not reached "),
+                span(Label::Name, &late.branch),
+                plain(format!(": {}", late.error.message)),
+            ]);
+            if let Some(hint) = &late.error.hint {
+                page.hint(hint.clone());
+            }
+        }
+        if !self.not_reached.is_empty() {
+            return;
+        }
         match (self.agents.as_slice(), self.failed.len()) {
             ([one], 0) if one.state.starts_with("exited") || one.headless => {
                 page.hint(format!("read its output: `fleet logs {}`", word(&one.branch)));
@@ -171,7 +233,10 @@ impl Show for Started {
     }
 
     fn failed(&self) -> Option<Kind> {
-        (!self.failed.is_empty()).then_some(Kind::Failed)
+        match (self.failed.is_empty(), self.not_reached.first()) {
+            (false, _) => Some(Kind::Failed),
+            (true, late) => late.map(|late| late.error.kind),
+        }
     }
 }
 

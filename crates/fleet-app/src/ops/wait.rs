@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
-use crate::record::{AgentRecord, state_span};
+use crate::record::{AgentRecord, Naming, state_span};
 
 /// Wait until agents are in a state
 ///
@@ -128,9 +128,10 @@ pub fn until(app: &App, agent: &Agent, until: Until, deadline: Option<Instant>) 
 
 impl Show for Waited {
     fn show(&self, page: &mut Page) {
+        let naming = Naming::of(self.agents.iter().map(|agent| agent.repo_name.as_str()));
         for agent in &self.agents {
             page.spans(vec![
-                span(Label::Name, &agent.branch),
+                span(Label::Name, naming.name(&agent.repo_name, &agent.branch)),
                 plain(" is "),
                 state_span(&agent.state),
             ]);

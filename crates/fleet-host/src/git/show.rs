@@ -1,16 +1,31 @@
 //! Small questions about a repository, and the removal of one ref.
 
 use std::path::Path;
+use std::time::Duration;
 
 use fleet_core::Result;
 
-use super::{at, branch_checked_out_at, describe};
+use super::{at, bare_call, branch_checked_out_at, describe};
 use crate::exec::Cmd;
 
 /// The version of git, such as `2.39.5`.
 pub fn version() -> Result<String> {
     let text = Cmd::new("git.version", "git", Path::new("/")).arg("--version").run()?;
     Ok(text.trim().trim_start_matches("git version ").to_owned())
+}
+
+/// Whether tracked files of the checkout around `folder` differ from its commit; none when git does not say so within
+/// `limit`. Its index is not written.
+pub fn is_changed(folder: &Path, limit: Duration) -> Option<bool> {
+    let output = bare_call("git.changed", folder)
+        .args(["--no-optional-locks", "diff", "--quiet", "--no-ext-diff", "HEAD", "--"])
+        .timeout(limit)
+        .output();
+    match output.ok()?.status.code() {
+        Some(0) => Some(false),
+        Some(1) => Some(true),
+        _ => None,
+    }
 }
 
 /// The files in which `commit` differs from `head` (from nothing without one), with counts.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fleet_core::{Error, Result};
 
-use super::{IDENTITY, Repo, at, bare_call, common_of, failure, real, refs, stored_path, succeed};
+use super::{IDENTITY, Repo, at, bare_call, common_of, failure, real, refs, stored_path};
 use crate::exec::Output;
 use crate::files;
 use crate::lock::Lock;
@@ -122,16 +122,6 @@ pub fn remove_worktree_admin(common: &Path, path: &Path) -> Result<()> {
         Some(admin) => move_out_and_remove(common, &admin),
         None => Ok(()),
     }
-}
-
-/// Lets git forget the worktrees whose folders are gone.
-pub fn prune(common: &Path) -> Result<()> {
-    let _turn = take_turn(common)?;
-    succeed(
-        "prune the worktrees",
-        at("git.prune", common).args(["worktree", "prune"]),
-    )?;
-    Ok(())
 }
 
 /// Waits until no other fleet adds or removes worktrees of this repository.

@@ -54,6 +54,17 @@ impl Journal {
         &self.standing
     }
 
+    /// Ends a prompt whose supervisor was killed before it saw what became of it, as unverified, and says whether there
+    /// was one. For whoever holds the agent's lock after that supervisor.
+    pub fn end_unseen(&mut self, at: Time) -> std::io::Result<bool> {
+        let Some(id) = self.standing.unseen().map(str::to_owned) else {
+            return Ok(false);
+        };
+        let why = "its supervisor was killed before a receipt was seen".to_owned();
+        self.append(Source::Supervisor, Fact::PromptUnverified { id, why }, at, false)
+            .map(|_| true)
+    }
+
     /// Appends one fact in one write and gives the line's entry.
     ///
     /// With `durable` it is on disk when this returns: used for what the caller is promised to outlive a power

@@ -4,15 +4,24 @@
 //! `{"segment":n,"offset":n,"rows":n,"cols":n}` for each begin of a segment and each change of size. A segment
 //! begins with bytes that redraw the screen as it was, so each can be shown without the ones before it. The
 //! oldest segments go when more than the configured amount is kept.
+//!
+//! What cannot be written (the disk is full) is counted, and what is there stays whole: a write that fails leaves the
+//! segment and the index as they were. When writing works again, a line says how many bytes are missing there and since
+//! when, and the screen as it is now follows. The file `missing` beside `output/` is empty while output is lost, and
+//! has the same numbers afterwards.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
+use fleet_core::Time;
 use serde::{Deserialize, Serialize};
 
 const SEGMENT: u64 = 4 * 1024 * 1024;
+/// In the agent's folder, while and after output was lost.
+const MISSING: &str = "missing";
 
 /// A point in the output from which another size holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +47,19 @@ pub struct Output {
     segment: u32,
     file: File,
     length: u64,
+    index_length: u64,
     limit: u64,
+    /// Since something could not be written: how many bytes, and when the first.
+    gap: Option<Missing>,
+}
+
+/// Output that could not be kept, when that last happened in this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// How many bytes; none while output is still lost.
+    pub bytes: Option<u64>,
+    /// When the first could not be written.
+    pub since: Time,
 }
 
 impl Output {
@@ -49,39 +70,110 @@ impl Output {
         let index = append(&folder.join("index"))?;
         let segment = segments(&folder).last().copied().unwrap_or(0) + 1;
         let file = append(&folder.join(name(segment)))?;
+        let index_length = index.metadata()?.len();
+        // What was lost in an earlier run is told by the output of that run.
+        let _ = std::fs::remove_file(agent_dir.join(MISSING));
         let mut output = Output {
             folder,
             index,
             segment,
             file,
             length: 0,
+            index_length,
             limit,
+            gap: None,
         };
-        output.mark(rows, cols)?;
+        output.note((segment, 0), rows, cols, 0)?;
         Ok(output)
     }
 
-    /// Keeps `bytes`. `redraw` gives the bytes that a new segment begins with.
-    pub fn write(&mut self, bytes: &[u8], size: (u16, u16), redraw: impl FnOnce() -> Vec<u8>) -> io::Result<()> {
-        if self.length >= SEGMENT {
-            let first = redraw();
-            // The mark first: whoever sees the new file knows how much of it is a redraw.
-            self.note((self.segment + 1, 0), size.0, size.1, first.len() as u64)?;
-            self.file = append(&self.folder.join(name(self.segment + 1)))?;
-            self.segment += 1;
-            self.length = 0;
-            self.file.write_all(&first)?;
-            self.length = first.len() as u64;
-            self.drop_oldest();
+    /// Keeps `bytes`, or counts them as missing. `redraw` gives the bytes that a new segment begins with.
+    pub fn write(&mut self, bytes: &[u8], size: (u16, u16), now: Time, redraw: impl FnOnce() -> Vec<u8>) {
+        let kept = match self.gap {
+            None if self.length >= SEGMENT => self.next_segment(size, &redraw()).and_then(|()| self.append(bytes)),
+            None => self.append(bytes),
+            Some(gap) => self.close_gap(gap, size, &redraw()).and_then(|()| self.append(bytes)),
+        };
+        if kept.is_err() {
+            self.lose(bytes.len() as u64, now);
         }
-        self.file.write_all(bytes)?;
+    }
+
+    /// Notes that the terminal has another size from here on.
+    pub fn mark(&mut self, rows: u16, cols: u16, now: Time) {
+        if self.note((self.segment, self.length), rows, cols, 0).is_err() {
+            self.lose(0, now);
+        }
+    }
+
+    /// Says what is missing while that is not said yet: nothing more is written after this.
+    pub fn finish(&mut self, size: (u16, u16), redraw: impl FnOnce() -> Vec<u8>) {
+        if let Some(gap) = self.gap {
+            let _ = self.close_gap(gap, size, &redraw());
+        }
+    }
+
+    fn next_segment(&mut self, size: (u16, u16), redraw: &[u8]) -> io::Result<()> {
+        let before = self.index_length;
+        // The mark first: whoever sees the new file knows how much of it is a redraw.
+        self.note((self.segment + 1, 0), size.0, size.1, redraw.len() as u64)?;
+        let path = self.folder.join(name(self.segment + 1));
+        let made = append(&path).and_then(|mut file| file.write_all(redraw).map(|()| file));
+        self.file = made.inspect_err(|_| {
+            let _ = std::fs::remove_file(&path);
+            self.index_length = before;
+            let _ = self.index.set_len(before);
+        })?;
+        self.segment += 1;
+        self.length = redraw.len() as u64;
+        self.drop_oldest();
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.file.write_all(bytes) {
+            // A part may be written, and a part of a sequence is worse than none.
+            let _ = self.file.set_len(self.length);
+            return Err(error);
+        }
         self.length += bytes.len() as u64;
         Ok(())
     }
 
-    /// Notes that the terminal has another size from here on.
-    pub fn mark(&mut self, rows: u16, cols: u16) -> io::Result<()> {
-        self.note((self.segment, self.length), rows, cols, 0)
+    fn lose(&mut self, bytes: u64, now: Time) {
+        if self.gap.is_none() {
+            // Empty, because that has room on most full disks.
+            let _ = append(&self.missing_file()).and_then(|file| file.set_len(0));
+        }
+        let gap = self.gap.get_or_insert(Missing {
+            bytes: Some(0),
+            since: now,
+        });
+        gap.bytes = gap.bytes.map(|before| before + bytes);
+    }
+
+    /// Says in the output what is missing, and draws the screen as it is.
+    fn close_gap(&mut self, gap: Missing, size: (u16, u16), redraw: &[u8]) -> io::Result<()> {
+        let before = self.index_length;
+        self.note((self.segment, self.length), size.0, size.1, 0)?;
+        let mut text = gap_text(gap, size.0);
+        text.extend_from_slice(redraw);
+        self.append(&text).inspect_err(|_| {
+            self.index_length = before;
+            let _ = self.index.set_len(before);
+        })?;
+        self.gap = None;
+        let _ = match gap.bytes {
+            Some(0) | None => std::fs::remove_file(self.missing_file()),
+            Some(_) => serde_json::to_vec(&gap)
+                .map_err(io::Error::other)
+                .and_then(|line| append(&self.missing_file())?.write_all(&line)),
+        };
+        Ok(())
+    }
+
+    fn missing_file(&self) -> PathBuf {
+        self.folder.with_file_name(MISSING)
     }
 
     fn note(&mut self, (segment, offset): (u32, u64), rows: u16, cols: u16, redraw: u64) -> io::Result<()> {
@@ -94,7 +186,12 @@ impl Output {
         };
         let mut line = serde_json::to_vec(&mark).map_err(io::Error::other)?;
         line.push(b'\n');
-        self.index.write_all(&line)
+        if let Err(error) = self.index.write_all(&line) {
+            let _ = self.index.set_len(self.index_length);
+            return Err(error);
+        }
+        self.index_length += line.len() as u64;
+        Ok(())
     }
 
     fn drop_oldest(&self) {
@@ -104,6 +201,33 @@ impl Output {
             let _ = std::fs::remove_file(self.folder.join(name(*old)));
         }
     }
+}
+
+/// What is missing of the output of the agent's last run, if anything is.
+pub fn missing(agent_dir: &Path) -> Option<Missing> {
+    let path = agent_dir.join(MISSING);
+    let bytes = std::fs::read(&path).ok()?;
+    serde_json::from_slice(&bytes).ok().or_else(|| {
+        let began = path.metadata().and_then(|meta| meta.modified()).ok()?;
+        let since = began.duration_since(UNIX_EPOCH).ok()?;
+        Some(Missing {
+            bytes: None,
+            since: Time(since.as_millis() as i64),
+        })
+    })
+}
+
+/// The line in the output where something is missing. It ends what was cut off in the middle, and moves what was on the
+/// screen, itself included, above the screen, where the redraw that follows leaves it.
+fn gap_text(gap: Missing, rows: u16) -> Vec<u8> {
+    let Some(bytes) = gap.bytes.filter(|bytes| *bytes > 0) else {
+        return Vec::new();
+    };
+    let line = format!(
+        "\x18\x1b[m\r\n[fleet: {bytes} bytes of output are missing here, from {} on: they could not be written]",
+        gap.since
+    );
+    format!("{line}{}", "\r\n".repeat(usize::from(rows))).into_bytes()
 }
 
 /// A stretch of output of one size.
@@ -213,9 +337,9 @@ mod tests {
     fn output_is_kept_with_its_sizes_and_the_oldest_goes_first() {
         let dir = tempfile::tempdir().expect("dir");
         let mut output = Output::open(dir.path(), 0, 24, 80).expect("opened");
-        output.write(b"one", (24, 80), Vec::new).expect("written");
-        output.mark(30, 90).expect("marked");
-        output.write(b"two", (30, 90), Vec::new).expect("written");
+        output.write(b"one", (24, 80), Time(0), Vec::new);
+        output.mark(30, 90, Time(0));
+        output.write(b"two", (30, 90), Time(0), Vec::new);
         let (stretches, more) = read(dir.path(), 9).expect("read");
         let seen: Vec<_> = stretches
             .iter()
@@ -226,12 +350,12 @@ mod tests {
 
         let (bytes, place) = read_on(dir.path(), Place::default()).expect("read");
         assert_eq!(bytes, b"onetwo");
-        output.write(b"three", (30, 90), Vec::new).expect("written");
+        output.write(b"three", (30, 90), Time(0), Vec::new);
         assert_eq!(read_on(dir.path(), place).expect("read").0, b"three");
 
         let big = vec![b'x'; SEGMENT as usize];
         for _ in 0..4 {
-            output.write(&big, (30, 90), || b"redraw".to_vec()).expect("written");
+            output.write(&big, (30, 90), Time(0), || b"redraw".to_vec());
         }
         assert_eq!(segments(&dir.path().join("output")).len(), 2);
         let (stretches, more) = read(dir.path(), 1).expect("read");
@@ -244,5 +368,44 @@ mod tests {
             rest.iter().all(|byte| *byte == b'x'),
             "the second redraw is no output of the program"
         );
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_told_where_it_is_missing_and_nothing_is_cut() {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut output = Output::open(dir.path(), 0, 24, 80).expect("opened");
+        output.write(b"before", (24, 80), Time(0), Vec::new);
+        // A descriptor that takes nothing stands for a full disk.
+        let closed = || File::open(dir.path().join("output/index")).expect("read only");
+        let file = std::mem::replace(&mut output.file, closed());
+        let index = std::mem::replace(&mut output.index, closed());
+        output.write(b"lost", (24, 80), Time(5_000), Vec::new);
+        output.mark(30, 90, Time(6_000));
+        output.write(b"lost too", (30, 90), Time(7_000), Vec::new);
+        let told = missing(dir.path()).expect("told");
+        assert_eq!(told.bytes, None, "it goes on");
+
+        (output.file, output.index) = (file, index);
+        output.write(b"after", (30, 90), Time(8_000), || b"redraw".to_vec());
+        let (bytes, _) = read_on(dir.path(), Place::default()).expect("read");
+        let text = String::from_utf8(bytes).expect("text");
+        assert!(
+            text.starts_with("before\x18") && text.ends_with("\nredrawafter"),
+            "{text:?}"
+        );
+        assert!(
+            text.contains("[fleet: 12 bytes of output are missing here, from 1970-01-01T00:00:05Z on"),
+            "{text:?}"
+        );
+        let (stretches, _) = read(dir.path(), 1).expect("read");
+        assert_eq!(stretches.last().map(|last| (last.rows, last.cols)), Some((30, 90)));
+        let told = Missing {
+            bytes: Some(12),
+            since: Time(5_000),
+        };
+        assert_eq!(missing(dir.path()), Some(told));
+
+        drop(Output::open(dir.path(), 0, 24, 80).expect("opened"));
+        assert_eq!(missing(dir.path()), None, "of a later run nothing is missing");
     }
 }

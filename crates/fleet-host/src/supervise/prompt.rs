@@ -9,6 +9,9 @@
 //! - A text is written once. Enter is pressed a second time only while the text is still seen in the draft.
 //! - The receipt: the text was seen in the draft, then seen to have left it, while the terminal's input queue
 //!   was empty, so the program has read all of it. Anything less ends as `unverified`.
+//! - A program that has not read a byte for [`UNREAD_WRITE`] while the text is written gets no more looks: Enter
+//!   follows the rest whenever it reads again, so that the text stays one message, and the end is `unverified`. A text
+//!   of which nothing was written is taken back, and the end is `refused`.
 //! - With bracketed paste Enter follows as soon as the draft shows the text. Without it some programs take an
 //!   Enter that comes within 120 ms of a burst for a line break, so it waits longer.
 //!
@@ -27,6 +30,8 @@ const MAX_COOKED_BYTES: usize = 4000;
 const DRAFT_WAIT: Duration = Duration::from_millis(600);
 /// A program that has not read its input yet, on a busy machine, is given longer to show it.
 const UNREAD_WAIT: Duration = Duration::from_millis(3000);
+/// For this long a program may read nothing of a text that is longer than what the kernel keeps for it.
+pub const UNREAD_WRITE: Duration = Duration::from_secs(15);
 const BURST_GAP: Duration = Duration::from_millis(160);
 const CONFIRM: Duration = Duration::from_millis(5);
 const SECOND_ENTER: Duration = Duration::from_millis(900);
@@ -70,6 +75,8 @@ pub struct Look<'a> {
     pub cooked: bool,
     /// Whether bytes of ours still wait to be written.
     pub unsent: bool,
+    /// Bytes that were written since the delivery began, those of the text first.
+    pub written: usize,
     /// When the program last wrote something.
     pub last_output: Option<Instant>,
 }
@@ -83,11 +90,18 @@ pub enum Action {
     Delivered,
     /// No receipt came: what was seen instead.
     Unverified(&'static str),
+    /// The program has stopped reading in the middle of the text: Enter belongs behind it, and nobody will see the rest.
+    Abandoned(&'static str),
+    /// The program reads nothing, and nothing of the text was written: it is to be taken back.
+    TakenBack(&'static str),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Typing,
+    Typing {
+        /// Bytes that were written, and since when it is so many; none before the first look.
+        stuck: Option<(usize, Instant)>,
+    },
     Draft {
         since: Instant,
     },
@@ -104,6 +118,8 @@ enum Phase {
 pub struct Delivery {
     /// The request's id.
     pub id: String,
+    /// Bytes that are to be written.
+    pub length: usize,
     squeezed: Vec<char>,
     bracketed: bool,
     cooked: bool,
@@ -128,9 +144,10 @@ impl Delivery {
             Delivery {
                 id,
                 squeezed,
+                length: bytes.len(),
                 bracketed,
                 cooked,
-                phase: Phase::Typing,
+                phase: Phase::Typing { stuck: None },
                 deadline: None,
             },
             bytes,
@@ -168,14 +185,14 @@ impl Delivery {
 
     /// Looks at the terminal and decides. Called after every output, after every write, and at the deadline.
     pub fn step(&mut self, look: Look<'_>, now: Instant) -> Option<Action> {
-        if self.phase == Phase::Typing {
+        if let Phase::Typing { stuck } = self.phase {
             if look.unsent {
-                return None;
+                return self.step_typing(stuck, look.written, now);
             }
             self.phase = Phase::Draft { since: now };
         }
         match self.phase {
-            Phase::Typing => None,
+            Phase::Typing { .. } => None,
             Phase::Draft { since } => self.step_draft(since, look, now),
             Phase::Entered {
                 at,
@@ -184,6 +201,21 @@ impl Delivery {
                 left,
             } => self.step_entered((at, seen, presses, left), look, now),
         }
+    }
+
+    fn step_typing(&mut self, stuck: Option<(usize, Instant)>, written: usize, now: Instant) -> Option<Action> {
+        let (_, since) = stuck.filter(|(before, _)| *before == written).unwrap_or((written, now));
+        self.phase = Phase::Typing {
+            stuck: Some((written, since)),
+        };
+        self.deadline = Some(since + UNREAD_WRITE);
+        if now < since + UNREAD_WRITE {
+            return None;
+        }
+        Some(match written {
+            0 => Action::TakenBack("the program does not read its input, so nothing was written"),
+            _ => Action::Abandoned("the program has stopped reading its input in the middle of the text"),
+        })
     }
 
     fn step_draft(&mut self, since: Instant, look: Look<'_>, now: Instant) -> Option<Action> {
@@ -302,6 +334,7 @@ mod tests {
                     pending,
                     cooked: false,
                     unsent: false,
+                    written: 0,
                     last_output: self.last_output,
                 },
                 now,
@@ -367,6 +400,36 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_reads_no_more_of_a_long_text_is_not_waited_for_without_end() {
+        let start = Instant::now();
+        let at = |delivery: &mut Delivery, seconds: u64, written: usize| {
+            let look = Look {
+                before_cursor: "> ",
+                pending: 4000,
+                cooked: false,
+                unsent: true,
+                written,
+                last_output: None,
+            };
+            delivery.step(look, start + Duration::from_secs(seconds))
+        };
+        let text = "long ".repeat(20_000);
+        let begin = || Delivery::start("p".into(), &text, true, false).expect("started").0;
+        let mut slow = begin();
+        for step in 0..20 {
+            assert_eq!(at(&mut slow, step * 14, 4000 + step as usize), None, "it reads");
+        }
+        let end = at(&mut slow, 19 * 14 + 15, 4019);
+        assert!(matches!(end, Some(Action::Abandoned(_))), "{end:?}");
+
+        let mut deaf = begin();
+        assert_eq!(at(&mut deaf, 0, 0), None);
+        assert_eq!(deaf.deadline(), Some(start + UNREAD_WRITE));
+        let end = at(&mut deaf, 15, 0);
+        assert!(matches!(end, Some(Action::TakenBack(_))), "{end:?}");
+    }
+
+    #[test]
     fn an_echo_of_the_terminals_own_is_no_draft_of_a_program_that_then_leaves_line_mode() {
         for (cooked, wanted) in [(true, true), (false, false)] {
             let (mut delivery, _) = Delivery::start("p".into(), "fix", false, true).expect("started");
@@ -376,6 +439,7 @@ mod tests {
                 pending: 0,
                 cooked,
                 unsent: false,
+                written: 0,
                 last_output: Some(last_output),
             };
             let later = |millis| start + Duration::from_millis(millis);

@@ -113,6 +113,8 @@ struct Supervisor {
     running: Running,
     started_at: Instant,
     unsent: Vec<u8>,
+    /// Bytes that were written to the terminal since a prompt was last begun.
+    written: usize,
     held_input: Vec<u8>,
     last_output: Option<Instant>,
     dirty_since: Option<Instant>,
@@ -217,6 +219,7 @@ impl Supervisor {
             running: Running::Nothing,
             started_at: Instant::now(),
             unsent: Vec::new(),
+            written: 0,
             held_input: Vec::new(),
             last_output: None,
             dirty_since: None,
@@ -240,6 +243,8 @@ impl Supervisor {
     }
 
     fn run(mut self) -> Result<()> {
+        // Past `record`: it is the end of an earlier life, and no transition of this one.
+        let _ = self.journal.end_unseen(now());
         let launched = Fact::Launched {
             generation: self.spec.generation,
             supervisor: std::process::id(),
@@ -255,6 +260,8 @@ impl Supervisor {
             self.wait()?;
             self.tick(Instant::now());
         }
+        let screen = &self.screen;
+        self.output.finish(screen.size(), || screen.snapshot());
         let _ = std::fs::remove_file(&self.spec.socket);
         Ok(())
     }
@@ -458,7 +465,7 @@ impl Supervisor {
     /// Takes in output: keeps it, draws it, answers its queries, shows it to the views.
     fn keep(&mut self, bytes: &[u8]) {
         let (size, screen) = (self.screen.size(), &self.screen);
-        let _ = self.output.write(bytes, size, || screen.snapshot());
+        self.output.write(bytes, size, now(), || screen.snapshot());
         let fed = self.screen.feed(bytes);
         if !fed.answers.is_empty() && self.terminal.is_some() {
             self.unsent.extend_from_slice(&fed.answers);
@@ -477,7 +484,10 @@ impl Supervisor {
         let Some(terminal) = &self.terminal else { return };
         while !self.unsent.is_empty() {
             match nix::unistd::write(&terminal.master, &self.unsent) {
-                Ok(count) => drop(self.unsent.drain(..count)),
+                Ok(count) => {
+                    self.unsent.drain(..count);
+                    self.written += count;
+                }
                 Err(Errno::EINTR) => {}
                 Err(_) => break,
             }

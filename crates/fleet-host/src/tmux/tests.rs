@@ -2,6 +2,8 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use fleet_core::Kind;
+
 use super::*;
 use crate::process::tests::wait_for_end;
 use crate::process::{self, Identity};

@@ -3,6 +3,7 @@
 
 mod soak;
 pub(crate) mod stage;
+mod unseen;
 
 use fleet_core::agent::Standing;
 use fleet_core::fact::Fact;

@@ -84,7 +84,8 @@ impl Supervisor {
         if self.delivery.is_some() || self.stop.is_some() || !matches!(self.running, Running::Child { .. }) {
             return false;
         }
-        if !self.keys_are_settled(now) {
+        // What the program has not been given yet would be another message in front of it.
+        if !self.keys_are_settled(now) || !self.unsent.is_empty() {
             return false;
         }
         match &self.ready {
@@ -124,6 +125,7 @@ impl Supervisor {
                     return false;
                 }
                 self.unsent.extend_from_slice(&bytes);
+                self.written = 0;
                 self.delivery = Some(delivery);
                 self.flush_input();
                 self.step_delivery(now);
@@ -140,23 +142,38 @@ impl Supervisor {
             pending: self.terminal.as_ref().map_or(0, Terminal::pending),
             cooked: self.terminal.as_ref().is_some_and(Terminal::is_cooked),
             unsent: !self.unsent.is_empty(),
+            written: self.written,
             last_output: self.last_output,
         };
-        let id = delivery.id.clone();
+        let (id, length) = (delivery.id.clone(), delivery.length);
         match delivery.step(look, now) {
             None => {}
-            Some(Action::Enter) => {
-                if !self.record(Source::Request, Fact::Busy) {
-                    let why = "the agent's journal cannot be written, so Enter was not pressed";
+            Some(Action::Enter) => drop(self.press_enter(&id)),
+            Some(Action::Abandoned(why)) => {
+                let pressed = self.press_enter(&id);
+                if pressed {
                     self.finish_prompt(&id, Outcome::Unverified, why);
-                    return;
                 }
-                self.unsent.push(b'\r');
-                self.flush_input();
+            }
+            Some(Action::TakenBack(why)) => {
+                self.unsent.drain(..length);
+                self.finish_prompt(&id, Outcome::Refused, why);
             }
             Some(Action::Delivered) => self.finish_prompt(&id, Outcome::Delivered, "the text left the draft"),
             Some(Action::Unverified(why)) => self.finish_prompt(&id, Outcome::Unverified, why),
         }
+    }
+
+    /// Presses Enter behind the prompt `id`. False, and the prompt is ended, if the journal cannot say so.
+    fn press_enter(&mut self, id: &str) -> bool {
+        if !self.record(Source::Request, Fact::Busy) {
+            let why = "the agent's journal cannot be written, so Enter was not pressed";
+            self.finish_prompt(id, Outcome::Unverified, why);
+            return false;
+        }
+        self.unsent.push(b'\r');
+        self.flush_input();
+        true
     }
 
     /// Records the end of a prompt and answers everyone who waits for it.

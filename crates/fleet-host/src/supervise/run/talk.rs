@@ -169,7 +169,7 @@ impl Supervisor {
             return false;
         }
         self.screen.resize(rows, cols);
-        let _ = self.output.mark(rows, cols);
+        self.output.mark(rows, cols, super::now());
         let event = json!({ "size": { "rows": rows, "cols": cols } });
         for connection in self.connections.iter_mut().filter(|each| each.view.is_some()) {
             connection.send(&event);

@@ -8,20 +8,6 @@ use serde_json::Value;
 
 use super::*;
 
-/// Runs lines of shell in a mount namespace of their own, as root there.
-fn in_namespace(env: &TestEnv, dir: &Path, lines: &str) -> Finished {
-    let own = nix::unistd::geteuid().is_root();
-    let user: &[&str] = if own { &[] } else { &["--map-root-user"] };
-    let fleet = binary("fleet");
-    env.program("unshare", user)
-        .args(["--mount", "/bin/sh", "-euc", lines])
-        .cwd(dir)
-        .env("FLEET", fleet)
-        .env("ROOT", env.root())
-        .timeout(PATIENCE)
-        .output()
-}
-
 #[test]
 fn a_full_disk_is_told_and_after_room_was_made_nothing_is_left() {
     for kilobytes in [0, 4, 24, 60, 100, 140, 200, 260, 320, 400] {
@@ -43,7 +29,9 @@ fn a_full_disk_is_told_and_after_room_was_made_nothing_is_left() {
              ls -A \"$FLEET_HOME/worktrees\" \"$FLEET_HOME/agents\" > ../folders.txt
              exit $code"
         );
-        let done = in_namespace(&env, &repo, &lines);
+        let Some(done) = env.in_namespace(&repo, &lines) else {
+            return;
+        };
         let read = |name: &str| fs::read_to_string(env.root().join(name)).unwrap_or_default();
         let story = format!(
             "{kilobytes} KiB free: {done}\n{}{}{}",
@@ -69,6 +57,80 @@ fn a_full_disk_is_told_and_after_room_was_made_nothing_is_left() {
 }
 
 #[test]
+fn output_that_a_full_disk_lost_is_told_where_it_is_missing() {
+    let env = TestEnv::new();
+    let repo = env.repo("repo", 1);
+    let agent = env.root().join("talker");
+    script(
+        &agent,
+        "echo before; read go < \"$1/go\"; seq 1 5000; read go < \"$1/go\"; echo after; exec tail -f /dev/null",
+    );
+    let (agent, root) = (agent.display(), env.root().display());
+    env.write_config(&format!(
+        "default_agent = \"own\"\n[harness.own]\ncommand = [\"{agent}\", \"{root}\"]\nprompt = \"paste\"\n"
+    ));
+    let lines = "mkfifo \"$ROOT/go\"
+        cp \"$FLEET_HOME/config.toml\" \"$ROOT/config.toml\"
+        mount -t tmpfs -o size=8m,mode=700 tmpfs \"$FLEET_HOME\"
+        cp \"$ROOT/config.toml\" \"$FLEET_HOME/config.toml\"
+        \"$FLEET\" create talker > /dev/null
+        until \"$FLEET\" logs talker | grep -q before; do :; done
+        head -c 10000000 /dev/zero > \"$FLEET_HOME/filler\" 2> /dev/null || true
+        echo > \"$ROOT/go\"
+        until [ -e \"$FLEET_HOME\"/agents/*/missing ]; do :; done
+        \"$FLEET\" list > /dev/null 2> \"$ROOT/full.txt\" || true
+        echo > \"$ROOT/go\"
+        rm \"$FLEET_HOME/filler\"
+        \"$FLEET\" prompt talker more --timeout 1 > /dev/null 2>&1 || true
+        until [ -s \"$FLEET_HOME\"/agents/*/missing ]; do :; done
+        until \"$FLEET\" logs talker -n 9000 > \"$ROOT/logs.txt\" && grep -q after \"$ROOT/logs.txt\"; do :; done
+        \"$FLEET\" explain talker --json > \"$ROOT/explain.json\"
+        \"$FLEET\" list --json > \"$ROOT/list.json\"
+        cp -r \"$FLEET_HOME\"/agents/*/output \"$ROOT/output\"
+        \"$FLEET\" kill talker --force > /dev/null";
+    let Some(done) = env.in_namespace(&repo, lines) else {
+        return;
+    };
+    let _ = done.success();
+    let read = |name: &str| fs::read_to_string(env.root().join(name)).expect("written");
+    assert!(
+        read("full.txt").contains("cannot be written since"),
+        "{}",
+        read("full.txt")
+    );
+    let logs = read("logs.txt");
+    let lines: Vec<&str> = logs.lines().collect();
+    let gap = lines.iter().position(|line| line.starts_with("[fleet: "));
+    let gap = gap.unwrap_or_else(|| panic!("no gap is told in {logs}"));
+    assert!(
+        lines[gap].contains("bytes of output are missing here, from 20"),
+        "{}",
+        lines[gap]
+    );
+    assert!(
+        lines[..gap].contains(&"before") && lines[gap..].contains(&"after"),
+        "{logs}"
+    );
+    assert!(lines[gap..].contains(&"5000"), "the screen follows the gap: {logs}");
+    for name in ["explain.json", "list.json"] {
+        let answer: Value = serde_json::from_str(&read(name)).expect("JSON");
+        let warning = answer["warnings"][0].as_str().expect("a warning");
+        assert!(
+            warning.contains("of the output of `talker` are missing from 20"),
+            "{warning}"
+        );
+    }
+    for line in read("output/index").lines() {
+        let mark: Value = serde_json::from_str(line).expect("a whole line");
+        let segment = env
+            .root()
+            .join(format!("output/{:06}", mark["segment"].as_u64().expect("a number")));
+        assert!(mark["offset"].as_u64() <= Some(fs::metadata(segment).expect("it is there").len()));
+    }
+    env.assert_nothing_left();
+}
+
+#[test]
 fn a_read_only_home_is_told_and_can_still_be_read() {
     let (env, repo) = scene("");
     let _ = fleet(&env, &repo, &["create", "old"]).output().success();
@@ -79,9 +141,10 @@ fn a_read_only_home_is_told_and_can_still_be_read() {
                  \"$FLEET\" list --all --json > ../list.json
                  \"$FLEET\" logs old > ../logs.txt
                  exec \"$FLEET\" create fix";
-    let said = refused(in_namespace(&env, &repo, lines), 7)
-        .says("read-only")
-        .hints("FLEET_HOME");
+    let Some(done) = env.in_namespace(&repo, lines) else {
+        return;
+    };
+    let said = refused(done, 7).says("read-only").hints("FLEET_HOME");
     assert_eq!(said.whole.stdout, "");
     let list: Value = serde_json::from_slice(&fs::read(env.root().join("list.json")).unwrap()).unwrap();
     assert_eq!(list["agents"][0]["branch"], "old");
@@ -96,11 +159,36 @@ fn a_read_only_place_for_a_new_home_is_told() {
     let lines = "mount --bind \"$HOME\" \"$HOME\"
                  mount -o remount,bind,ro \"$HOME\"
                  exec \"$FLEET\" create fix";
-    let _ = refused(in_namespace(&env, &repo, lines), 7)
-        .says("read-only")
-        .hints("export FLEET_HOME=");
+    let Some(done) = env.in_namespace(&repo, lines) else {
+        return;
+    };
+    let _ = refused(done, 7).says("read-only").hints("export FLEET_HOME=");
     assert!(!env.fleet_home().exists());
     env.assert_nothing_left();
+}
+
+#[test]
+fn a_test_that_needs_mounts_is_named_where_there_can_be_none() {
+    let env = TestEnv::new();
+    let tools = only(&env, &["sh", "git"]);
+    script(
+        &tools.join("unshare"),
+        "echo 'unshare: unshare failed: Operation not permitted' >&2; exit 1",
+    );
+    let said = env.root().join("missing");
+    let run = || {
+        let me = std::env::current_exe().expect("this program");
+        let one = "input::home::a_read_only_place_for_a_new_home_is_told";
+        env.program(me, ["--exact", one]).env("PATH", &tools)
+    };
+    let _ = run().env("FLEET_TEST_MISSING", &said).output().success();
+    let told = fs::read_to_string(&said).expect("it was told");
+    assert_eq!(
+        told,
+        "tests with mounts: unshare: unshare failed: Operation not permitted\n"
+    );
+    let alone = run().output().fails(101);
+    assert!(alone.stdout.contains("cannot run on this machine"), "{alone}");
 }
 
 #[test]
@@ -182,7 +270,15 @@ fn without_tmux_agents_run_and_the_warning_says_how_to_install_it() {
         .says("`tmux` is not installed")
         .hints("apt-get install tmux");
     let doctor = run(&["doctor"]).fails(7);
-    assert!(doctor.stdout.contains("`tmux` is not installed"), "{doctor}");
+    let mut lines = doctor.stdout.lines();
+    let check = lines.find(|line| line.contains("`tmux` is not installed"));
+    assert!(check.is_some_and(|line| line.starts_with("error ")), "{doctor}");
+    let hint = lines.next().expect("a line below the check");
+    assert!(
+        hint.trim_start().starts_with("hint: ") && hint.contains("apt-get install tmux"),
+        "{doctor}"
+    );
+    assert_eq!(doctor.stderr, "", "nothing is said apart from its check");
     let listed: Value = run(&["list", "--repair", "--json"]).success().json();
     assert_eq!(listed["agents"][0]["branch"], "fix");
     let _ = run(&["restart", "fix"]).success();
@@ -190,6 +286,23 @@ fn without_tmux_agents_run_and_the_warning_says_how_to_install_it() {
     let _ = fleet(&env, &repo, &["attach", "fix", "--print"]).output().success();
     let _ = run(&["kill", "fix"]).success();
     kill_tmux(&env);
+    env.assert_nothing_left();
+}
+
+#[test]
+fn without_git_nothing_starts_and_the_error_says_how_to_install_it() {
+    let (env, repo) = scene("");
+    let before = world(&env, &repo);
+    let path = only(&env, &["tmux", "sh"]);
+    let run = |args: &[&str]| fleet(&env, &repo, args).env("PATH", &path).output();
+    let _ = refused(run(&["create", "fix"]), 7)
+        .says("`git` is not installed")
+        .hints("`apt-get install git`");
+    let doctor: Value = run(&["doctor", "--json"]).fails(7).json();
+    assert_eq!(doctor["checks"][0]["level"], "error", "{doctor}");
+    let hint = doctor["checks"][0]["hint"].as_str().expect("a hint");
+    assert!(hint.contains("`apt-get install git`"), "{hint}");
+    assert_eq!(world(&env, &repo), before);
     env.assert_nothing_left();
 }
 

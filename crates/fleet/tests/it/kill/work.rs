@@ -417,3 +417,60 @@ fn restoring_twice_makes_two_worktrees_and_never_touches_the_first() {
     let said = refusal(&env, &repo, ["salvage", "restore", "twic"], 3);
     assert!(text(&said["error"]["hint"]).contains("twice"), "{said}");
 }
+
+#[test]
+fn an_empty_trash_holds_nothing_and_one_beside_worktrees_elsewhere_counts() {
+    let env = TestEnv::new();
+    env.config_with_scripted("worktree_root = \"~/elsewhere\"\ntrash_budget_mb = 1\n");
+    let repo = env.repo("repo", 2);
+    fs::create_dir(env.home().join("elsewhere")).expect("a folder");
+    let trash_of = |checks: &Value| -> Value {
+        let checks = checks["checks"].as_array().expect("checks").clone();
+        checks
+            .into_iter()
+            .find(|check| check["what"] == "trash")
+            .expect("of the trash")
+    };
+    let empty = answer(&env, &repo, ["doctor"]);
+    assert_eq!(trash_of(&empty)["found"], "0 B", "{empty}");
+
+    // A fifo is kept in the trash, with the whole worktree; that must be one move, so it is on the same file system.
+    let lines = "mount -t tmpfs -o mode=700 tmpfs \"$HOME/elsewhere\"
+        \"$FLEET\" create work --wait ready > /dev/null
+        dir=$(\"$FLEET\" path work)
+        head -c 3000000 /dev/zero > \"$dir/big\"
+        mkfifo \"$dir/fifo\"
+        \"$FLEET\" kill work --force > \"$ROOT/kill.txt\" 2>&1
+        \"$FLEET\" doctor --json > \"$ROOT/doctor.json\"
+        \"$FLEET\" clean --json > \"$ROOT/clean.json\"
+        \"$FLEET\" list --json > \"$ROOT/list.json\"
+        sed -i 's,~/elsewhere,~/another,' \"$FLEET_HOME/config.toml\"
+        \"$FLEET\" doctor --json > \"$ROOT/moved.json\"";
+    let Some(done) = env.in_namespace(&repo, lines) else {
+        return;
+    };
+    let _ = done.success();
+    let read = |name: &str| -> Value {
+        let bytes = fs::read(env.root().join(name)).expect("an answer");
+        serde_json::from_slice(&bytes).expect("JSON")
+    };
+    assert!(
+        fs::read_to_string(env.root().join("kill.txt"))
+            .expect("told")
+            .contains("elsewhere/.fleet-trash/")
+    );
+    for name in ["doctor.json", "moved.json"] {
+        let check = trash_of(&read(name));
+        assert_eq!(check["level"], "warning", "{check}");
+        assert!(text(&check["found"]).starts_with("the trash holds 3 MB"), "{check}");
+    }
+    let clean = read("clean.json");
+    assert!(clean["trash_bytes"].as_u64() >= Some(3_000_000), "{clean}");
+    assert!(clean["worktree_bytes"].as_u64() < Some(1_000_000), "{clean}");
+    let list = read("list.json");
+    assert!(
+        text(&list["warnings"][0]).starts_with("the trash holds 3 MB, more than its budget of 1 MB"),
+        "{list}"
+    );
+    env.assert_nothing_left();
+}

@@ -152,7 +152,7 @@ fn the_answer_can_wait_for_a_state() {
         ["create", "never", "--wait", "waiting", "--timeout", "1"],
         8,
     );
-    assert_eq!(said["error"]["kind"], "timeout", "{said}");
+    assert_eq!(said["not_reached"][0]["error"]["kind"], "timeout", "{said}");
     assert_eq!(agent(&env, "never")["phase"], "started");
     let said = refusal(&env, &repo, ["create", "typo", "--wait", "redy"], 2);
     assert!(text(&said["error"]["hint"]).contains("ready"), "{said}");
@@ -229,6 +229,60 @@ fn branches_with_slashes_never_lie_inside_one_another() {
             assert!(!other.starts_with(one), "{} is in {}", other.display(), one.display());
         }
     }
+    let _ = answer(&env, &repo, ["kill", "*", "--force"]);
+    env.assert_nothing_left();
+}
+
+#[test]
+fn a_wait_that_is_too_short_still_answers_with_what_was_started() {
+    let env = TestEnv::new();
+    env.config_with_scripted_args("", &["--boot-ms", "60000"]);
+    let repo = env.repo("repo", 1);
+    let wait = ["--wait", "ready", "--timeout", "0.2"];
+    let told: Value = fleet(&env, &repo, ["create", "slow", "--json"])
+        .args(wait)
+        .output()
+        .fails(8)
+        .json();
+    assert_eq!(told["agents"][0]["branch"], "slow", "{told}");
+    assert_eq!(told["not_reached"][0]["branch"], "slow", "{told}");
+    assert_eq!(told["not_reached"][0]["id"], told["agents"][0]["id"], "{told}");
+    assert_eq!(told["not_reached"][0]["error"]["kind"], "timeout", "{told}");
+
+    let said = fleet(&env, &repo, ["fanout", "2", "many"]).args(wait).output().fails(8);
+    for branch in ["many-A1", "many-A2"] {
+        assert!(said.stdout.contains(&format!("started {branch} ")), "{said}");
+        assert!(said.stdout.contains(&format!("not reached {branch}: ")), "{said}");
+        assert!(said.stderr.contains(&format!("fleet explain {branch}")), "{said}");
+    }
+    assert_eq!(listed(&env).len(), 3);
+    let _ = answer(&env, &repo, ["kill", "*", "--force"]);
+    env.assert_nothing_left();
+}
+
+#[test]
+fn changes_that_the_new_worktree_does_not_have_are_told_in_one_line() {
+    let env = TestEnv::new();
+    env.config_with_scripted("");
+    let repo = env.repo("repo", 3);
+    let run = |args: &[&str]| fleet(&env, &repo, args).arg("--json").output().success();
+    let told = |args: &[&str]| {
+        let done = run(args);
+        let _: Value = done.json();
+        done.stderr
+            .lines()
+            .filter(|line| line.contains("not committed"))
+            .count()
+    };
+    std::fs::write(repo.join("new.txt"), "untracked").expect("written");
+    // A file that was only touched has not changed.
+    std::fs::write(repo.join("dir0/file0.txt"), "file 0\n").expect("written");
+    assert_eq!(told(&["create", "clean"]), 0);
+    std::fs::write(repo.join("dir0/file1.txt"), "changed").expect("written");
+    assert_eq!(told(&["create", "one"]), 1);
+    assert_eq!(told(&["fanout", "2", "many"]), 1, "once, not for each");
+    assert_eq!(told(&["create", "based", "--base", "HEAD"]), 0, "that was asked for");
+    assert_eq!(told(&["create", "here", "--here"]), 0, "it has them");
     let _ = answer(&env, &repo, ["kill", "*", "--force"]);
     env.assert_nothing_left();
 }

@@ -3,7 +3,7 @@
 use fleet_testkit::TestEnv;
 use serde_json::Value;
 
-use crate::drive::{agent, answer, listed, listed_by, refusal, text};
+use crate::drive::{agent, answer, fleet, listed, listed_by, refusal, text};
 
 /// The worktree folders that `path` answers with, or the error.
 fn ended(env: &TestEnv, cwd: &std::path::Path, args: &[&str]) -> Vec<String> {
@@ -50,6 +50,39 @@ fn agents_are_named_by_branch_repository_id_pattern_and_batch() {
     let listing = answer(&env, &two, ["list", "--repo"]);
     assert_eq!(listing["agents"].as_array().map(Vec::len), Some(3));
     let _ = answer(&env, &one, ["kill", "one/*", "two/*", "--force"]);
+    env.assert_nothing_left();
+}
+
+#[test]
+fn agents_of_several_repositories_are_shown_with_the_repository() {
+    let env = TestEnv::new();
+    env.config_with_scripted("");
+    let (one, two) = (env.repo("one", 1), env.repo("two", 1));
+    for repo in [&one, &two] {
+        let _ = answer(&env, repo, ["create", "fix", "--wait", "ready"]);
+    }
+    let shown = |args: &[&str]| fleet(&env, env.root(), args).output().success().stdout;
+    let names = |text: &str| ["one/fix", "two/fix"].map(|name| text.contains(name));
+    for args in [
+        &["wait", "*", "--until", "ready"][..],
+        &["prompt", "*", "hello", "--wait"],
+        &["restart", "*"],
+        &["kill", "*", "--dry-run"],
+    ] {
+        let text = shown(args);
+        assert_eq!(names(&text), [true, true], "{args:?}: {text}");
+    }
+    let text = fleet(&env, &one, ["kill", "one/*", "--dry-run"])
+        .output()
+        .success()
+        .stdout;
+    assert_eq!(
+        names(&text),
+        [false, false],
+        "of one repository the branch is enough: {text}"
+    );
+    let text = shown(&["kill", "*"]);
+    assert_eq!(names(&text), [true, true], "{text}");
     env.assert_nothing_left();
 }
 
