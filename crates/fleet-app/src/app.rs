@@ -8,6 +8,7 @@ use fleet_core::id::{AgentId, base32};
 use fleet_core::target::{self, Candidate};
 use fleet_core::{Error, Kind, Result, Time};
 use fleet_host::git::{self, Repo};
+use fleet_host::harness::sign::Signs;
 use fleet_host::harness::{self, Harness, PromptBy};
 use fleet_host::home::{Home, RuntimeDir};
 use fleet_host::lock::Lock;
@@ -318,7 +319,8 @@ fn own_harness(name: &str, own: &HarnessConfig) -> Harness {
         conversation: Vec::new(),
         resume: own.resume.clone(),
         dashes: false,
-        ready: own.ready.clone(),
+        signs: own.ready.as_deref().map(Signs::prompt_only).unwrap_or_default(),
+        env: Vec::new(),
         install: own.install.clone(),
     }
 }

@@ -63,7 +63,7 @@ pub(crate) fn specification(
         copy_from: PathBuf::new(),
         setup: Vec::new(),
         keep_going: false,
-        ready: harness.ready.clone(),
+        signs: harness.signs.clone(),
         prompt_in_argv,
         prompt_to_paste,
         rows: ROWS,

@@ -109,7 +109,7 @@ pub fn start(
     };
     let config = app.config(caller, Some(&repo))?;
     let harnesses = checks::deal(app, caller, &config, options)?;
-    if let Some(blind) = harnesses.iter().find(|harness| harness.ready.is_none())
+    if let Some(blind) = harnesses.iter().find(|harness| harness.signs.rules.is_empty())
         && matches!(options.until, Some(Until::State(State::Ready | State::Idle)))
     {
         let name = &blind.name;

@@ -6,11 +6,12 @@
 //! 1. the child ended → `exited(code)`
 //! 2. nobody holds the supervisor's lock → `lost`
 //! 3. the child does not run yet → `starting`
-//! 4. the harness has no `ready` rule → `working`, never a guessed `idle`
-//! 5. the `ready` rule has not matched yet → `starting`
-//! 6. the `ready` rule matches and a prompt is on its way → `working`
-//! 7. the `ready` rule matches → `ready` before the first turn, `idle` after one
-//! 8. otherwise → `working`
+//! 4. a person is being asked → `waiting(reason)`, whatever else is so
+//! 5. the harness has no rules → `working`, never a guessed `idle`
+//! 6. no rule has told of a prompt or of work yet → `starting`
+//! 7. it is at its prompt and a prompt is on its way → `working`
+//! 8. it is at its prompt → `ready` before the first turn, `idle` after one
+//! 9. otherwise → `working`
 //!
 //! Deliberately not decided here: whether the lock is held (an argument), and what a screen means (a fact).
 
@@ -24,7 +25,8 @@ use crate::id::AgentId;
 use crate::{Error, Time};
 
 /// Why an agent waits for a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// A tool wants permission.
     Permission,
@@ -246,8 +248,10 @@ pub struct Standing {
     pub exited: Option<i32>,
     /// Why the child could not be started.
     pub start_failed: Option<String>,
-    /// Whether the `ready` rule matches; none before the first match of this generation.
+    /// Whether the program is at its prompt; none before that was first known in this generation.
     pub at_prompt: Option<bool>,
+    /// What a person is being asked for.
+    pub asked: Option<Reason>,
     /// Prompts the program has taken, over all generations.
     pub turns: u32,
     /// Prompts that wait for the end of the turn, in order: id and text.
@@ -290,6 +294,7 @@ impl Standing {
                 self.exited = None;
                 self.start_failed = None;
                 self.at_prompt = None;
+                self.asked = None;
                 self.typed = None;
                 self.stopping = false;
             }
@@ -302,10 +307,19 @@ impl Standing {
                 self.start_failed = Some(why.clone());
                 self.exited = Some(127);
             }
-            Fact::Ready => self.at_prompt = Some(true),
-            Fact::Busy => {
-                self.at_prompt = self.at_prompt.map(|_| false);
+            Fact::Ready { .. } => {
+                self.at_prompt = Some(true);
+                self.asked = None;
+            }
+            Fact::Busy { rule } => {
+                // Without a rule it only says that Enter was pressed: the program may still be coming up.
+                self.at_prompt = rule.as_ref().map(|_| false).or(self.at_prompt.map(|_| false));
+                self.asked = None;
                 self.typed_text = None;
+            }
+            Fact::Asked { reason, .. } => {
+                self.at_prompt = Some(false);
+                self.asked = Some(*reason);
             }
             Fact::PromptQueued { id, text } => self.queue.push((id.clone(), text.clone())),
             Fact::PromptTyped { id } => {
@@ -367,6 +381,9 @@ impl Standing {
         if self.child.is_none() {
             return (State::Starting, "the program does not run yet");
         }
+        if let Some(reason) = self.asked {
+            return (State::Waiting(reason), "a person is being asked");
+        }
         if !self.ready_rule {
             return (
                 State::Working,
@@ -418,11 +435,11 @@ mod tests {
         let steps = [
             (launched(true), State::Starting),
             (Fact::Started { pid: 7, start: 1 }, State::Starting),
-            (Fact::Ready, State::Ready),
+            (Fact::Ready { rule: None }, State::Ready),
             (Fact::PromptTyped { id: "p".into() }, State::Working),
-            (Fact::Busy, State::Working),
+            (Fact::Busy { rule: None }, State::Working),
             (delivered, State::Working),
-            (Fact::Ready, State::Idle),
+            (Fact::Ready { rule: None }, State::Idle),
             (Fact::Exited { code: 3 }, State::Exited(3)),
         ];
         for (fact, wanted) in steps {
@@ -436,6 +453,38 @@ mod tests {
         let facts = [launched(false), Fact::Started { pid: 7, start: 1 }];
         assert_eq!(standing(&facts).state(true).0, State::Working);
         assert_eq!(standing(&facts).state(false).0, State::Lost);
+    }
+
+    #[test]
+    fn while_a_person_is_asked_it_is_neither_ready_nor_idle_nor_working() {
+        let asked = Fact::Asked {
+            reason: Reason::Permission,
+            rule: "dialog".into(),
+        };
+        let waiting = State::Waiting(Reason::Permission);
+        let works = Fact::Busy {
+            rule: Some("spinner".into()),
+        };
+        let mut facts = vec![launched(true), Fact::Started { pid: 7, start: 1 }];
+        let steps = [
+            (asked.clone(), waiting),
+            (Fact::Ready { rule: None }, State::Ready),
+            (Fact::PromptTyped { id: "p".into() }, State::Working),
+            (works.clone(), State::Working),
+            (asked, waiting),
+            (
+                Fact::PromptQueued {
+                    id: "q".into(),
+                    text: "q".into(),
+                },
+                waiting,
+            ),
+            (works, State::Working),
+        ];
+        for (fact, wanted) in steps {
+            facts.push(fact);
+            assert_eq!(standing(&facts).state(true).0, wanted, "after {facts:?}");
+        }
     }
 
     #[test]
@@ -457,7 +506,7 @@ mod tests {
             queue("a"),
             queue("b"),
             Fact::PromptTyped { id: "a".into() },
-            Fact::Busy,
+            Fact::Busy { rule: None },
             launched(true),
             Fact::PromptTyped { id: "b".into() },
         ];

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Time;
+use crate::agent::Reason;
 
 /// The version of the journal's format. A journal that starts with a newer one is refused, never half read.
 pub const VERSION: u32 = 1;
@@ -105,10 +106,25 @@ pub enum Fact {
         /// Why.
         why: String,
     },
-    /// The cursor's line matches the harness's `ready` rule and output has settled.
-    Ready,
+    /// The program takes a prompt, and its output has settled.
+    Ready {
+        /// The rule that told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
+    },
     /// The program works: it was given a turn, or its prompt went away.
-    Busy,
+    Busy {
+        /// The rule that told; none when Enter was pressed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
+    },
+    /// A person is being asked, or has to do something before it goes on.
+    Asked {
+        /// What for.
+        reason: Reason,
+        /// The rule that told.
+        rule: String,
+    },
     /// A prompt waits for the end of the turn. The text is kept here so that it outlives everything.
     PromptQueued {
         /// The request's id; a second request of the same id is the same prompt.

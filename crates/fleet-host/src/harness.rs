@@ -5,8 +5,14 @@
 
 mod claude;
 mod codex;
+mod gemini;
+mod opencode;
+mod pi;
+pub mod sign;
 
 use fleet_core::{Error, Result};
+
+use self::sign::Signs;
 
 /// How the program is given its first prompt. Later ones are pasted into its terminal, unless it has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +42,10 @@ pub struct Harness {
     pub resume: Vec<String>,
     /// Whether `--` goes before a prompt argument, so that a leading dash is text.
     pub dashes: bool,
-    /// The regular expression that the cursor's line matches while it takes a prompt.
-    pub ready: Option<String>,
+    /// How its terminal is read.
+    pub signs: Signs,
+    /// Variables that its program needs beside the caller's.
+    pub env: Vec<(String, String)>,
     /// The command that installs it.
     pub install: Option<String>,
 }
@@ -143,12 +151,15 @@ pub fn builtin(name: &str, claude_flags: &[String], codex_flags: &[String]) -> O
     match name {
         "claude" => Some(claude::harness(claude_flags)),
         "codex" => Some(codex::harness(codex_flags)),
+        "gemini" => Some(gemini::harness()),
+        "opencode" => Some(opencode::harness()),
+        "pi" => Some(pi::harness()),
         _ => None,
     }
 }
 
 /// The names that [`builtin`] knows.
-pub const BUILTIN: [&str; 2] = ["claude", "codex"];
+pub const BUILTIN: [&str; 5] = ["claude", "codex", "gemini", "opencode", "pi"];
 
 fn fill(args: &[String], mark: &str, value: &str) -> Vec<String> {
     args.iter().map(|arg| arg.replace(mark, value)).collect()
@@ -211,7 +222,14 @@ mod tests {
                     ..Launch::default()
                 }
             ),
-            ["codex", "resume", "--last"]
+            [
+                "codex",
+                "--no-daemon",
+                "-c",
+                "check_for_update_on_startup=false",
+                "resume",
+                "--last"
+            ]
         );
         assert_eq!(
             argv(
@@ -221,7 +239,14 @@ mod tests {
                     ..Launch::default()
                 }
             ),
-            ["codex", "--", "hi"]
+            [
+                "codex",
+                "--no-daemon",
+                "-c",
+                "check_for_update_on_startup=false",
+                "--",
+                "hi"
+            ]
         );
     }
 

@@ -1,10 +1,17 @@
-//! Codex. Flags as its `--help` documents them. It chooses its conversation's id itself; `resume --last` means
-//! the newest one of the folder it runs in, and every agent has a folder of its own.
+//! Codex. Flags as its `--help` documents them; screens as version 0.169 draws them.
+//!
+//! - It chooses its conversation's id itself; `resume --last` means the newest one of the folder it runs in, and every
+//!   agent has a folder of its own.
+//! - Its terminal program otherwise starts a daemon that outlives it: hence `--no-daemon`.
+//! - Its prompt shows a suggestion, which stands behind the cursor: only what is before the cursor was typed.
 
+use fleet_core::agent::Reason;
+
+use super::sign::{Draft, Place, Rule, Sign, Signs};
 use super::{Harness, PromptBy, words};
 
 pub(super) fn harness(flags: &[String]) -> Harness {
-    let mut command = words(&["codex"]);
+    let mut command = words(&["codex", "--no-daemon", "-c", "check_for_update_on_startup=false"]);
     command.extend(flags.iter().cloned());
     Harness {
         name: "codex".to_owned(),
@@ -14,7 +21,52 @@ pub(super) fn harness(flags: &[String]) -> Harness {
         conversation: Vec::new(),
         resume: words(&["resume", "--last"]),
         dashes: true,
-        ready: None,
+        signs: signs(),
+        env: Vec::new(),
         install: Some("npm install -g @openai/codex".to_owned()),
+    }
+}
+
+fn signs() -> Signs {
+    let asks = Sign::Asks;
+    Signs {
+        rules: vec![
+            Rule::new(
+                "login dialog",
+                asks(Reason::Login),
+                Place::Bottom(16),
+                r"Sign in with ChatGPT",
+            ),
+            Rule::new(
+                "dialog",
+                asks(Reason::Permission),
+                Place::Bottom(12),
+                r"› \d+\. [^\n]*(\n[^\n]*)*(enter continue · esc|[Pp]ress enter to (confirm|continue))",
+            ),
+            Rule::new(
+                "esc to interrupt",
+                Sign::Works,
+                Place::Bottom(12),
+                r"esc to interrupt\)",
+            ),
+            Rule::new(
+                "usage limit",
+                asks(Reason::Limit),
+                Place::Bottom(8),
+                r"■ [^\n]*(usage limit|Quota exceeded|quota|out of credits)",
+            ),
+            Rule::new(
+                "not logged in",
+                asks(Reason::Login),
+                Place::Bottom(8),
+                r"■ [^\n]*(401|not logged in|log in again)",
+            ),
+            Rule::new("prompt", Sign::Prompt, Place::BeforeCursor, r"^›"),
+        ],
+        draft: Some(Draft {
+            region: None,
+            empty: r"^› *$".to_owned(),
+            folded: Some(r"\[Pasted Content \d+ chars\][^\n]* *$".to_owned()),
+        }),
     }
 }

@@ -67,8 +67,10 @@ pub fn check_text(text: &str) -> Result<String> {
 /// What the supervisor sees when it steps a delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a> {
-    /// The text of the cursor's logical line up to the cursor.
-    pub before_cursor: &'a str,
+    /// What is typed and not sent, as far as it can be seen.
+    pub draft: &'a str,
+    /// Whether that shows a long text only by its size: the draft was empty before, so the text is ours.
+    pub folded: bool,
     /// Bytes the program has not read yet.
     pub pending: usize,
     /// Whether the terminal collects lines itself.
@@ -219,7 +221,7 @@ impl Delivery {
     }
 
     fn step_draft(&mut self, since: Instant, look: Look<'_>, now: Instant) -> Option<Action> {
-        let seen = self.is_draft(look.before_cursor);
+        let seen = look.folded || self.is_draft(look.draft);
         let gap = if self.bracketed || self.cooked {
             Duration::ZERO
         } else {
@@ -251,7 +253,7 @@ impl Delivery {
         look: Look<'_>,
         now: Instant,
     ) -> Option<Action> {
-        let drafted = self.is_draft(look.before_cursor);
+        let drafted = look.folded || self.is_draft(look.draft);
         let seen = seen || drafted;
         let answered = look.last_output.is_some_and(|last| last >= at);
         let gone = seen && !drafted && !look.unsent && look.pending == 0 && answered;
@@ -285,10 +287,10 @@ impl Delivery {
         again.then_some(Action::Enter)
     }
 
-    /// Whether the line before the cursor ends as the text ends. Programs wrap, indent and decorate drafts, so
-    /// white space does not count, and a short last row of a wrapped draft is enough.
-    fn is_draft(&self, before_cursor: &str) -> bool {
-        let line = squeeze(before_cursor);
+    /// Whether the draft ends as the text ends. Programs wrap, indent and decorate drafts, so white space and lines of
+    /// boxes do not count, and a short last row of a wrapped draft is enough.
+    fn is_draft(&self, draft: &str) -> bool {
+        let line = squeeze(draft);
         let common = line
             .iter()
             .rev()
@@ -300,7 +302,8 @@ impl Delivery {
 }
 
 fn squeeze(text: &str) -> Vec<char> {
-    text.chars().filter(|c| !c.is_whitespace()).collect()
+    let is_box = |c: char| ('\u{2500}'..='\u{257F}').contains(&c);
+    text.chars().filter(|c| !c.is_whitespace() && !is_box(*c)).collect()
 }
 
 #[cfg(test)]
@@ -330,7 +333,8 @@ mod tests {
             }
             self.delivery.step(
                 Look {
-                    before_cursor,
+                    draft: before_cursor,
+                    folded: false,
                     pending,
                     cooked: false,
                     unsent: false,
@@ -404,7 +408,8 @@ mod tests {
         let start = Instant::now();
         let at = |delivery: &mut Delivery, seconds: u64, written: usize| {
             let look = Look {
-                before_cursor: "> ",
+                draft: "> ",
+                folded: false,
                 pending: 4000,
                 cooked: false,
                 unsent: true,
@@ -435,7 +440,8 @@ mod tests {
             let (mut delivery, _) = Delivery::start("p".into(), "fix", false, true).expect("started");
             let start = Instant::now();
             let look = |before_cursor, cooked, last_output| Look {
-                before_cursor,
+                draft: before_cursor,
+                folded: false,
                 pending: 0,
                 cooked,
                 unsent: false,

@@ -27,7 +27,6 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use regex_lite::Regex;
 use serde_json::{Value, json};
 
 use super::child::Terminal;
@@ -39,13 +38,15 @@ use super::spec::{Report, Spec};
 use super::stop::Stop;
 use super::views::Connection;
 use super::wire::{Outcome, Prompted};
-use crate::process;
-use crate::{exec, sys};
+use crate::harness::sign::{Sign, SignReader};
+use crate::{exec, process, sys};
 
 /// Output counts as settled after this long without more.
 const SETTLE: Duration = Duration::from_millis(30);
 /// Without a silence the prompt must have been there for this long.
 const STAYS: Duration = Duration::from_millis(300);
+/// A program whose work can be seen has shown it this long after Enter, or the turn is over already.
+const TURN_SHOWS: Duration = Duration::from_millis(1500);
 /// The screen is looked at this often at least while output goes on.
 const LOOK: Duration = Duration::from_millis(100);
 /// Without a `ready` rule the first prompt waits for this long a silence, so that the program is up.
@@ -104,10 +105,16 @@ struct Supervisor {
     terminal: Option<Terminal>,
     pipe: Option<OwnedFd>,
     child_stdin: Option<(std::process::ChildStdin, Vec<u8>)>,
-    ready: Option<Regex>,
+    signs: SignReader,
+    /// What the last look said; none when no rule matched.
+    sign: Option<Sign>,
     prompt_line: Option<String>,
-    /// Since when the `ready` rule has matched at every look.
+    /// Since when the program has been at its prompt at every look.
     matched_since: Option<Instant>,
+    /// When Enter was pressed on a turn of which nothing has been seen yet.
+    entered_at: Option<Instant>,
+    /// When the screen is to be looked at again though nothing new is written.
+    look_again: Option<Instant>,
     /// What held when the program was last at its prompt: bracketed paste, and line mode of the terminal.
     prompt_modes: Option<(bool, bool)>,
     running: Running,
@@ -190,15 +197,7 @@ impl Supervisor {
         let output = Output::open(&spec.agent_dir, spec.output_limit, spec.rows, spec.cols)
             .map_err(|error| crate::files::io_error("write", &spec.agent_dir, &error))?;
         umask(callers_mask);
-        let ready = match spec.ready.as_deref().map(Regex::new).transpose() {
-            Ok(ready) => ready,
-            Err(error) => {
-                return Err(Error::new(
-                    fleet_core::Kind::Config,
-                    format!("the `ready` rule of `{}`: {error}", spec.harness),
-                ));
-            }
-        };
+        let signs = SignReader::new(&spec.signs).map_err(|error| error.context(format!("`{}`", spec.harness)))?;
         let notifier_env = spec
             .env
             .iter()
@@ -212,9 +211,12 @@ impl Supervisor {
             terminal: None,
             pipe: None,
             child_stdin: None,
-            ready,
+            signs,
+            sign: None,
             prompt_line: None,
             matched_since: None,
+            entered_at: None,
+            look_again: None,
             prompt_modes: None,
             running: Running::Nothing,
             started_at: Instant::now(),
@@ -250,7 +252,7 @@ impl Supervisor {
             supervisor: std::process::id(),
             boot: process::boot_id().to_owned(),
             harness: self.spec.harness.clone(),
-            ready_rule: self.ready.is_some(),
+            ready_rule: !self.signs.is_blind(),
         };
         self.record(Source::Supervisor, launched);
         if let Err(error) = self.prepare() {
@@ -409,16 +411,28 @@ impl Supervisor {
         let notifier = self.notifiers.iter().map(|each| each.deadline).min();
         let delivery = self.delivery.as_ref().and_then(Delivery::deadline);
         let stop = self.stop.as_ref().map(|stop| stop.deadline);
-        [settle, first, keys, notifier, delivery, stop, self.deaf_until]
-            .into_iter()
-            .flatten()
-            .min()
-            .map(|at| at.max(now))
+        [
+            settle,
+            first,
+            keys,
+            notifier,
+            delivery,
+            stop,
+            self.deaf_until,
+            self.look_again,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(|at| at.max(now))
     }
 
     /// Does what is due.
     fn tick(&mut self, now: Instant) {
         self.deaf_until = self.deaf_until.filter(|until| now < *until);
+        if self.look_again.take_if(|at| now >= *at).is_some() {
+            self.dirty_since.get_or_insert(now);
+        }
         self.look_at_screen(now);
         self.step_delivery(now);
         self.begin_delivery(now);

@@ -7,6 +7,8 @@ use fleet_core::Error;
 use fleet_core::id::AgentId;
 use serde::{Deserialize, Serialize};
 
+use crate::harness::sign::Signs;
+
 /// The version of this format. Both ends are the same executable, so there is no other.
 pub const VERSION: u32 = 1;
 
@@ -45,8 +47,8 @@ pub struct Spec {
     pub setup: Vec<String>,
     /// Whether to go on when one of them fails.
     pub keep_going: bool,
-    /// The regular expression that the cursor's line matches when the program takes a prompt.
-    pub ready: Option<String>,
+    /// How the program's terminal is read.
+    pub signs: Signs,
     /// The prompt that is part of `argv` or `stdin`: its request id.
     pub prompt_in_argv: Option<String>,
     /// The first prompt, to be pasted when the program is ready: request id and text.

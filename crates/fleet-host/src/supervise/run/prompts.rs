@@ -3,12 +3,15 @@
 
 use std::time::Instant;
 
-use fleet_core::agent::State;
+use fleet_core::agent::{Reason, State};
 use fleet_core::fact::{Fact, Receipt, Source};
 use fleet_core::{Error, Result};
 use serde_json::Value;
 
-use super::{KEYS_SETTLE, LONGEST_START, LOOK, QUIET_START, Running, SETTLE, STAYS, Supervisor, Waiter, to_json};
+use super::{
+    KEYS_SETTLE, LONGEST_START, LOOK, QUIET_START, Running, SETTLE, STAYS, Supervisor, TURN_SHOWS, Waiter, to_json,
+};
+use crate::harness::sign::{Look as ScreenLook, Sign};
 use crate::supervise::child::Terminal;
 use crate::supervise::prompt::{Action, Delivery, Look, check_text};
 use crate::supervise::wire::{Outcome, Prompted};
@@ -16,7 +19,7 @@ use crate::supervise::wire::{Outcome, Prompted};
 impl Supervisor {
     /// Without a `ready` rule: whether the first prompt still waits for the program to come up.
     pub(super) fn waits_for_quiet(&self) -> bool {
-        self.ready.is_none()
+        self.signs.is_blind()
             && self.first_pending
             && matches!(self.running, Running::Child { .. })
             && self.delivery.is_none()
@@ -43,7 +46,7 @@ impl Supervisor {
             .map_or(latest, |last| (last + QUIET_START).min(latest))
     }
 
-    /// Looks whether the cursor's line matches the `ready` rule, once output has settled.
+    /// Reads the screen by the harness's rules, once output has settled.
     pub(super) fn look_at_screen(&mut self, now: Instant) {
         let Some(since) = self.dirty_since else { return };
         let quiet = self.last_output.is_none_or(|last| now >= last + SETTLE);
@@ -51,31 +54,100 @@ impl Supervisor {
             return;
         }
         self.dirty_since = if quiet { None } else { Some(now) };
-        let Running::Child { .. } = self.running else { return };
-        let Some(ready) = &self.ready else { return };
-        let line = self.screen.cursor_line();
-        let at_prompt = self.standing().at_prompt;
-        if ready.is_match(&line) {
-            let cooked = self.terminal.as_ref().is_some_and(Terminal::is_cooked);
-            self.prompt_modes = Some((self.screen.modes().bracketed_paste, cooked));
-            self.prompt_line = Some(line.trim_end().to_owned());
-            // A program that never falls silent (a clock, views that come and go) is at its prompt when it stays there.
-            let matched = *self.matched_since.get_or_insert(now);
-            let stays = quiet || now >= matched + STAYS;
-            if stays && at_prompt != Some(true) && self.delivery.is_none() {
-                self.record(Source::Screen, Fact::Ready);
-            }
+        if self.signs.is_blind() || !matches!(self.running, Running::Child { .. }) {
             return;
         }
-        self.matched_since = None;
-        // A person's draft behind the same prompt is no work.
-        let drafts = self
-            .prompt_line
-            .as_ref()
-            .is_some_and(|prompt| !prompt.is_empty() && line.starts_with(prompt.as_str()));
+        let look = self.look();
+        let read = self.signs.read(&look);
+        let (sign, rule) = read.map_or((None, ""), |(sign, rule)| (Some(sign), rule));
+        let rule = rule.to_owned();
+        self.sign = sign;
+        match sign {
+            Some(Sign::Prompt) => {
+                let cooked = self.terminal.as_ref().is_some_and(Terminal::is_cooked);
+                self.prompt_modes = Some((self.screen.modes().bracketed_paste, cooked));
+                self.prompt_line = Some(look.cursor_line);
+                self.seems_at_rest(None, rule, quiet, now);
+            }
+            // These are messages of an ended turn, and stay where they are until the next one has begun.
+            Some(Sign::Asks(reason @ (Reason::Limit | Reason::Login))) => {
+                self.seems_at_rest(Some(reason), rule, quiet, now);
+            }
+            Some(Sign::Asks(reason)) => {
+                self.forget_rest();
+                if self.standing().asked != Some(reason) {
+                    self.record(Source::Screen, Fact::Asked { reason, rule });
+                }
+            }
+            Some(Sign::Works) => {
+                self.forget_rest();
+                self.seems_busy(Some(rule));
+            }
+            None => {
+                self.matched_since = None;
+                // A person's draft behind the same prompt is no work.
+                let drafts = self
+                    .prompt_line
+                    .as_ref()
+                    .is_some_and(|prompt| !prompt.is_empty() && look.cursor_line.starts_with(prompt.as_str()));
+                if !drafts && !self.signs.knows_work() && self.standing().at_prompt == Some(true) {
+                    self.seems_busy(None);
+                }
+            }
+        }
+    }
+
+    /// The program is at its prompt, or `asked` there for something that only a person can give.
+    fn seems_at_rest(&mut self, asked: Option<Reason>, rule: String, quiet: bool, now: Instant) {
+        // A program that never falls silent (a clock, views that come and go) is at its prompt when it stays there.
+        let matched = *self.matched_since.get_or_insert(now);
+        if self.delivery.is_some() || !(quiet || now >= matched + STAYS) {
+            return;
+        }
+        // Between Enter and the first sign of work the screen is that of before.
+        if let Some(shows) = self.entered_at.map(|at| at + TURN_SHOWS).filter(|shows| now < *shows)
+            && self.signs.knows_work()
+        {
+            self.look_again = Some(shows);
+            return;
+        }
+        self.entered_at = None;
+        let standing = self.standing();
+        match asked {
+            Some(reason) if standing.asked != Some(reason) => {
+                self.record(Source::Screen, Fact::Asked { reason, rule });
+            }
+            None if standing.at_prompt != Some(true) => {
+                self.record(Source::Screen, Fact::Ready { rule: Some(rule) });
+            }
+            _ => {}
+        }
+    }
+
+    fn seems_busy(&mut self, rule: Option<String>) {
         // While a prompt is typed the draft is ours; `Busy` then means that Enter was pressed.
-        if at_prompt == Some(true) && !drafts && self.delivery.is_none() {
-            self.record(Source::Screen, Fact::Busy);
+        let typing = self.delivery.as_ref().is_some_and(|delivery| !delivery.entered());
+        let standing = self.standing();
+        if !typing && (standing.at_prompt != Some(false) || standing.asked.is_some()) {
+            self.record(Source::Screen, Fact::Busy { rule });
+        }
+    }
+
+    fn forget_rest(&mut self) {
+        self.matched_since = None;
+        self.entered_at = None;
+        self.look_again = None;
+    }
+
+    fn look(&self) -> ScreenLook {
+        let mut rows = self.screen.text();
+        let used = rows.iter().rposition(|row| !row.is_empty()).map_or(0, |last| last + 1);
+        rows.truncate(used);
+        ScreenLook {
+            cursor_line: self.screen.cursor_line(),
+            before_cursor: self.screen.before_cursor(),
+            title: self.screen.title().map(str::to_owned),
+            rows,
         }
     }
 
@@ -88,10 +160,18 @@ impl Supervisor {
         if !self.keys_are_settled(now) || !self.unsent.is_empty() {
             return false;
         }
-        match &self.ready {
-            Some(ready) => self.standing().at_prompt == Some(true) && ready.is_match(&self.screen.cursor_line()),
-            None => !self.first_pending || now >= self.quiet_at(),
+        if self.signs.is_blind() {
+            return !self.first_pending || now >= self.quiet_at();
         }
+        let standing = self.standing();
+        let rests = standing.at_prompt == Some(true) || matches!(standing.asked, Some(Reason::Limit | Reason::Login));
+        if !rests {
+            return false;
+        }
+        let look = self.look();
+        let sign = self.signs.read(&look).map(|(sign, _)| sign);
+        let open = matches!(sign, Some(Sign::Prompt | Sign::Asks(Reason::Limit | Reason::Login)));
+        open && self.signs.is_empty(&look)
     }
 
     /// Starts the next queued prompt if the program takes one.
@@ -102,10 +182,10 @@ impl Supervisor {
             // That the program has read is no event: looked for again.
             self.keys_at = Some(now);
         }
-        while self.takes_prompt(now) {
-            let Some((id, text)) = self.standing().queue.first().cloned() else {
+        while let Some((id, text)) = self.standing().queue.first().cloned() {
+            if !self.takes_prompt(now) {
                 return;
-            };
+            }
             self.first_pending = false;
             if !self.type_prompt(id, &text, now) {
                 return;
@@ -135,10 +215,14 @@ impl Supervisor {
     }
 
     pub(super) fn step_delivery(&mut self, now: Instant) {
+        if self.delivery.is_none() {
+            return;
+        }
+        let draft = self.signs.draft(&self.look()).unwrap_or_default();
         let Some(delivery) = &mut self.delivery else { return };
-        let before_cursor = self.screen.before_cursor();
         let look = Look {
-            before_cursor: &before_cursor,
+            draft: &draft,
+            folded: self.signs.is_folded(&draft),
             pending: self.terminal.as_ref().map_or(0, Terminal::pending),
             cooked: self.terminal.as_ref().is_some_and(Terminal::is_cooked),
             unsent: !self.unsent.is_empty(),
@@ -166,7 +250,8 @@ impl Supervisor {
 
     /// Presses Enter behind the prompt `id`. False, and the prompt is ended, if the journal cannot say so.
     fn press_enter(&mut self, id: &str) -> bool {
-        if !self.record(Source::Request, Fact::Busy) {
+        self.entered_at = Some(Instant::now());
+        if !self.record(Source::Request, Fact::Busy { rule: None }) {
             let why = "the agent's journal cannot be written, so Enter was not pressed";
             self.finish_prompt(id, Outcome::Unverified, why);
             return false;

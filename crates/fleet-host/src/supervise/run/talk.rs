@@ -202,7 +202,8 @@ impl Supervisor {
             return;
         }
         if bytes.contains(&b'\r') && self.standing().at_prompt == Some(true) {
-            self.record(Source::Request, Fact::Busy);
+            self.entered_at = Some(Instant::now());
+            self.record(Source::Request, Fact::Busy { rule: None });
             self.dirty_since.get_or_insert_with(Instant::now);
         }
         self.unsent.extend_from_slice(bytes);

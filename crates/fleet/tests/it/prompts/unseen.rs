@@ -41,7 +41,7 @@ fn a_queued_prompt_whose_supervisor_was_killed_after_enter_ends_as_unverified() 
                 .position(|entry| entry.fact == Fact::PromptTyped { id: id.clone() })?;
             facts[typed..]
                 .iter()
-                .any(|entry| entry.fact == Fact::Busy)
+                .any(|entry| matches!(entry.fact, Fact::Busy { .. }))
                 .then_some(())
         });
         kill_hard(stage.supervisor("a"));

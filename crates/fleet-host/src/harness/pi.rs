@@ -1,0 +1,41 @@
+//! Pi. Flags as its `--help` documents them; screens as version 0.73 draws them.
+//!
+//! - It asks for no permission. Its title never changes.
+//! - The draft stands between the last two rules of the screen, above two lines of status.
+
+use super::sign::{Draft, Place, Rule, Sign, Signs};
+use super::{Harness, PromptBy, words};
+
+pub(super) fn harness() -> Harness {
+    Harness {
+        name: "pi".to_owned(),
+        command: words(&["pi"]),
+        prompt: PromptBy::Paste,
+        model: words(&["--model", "{model}"]),
+        conversation: Vec::new(),
+        resume: words(&["--continue"]),
+        dashes: false,
+        signs: signs(),
+        env: Vec::new(),
+        install: Some("npm install -g @mariozechner/pi-coding-agent".to_owned()),
+    }
+}
+
+fn signs() -> Signs {
+    Signs {
+        rules: vec![
+            Rule::new(
+                "working",
+                Sign::Works,
+                Place::Bottom(12),
+                r"[\x{2800}-\x{28FF}] [^\n]*(\.\.\.|…)",
+            ),
+            Rule::new("status line", Sign::Prompt, Place::Bottom(3), r"\d%/\d+(\.\d+)?[kM]"),
+        ],
+        draft: Some(Draft {
+            region: Some(r"(?s).*─{20,}\n(.*?)─{20,}\n".to_owned()),
+            empty: r"^\s*$".to_owned(),
+            folded: Some(r"\[paste #\d+[^\]]*\]\s*$".to_owned()),
+        }),
+    }
+}
