@@ -126,8 +126,8 @@ fn a_resume_does_not_revive_an_agent_that_was_ended_after_it_was_named() {
     drop(opened);
 
     let resume = running(resume).fails(1);
-    assert!(resume.stdout.contains("resumed first"), "{resume}");
-    assert!(resume.stdout.contains("not resumed second"), "{resume}");
+    assert!(resume.stdout.contains("resumed repo/first"), "{resume}");
+    assert!(resume.stdout.contains("not resumed here/second"), "{resume}");
     assert_eq!(agent(&env, "second")["phase"], "ended");
     let _ = fleet(&env, &repo, &["kill", "first"]).output().success();
     env.assert_nothing_left();
