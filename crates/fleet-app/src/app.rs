@@ -18,7 +18,7 @@ use fleet_host::tmux::Tmux;
 use fleet_store::Store;
 
 use crate::caller::Caller;
-use crate::config::{self, Config, HarnessConfig, PromptWay};
+use crate::config::{self, Config, HarnessConfig, InterruptKey, PromptWay};
 
 /// The service layer of one process.
 pub struct App {
@@ -320,6 +320,11 @@ fn own_harness(name: &str, own: &HarnessConfig) -> Harness {
         resume: own.resume.clone(),
         dashes: false,
         signs: own.ready.as_deref().map(Signs::prompt_only).unwrap_or_default(),
+        interrupt: match own.interrupt {
+            None => String::new(),
+            Some(InterruptKey::Escape) => "\x1b".to_owned(),
+            Some(InterruptKey::CtrlC) => "\x03".to_owned(),
+        },
         env: Vec::new(),
         install: own.install.clone(),
     }

@@ -64,6 +64,7 @@ pub(crate) fn specification(
         setup: Vec::new(),
         keep_going: false,
         signs: harness.signs.clone(),
+        interrupt: harness.interrupt.clone(),
         prompt_in_argv,
         prompt_to_paste,
         rows: ROWS,

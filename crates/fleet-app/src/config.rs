@@ -107,6 +107,8 @@ settings! {
         /// A regular expression that the line of the cursor matches while the program takes a prompt. Without it
         /// fleet never says that an agent is idle.
         ready: Option<String> = Key::of(Shape::Pattern).example(r#""^> ?$""#);
+        /// The key that interrupts a turn, for `fleet prompt --interrupt`: `escape` or `ctrl-c`. Without it that is refused.
+        interrupt: Option<InterruptKey> = Key::of(Shape::Choice(&["escape", "ctrl-c"])).example(r#""escape""#);
         /// Arguments that are added when a dead agent is resumed. Without them it starts anew.
         resume: Vec<String> = Key::of(Shape::Texts).default("[]").example(r#"["--continue"]"#);
         /// Arguments that choose a model; `{model}` stands for its name.
@@ -114,6 +116,16 @@ settings! {
         /// How to install it, shown when the program is not found.
         install: Option<String> = Key::of(Shape::Text).example(r#""npm install -g echoer""#);
     }
+}
+
+/// A key that interrupts a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InterruptKey {
+    /// Escape.
+    Escape,
+    /// Control and C.
+    CtrlC,
 }
 
 /// How a harness takes a prompt.

@@ -344,7 +344,7 @@ impl Standing {
                 self.take_back();
                 self.exited = Some(*code);
             }
-            Fact::Setup { .. } | Fact::Swept { .. } | Fact::Notified { .. } | Fact::Unknown => {}
+            Fact::Setup { .. } | Fact::Swept { .. } | Fact::Notified { .. } | Fact::Interrupted | Fact::Unknown => {}
         }
     }
 

@@ -125,6 +125,8 @@ pub enum Fact {
         /// The rule that told.
         rule: String,
     },
+    /// The key that interrupts a turn was pressed because somebody asked for it.
+    Interrupted,
     /// A prompt waits for the end of the turn. The text is kept here so that it outlives everything.
     PromptQueued {
         /// The request's id; a second request of the same id is the same prompt.

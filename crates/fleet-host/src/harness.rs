@@ -44,11 +44,16 @@ pub struct Harness {
     pub dashes: bool,
     /// How its terminal is read.
     pub signs: Signs,
+    /// The key that interrupts a turn; empty where nobody knows it.
+    pub interrupt: String,
     /// Variables that its program needs beside the caller's.
     pub env: Vec<(String, String)>,
     /// The command that installs it.
     pub install: Option<String>,
 }
+
+/// The key Escape.
+const ESCAPE: &str = "\x1b";
 
 /// What differs from one launch to the next.
 #[derive(Clone, Debug, Default)]

@@ -207,6 +207,7 @@ fn a_harness_of_the_users_own_needs_a_command_only() {
         command: strings(&["/home/me/bin/echoer", "~/x", ""]),
         prompt: PromptWay::Argv,
         ready: None,
+        interrupt: None,
         resume: Vec::new(),
         model: Vec::new(),
         install: None,

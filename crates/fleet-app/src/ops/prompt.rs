@@ -39,6 +39,7 @@ pub enum WaitFor {
 ///
 /// `delivered`: a receipt was seen. `queued`: the agent is busy; it is delivered when the turn ends. `refused`:
 /// nothing was written. `unverified`: it was written once and no receipt was seen; the exit code is 9.
+/// With `--interrupt` the running turn is stopped first.
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Prompt {
@@ -51,6 +52,10 @@ pub struct Prompt {
     #[arg(short, long, allow_hyphen_values = true)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Interrupt the running turn first; a single TARGET without a text is only interrupted
+    #[arg(long)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupt: bool,
     /// All agents of this batch
     #[arg(long)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,7 +81,7 @@ pub struct Sent {
     pub id: AgentId,
     /// The prompt's own id, as the agent's journal has it.
     pub prompt: String,
-    /// `delivered`, `queued`, `refused` or `unverified`.
+    /// `delivered`, `queued`, `refused` or `unverified`; `interrupted` when there was no text.
     pub outcome: String,
     /// More about it.
     pub why: String,
@@ -95,13 +100,19 @@ impl Operation for Prompt {
     type Output = Prompts;
 
     fn read_local(&mut self, read: &dyn Fn(&str) -> Result<String>) -> Result<()> {
-        let message = self.message.take().or_else(|| self.targets.pop()).unwrap_or_default();
-        self.message = Some(read(&message)?);
+        let only_target = self.interrupt && self.batch.is_none() && self.targets.len() == 1;
+        if self.message.is_none() && !only_target {
+            self.message = Some(self.targets.pop().unwrap_or_default());
+        }
+        self.message = self.message.take().map(|message| read(&message)).transpose()?;
         Ok(())
     }
 
     fn run(self, app: &App, caller: &Caller) -> Result<Prompts> {
-        let text = check_text(self.message.as_deref().unwrap_or_default())?;
+        let text = match (&self.message, self.interrupt) {
+            (None, true) => None,
+            (message, _) => Some(check_text(message.as_deref().unwrap_or_default())?),
+        };
         if self.targets.is_empty() && self.batch.is_none() {
             return Err(
                 Error::usage("the prompt has no target").hint("name an agent: `fleet prompt fix-42 \"run the tests\"`")
@@ -109,7 +120,15 @@ impl Operation for Prompt {
         }
         let limit = seconds(self.timeout)?;
         let agents = app.select(caller, &self.targets, self.batch.as_deref())?;
-        let send = |agent: &Agent| send(app, agent, &text, self.wait, limit);
+        let send = |agent: &Agent| {
+            if self.interrupt {
+                let state = interrupt(app, agent)?;
+                if text.is_none() {
+                    return Ok(interrupted(agent, &state));
+                }
+            }
+            send(app, agent, text.as_deref().unwrap_or_default(), self.wait, limit)
+        };
         let results: Vec<(Agent, Result<Sent>)> = std::thread::scope(|scope| {
             let running: Vec<_> = agents.iter().map(|agent| scope.spawn(|| send(agent))).collect();
             let joined = running
@@ -163,6 +182,30 @@ fn send(app: &App, agent: &Agent, text: &str, wait: Option<WaitFor>, limit: Opti
         wait::until(app, agent, Until::State(fleet_core::agent::State::Idle), deadline)?;
     }
     Ok(sent(agent, id, prompted))
+}
+
+/// Interrupts the turn of one agent; gives the state it is in then.
+fn interrupt(app: &App, agent: &Agent) -> Result<String> {
+    let seen = app.see(agent);
+    if !seen.state.is_live() {
+        return Err(Error::refused(format!(
+            "`{}` is {}: there is nothing to interrupt",
+            agent.branch, seen.state
+        ))
+        .hint(format!("revive it: `fleet resume {}`", word(&agent.branch))));
+    }
+    app.client(agent)?.interrupt()
+}
+
+fn interrupted(agent: &Agent, state: &str) -> Sent {
+    Sent {
+        branch: agent.branch.clone(),
+        repo_name: agent.repo_name.clone(),
+        id: agent.id.clone(),
+        prompt: String::new(),
+        outcome: "interrupted".to_owned(),
+        why: format!("the agent is {state}"),
+    }
 }
 
 /// What to say of a prompt that has no outcome in time.
@@ -255,7 +298,7 @@ impl Show for Prompts {
         for sent in &self.sent {
             let name = naming.name(&sent.repo_name, &sent.branch);
             let label = match sent.outcome.as_str() {
-                "delivered" => Label::Good,
+                "delivered" | "interrupted" => Label::Good,
                 "queued" => Label::Plain,
                 "unverified" => Label::Warn,
                 _ => Label::Bad,
@@ -263,7 +306,11 @@ impl Show for Prompts {
             let mut lines = sent.why.lines();
             page.spans(vec![
                 span(label, &sent.outcome),
-                plain(if sent.outcome == "refused" { " by " } else { " to " }),
+                plain(match sent.outcome.as_str() {
+                    "refused" => " by ",
+                    "interrupted" => " ",
+                    _ => " to ",
+                }),
                 span(Label::Name, &name),
                 plain(format!(": {}", lines.next().unwrap_or_default())),
             ]);

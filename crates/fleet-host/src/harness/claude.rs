@@ -8,7 +8,7 @@
 use fleet_core::agent::Reason;
 
 use super::sign::{Draft, Place, Rule, Sign, Signs};
-use super::{Harness, PromptBy, words};
+use super::{ESCAPE, Harness, PromptBy, words};
 
 pub(super) fn harness(flags: &[String]) -> Harness {
     let mut command = words(&["claude"]);
@@ -22,6 +22,7 @@ pub(super) fn harness(flags: &[String]) -> Harness {
         resume: words(&["--resume", "{id}"]),
         dashes: true,
         signs: signs(),
+        interrupt: ESCAPE.to_owned(),
         env: Vec::new(),
         install: Some("npm install -g @anthropic-ai/claude-code".to_owned()),
     }
@@ -75,5 +76,6 @@ fn signs() -> Signs {
             empty: r"^❯[ \x{A0}]*$".to_owned(),
             folded: Some(r"\[Pasted text #\d+[^\]]*\][ \x{A0}]*$".to_owned()),
         }),
+        ..Signs::default()
     }
 }

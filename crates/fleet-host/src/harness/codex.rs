@@ -8,7 +8,7 @@
 use fleet_core::agent::Reason;
 
 use super::sign::{Draft, Place, Rule, Sign, Signs};
-use super::{Harness, PromptBy, words};
+use super::{ESCAPE, Harness, PromptBy, words};
 
 pub(super) fn harness(flags: &[String]) -> Harness {
     let mut command = words(&["codex", "--no-daemon", "-c", "check_for_update_on_startup=false"]);
@@ -22,6 +22,7 @@ pub(super) fn harness(flags: &[String]) -> Harness {
         resume: words(&["resume", "--last"]),
         dashes: true,
         signs: signs(),
+        interrupt: ESCAPE.to_owned(),
         env: Vec::new(),
         install: Some("npm install -g @openai/codex".to_owned()),
     }
@@ -68,5 +69,6 @@ fn signs() -> Signs {
             empty: r"^› *$".to_owned(),
             folded: Some(r"\[Pasted Content \d+ chars\][^\n]* *$".to_owned()),
         }),
+        ..Signs::default()
     }
 }

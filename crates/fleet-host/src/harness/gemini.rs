@@ -6,7 +6,7 @@
 use fleet_core::agent::Reason;
 
 use super::sign::{Draft, Place, Rule, Sign, Signs};
-use super::{Harness, PromptBy, words};
+use super::{ESCAPE, Harness, PromptBy, words};
 
 pub(super) fn harness() -> Harness {
     Harness {
@@ -18,6 +18,7 @@ pub(super) fn harness() -> Harness {
         resume: words(&["--resume", "latest"]),
         dashes: false,
         signs: signs(),
+        interrupt: ESCAPE.to_owned(),
         env: Vec::new(),
         install: Some("npm install -g @google/gemini-cli".to_owned()),
     }
@@ -54,5 +55,6 @@ fn signs() -> Signs {
             empty: r"^\s*[>*!]\s+Type your message".to_owned(),
             folded: Some(r"\[Pasted Text: \d+ (lines|chars)[^\]]*\]\s*$".to_owned()),
         }),
+        ..Signs::default()
     }
 }

@@ -6,7 +6,7 @@
 use fleet_core::agent::Reason;
 
 use super::sign::{Draft, Place, Rule, Sign, Signs};
-use super::{Harness, PromptBy, words};
+use super::{ESCAPE, Harness, PromptBy, words};
 
 pub(super) fn harness() -> Harness {
     Harness {
@@ -18,6 +18,7 @@ pub(super) fn harness() -> Harness {
         resume: words(&["--continue"]),
         dashes: false,
         signs: signs(),
+        interrupt: ESCAPE.to_owned(),
         env: Vec::new(),
         install: Some("npm install -g opencode-ai".to_owned()),
     }
@@ -52,5 +53,6 @@ fn signs() -> Signs {
             empty: r"^[\s┃]*(Ask anything[^\n]*)?[\s┃]*$".to_owned(),
             folded: Some(r"\[Pasted [^\]]*\][\s┃]*$".to_owned()),
         }),
+        shows_work_in_ms: 5000,
     }
 }

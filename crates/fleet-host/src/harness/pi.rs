@@ -4,7 +4,7 @@
 //! - The draft stands between the last two rules of the screen, above two lines of status.
 
 use super::sign::{Draft, Place, Rule, Sign, Signs};
-use super::{Harness, PromptBy, words};
+use super::{ESCAPE, Harness, PromptBy, words};
 
 pub(super) fn harness() -> Harness {
     Harness {
@@ -16,6 +16,7 @@ pub(super) fn harness() -> Harness {
         resume: words(&["--continue"]),
         dashes: false,
         signs: signs(),
+        interrupt: ESCAPE.to_owned(),
         env: Vec::new(),
         install: Some("npm install -g @mariozechner/pi-coding-agent".to_owned()),
     }
@@ -37,5 +38,6 @@ fn signs() -> Signs {
             empty: r"^\s*$".to_owned(),
             folded: Some(r"\[paste #\d+[^\]]*\]\s*$".to_owned()),
         }),
+        ..Signs::default()
     }
 }

@@ -4,6 +4,8 @@
 //! wins. A harness that knows how its program looks at work leaves a screen that no rule matches undecided; one that
 //! knows only the prompt takes everything else for work.
 
+use std::time::Duration;
+
 use fleet_core::agent::Reason;
 use fleet_core::{Error, Kind, Result};
 use regex_lite::Regex;
@@ -60,12 +62,25 @@ pub struct Draft {
 }
 
 /// How a harness's terminal is read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signs {
     /// The rules, in their order; none: nothing can be told.
     pub rules: Vec<Rule>,
     /// How its draft is read; none: the text before the cursor, and nothing tells whether it is empty.
     pub draft: Option<Draft>,
+    /// How long after Enter it may take until its work is seen, in milliseconds; a turn of which nothing is seen by
+    /// then is over.
+    pub shows_work_in_ms: u32,
+}
+
+impl Default for Signs {
+    fn default() -> Self {
+        Self {
+            rules: Vec::new(),
+            draft: None,
+            shows_work_in_ms: 1500,
+        }
+    }
 }
 
 /// One look at a terminal.
@@ -98,7 +113,7 @@ impl Signs {
     pub fn prompt_only(pattern: &str) -> Signs {
         Signs {
             rules: vec![Rule::new("ready", Sign::Prompt, Place::Cursor, pattern)],
-            draft: None,
+            ..Signs::default()
         }
     }
 }
@@ -108,7 +123,7 @@ impl Signs {
 pub struct SignReader {
     rules: Vec<(Rule, Regex)>,
     draft: Option<(Option<Regex>, Regex, Option<Regex>)>,
-    knows_work: bool,
+    shows_work_in: Option<Duration>,
 }
 
 impl SignReader {
@@ -128,10 +143,11 @@ impl SignReader {
             )),
         };
         let knows_work = rules.iter().any(|(rule, _)| rule.sign == Sign::Works);
+        let shows_work_in = knows_work.then(|| Duration::from_millis(signs.shows_work_in_ms.into()));
         Ok(SignReader {
             rules,
             draft,
-            knows_work,
+            shows_work_in,
         })
     }
 
@@ -140,9 +156,9 @@ impl SignReader {
         self.rules.is_empty()
     }
 
-    /// Whether the harness says how its program looks at work.
-    pub fn knows_work(&self) -> bool {
-        self.knows_work
+    /// How long after Enter the program's work is seen at the latest; none when nobody knows how that looks.
+    pub fn shows_work_in(&self) -> Option<Duration> {
+        self.shows_work_in
     }
 
     /// The first rule that matches, and its name; none leaves it undecided.
@@ -222,10 +238,10 @@ mod tests {
                 Rule::new("busy", Sign::Works, Place::Title, "^busy"),
                 Rule::new("prompt", Sign::Prompt, Place::BeforeCursor, "^> "),
             ],
-            draft: None,
+            ..Signs::default()
         };
         let reader = SignReader::new(&signs).expect("patterns");
-        assert!(reader.knows_work());
+        assert_eq!(reader.shows_work_in(), Some(Duration::from_millis(1500)));
         let mut look = look(&["? allow", "", "1. yes", "", ""]);
         look.before_cursor = "> x".to_owned();
         assert_eq!(reader.read(&look), Some((Sign::Asks(Reason::Permission), "asked")));
@@ -241,12 +257,12 @@ mod tests {
     #[test]
     fn a_draft_is_read_where_the_program_shows_it() {
         let signs = Signs {
-            rules: Vec::new(),
             draft: Some(Draft {
                 region: Some(r"(?s).*--\n(.*?)\n--".to_owned()),
                 empty: r"^\s*> *$".to_owned(),
                 folded: Some(r"\[\d+ lines\]$".to_owned()),
             }),
+            ..Signs::default()
         };
         let reader = SignReader::new(&signs).expect("patterns");
         let box_of = |draft: &str| look(&["--", "> sent before", "--", "", "--", draft, "--", "status"]);

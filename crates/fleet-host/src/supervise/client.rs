@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::wire::{self, Decoder, Frame, Prompted, Status, Stopped};
 use crate::exec;
+use crate::harness::sign::Look;
 
 /// How long a supervisor may take for an answer that it can give at once.
 pub const PROMPTLY: Duration = Duration::from_secs(10);
@@ -69,6 +70,17 @@ impl Client {
     /// How the agent stands.
     pub fn status(&mut self) -> Result<Status> {
         self.request("status", json!({}), Some(PROMPTLY))
+    }
+
+    /// What is on its terminal.
+    pub fn look(&mut self) -> Result<Look> {
+        self.request("look", json!({}), Some(PROMPTLY))
+    }
+
+    /// Interrupts the turn; answers when the program is back at its prompt, with the state it is in then.
+    pub fn interrupt(&mut self) -> Result<String> {
+        let answer: Value = self.request("interrupt", json!({}), Some(2 * PROMPTLY))?;
+        Ok(answer["state"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Sends a prompt. With `past_queue` the answer comes when it has left the queue, at `timeout` the latest.

@@ -5,6 +5,7 @@
 //! at which output has settled). When nothing is under way there is no deadline and it sleeps.
 
 mod ending;
+mod interrupt;
 mod programs;
 mod prompts;
 mod talk;
@@ -29,6 +30,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use self::interrupt::Interrupt;
 use super::child::Terminal;
 use super::journal::Journal;
 use super::notify::Notifier;
@@ -45,8 +47,6 @@ use crate::{exec, process, sys};
 const SETTLE: Duration = Duration::from_millis(30);
 /// Without a silence the prompt must have been there for this long.
 const STAYS: Duration = Duration::from_millis(300);
-/// A program whose work can be seen has shown it this long after Enter, or the turn is over already.
-const TURN_SHOWS: Duration = Duration::from_millis(1500);
 /// The screen is looked at this often at least while output goes on.
 const LOOK: Duration = Duration::from_millis(100);
 /// Without a `ready` rule the first prompt waits for this long a silence, so that the program is up.
@@ -115,6 +115,7 @@ struct Supervisor {
     entered_at: Option<Instant>,
     /// When the screen is to be looked at again though nothing new is written.
     look_again: Option<Instant>,
+    interrupt: Option<Interrupt>,
     /// What held when the program was last at its prompt: bracketed paste, and line mode of the terminal.
     prompt_modes: Option<(bool, bool)>,
     running: Running,
@@ -217,6 +218,7 @@ impl Supervisor {
             matched_since: None,
             entered_at: None,
             look_again: None,
+            interrupt: None,
             prompt_modes: None,
             running: Running::Nothing,
             started_at: Instant::now(),
@@ -411,20 +413,14 @@ impl Supervisor {
         let notifier = self.notifiers.iter().map(|each| each.deadline).min();
         let delivery = self.delivery.as_ref().and_then(Delivery::deadline);
         let stop = self.stop.as_ref().map(|stop| stop.deadline);
-        [
-            settle,
-            first,
-            keys,
-            notifier,
-            delivery,
-            stop,
-            self.deaf_until,
-            self.look_again,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-        .map(|at| at.max(now))
+        let interrupt = self.interrupt.as_ref().map(Interrupt::deadline);
+        let others = [self.deaf_until, self.look_again, interrupt];
+        [settle, first, keys, notifier, delivery, stop]
+            .into_iter()
+            .chain(others)
+            .flatten()
+            .min()
+            .map(|at| at.max(now))
     }
 
     /// Does what is due.
@@ -435,6 +431,7 @@ impl Supervisor {
         }
         self.look_at_screen(now);
         self.step_delivery(now);
+        self.step_interrupt(now);
         self.begin_delivery(now);
         if let Some(stop) = &mut self.stop {
             stop.tick(now);

@@ -1,6 +1,7 @@
 //! Prompts arrive exactly once, or the exit code says otherwise. What arrived is decided by the agents' own
 //! receive log.
 
+mod interrupt;
 mod soak;
 pub(crate) mod stage;
 mod unseen;

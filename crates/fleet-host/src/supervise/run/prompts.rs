@@ -8,9 +8,7 @@ use fleet_core::fact::{Fact, Receipt, Source};
 use fleet_core::{Error, Result};
 use serde_json::Value;
 
-use super::{
-    KEYS_SETTLE, LONGEST_START, LOOK, QUIET_START, Running, SETTLE, STAYS, Supervisor, TURN_SHOWS, Waiter, to_json,
-};
+use super::{KEYS_SETTLE, LONGEST_START, LOOK, QUIET_START, Running, SETTLE, STAYS, Supervisor, Waiter, to_json};
 use crate::harness::sign::{Look as ScreenLook, Sign};
 use crate::supervise::child::Terminal;
 use crate::supervise::prompt::{Action, Delivery, Look, check_text};
@@ -90,7 +88,7 @@ impl Supervisor {
                     .prompt_line
                     .as_ref()
                     .is_some_and(|prompt| !prompt.is_empty() && look.cursor_line.starts_with(prompt.as_str()));
-                if !drafts && !self.signs.knows_work() && self.standing().at_prompt == Some(true) {
+                if !drafts && self.signs.shows_work_in().is_none() && self.standing().at_prompt == Some(true) {
                     self.seems_busy(None);
                 }
             }
@@ -105,10 +103,10 @@ impl Supervisor {
             return;
         }
         // Between Enter and the first sign of work the screen is that of before.
-        if let Some(shows) = self.entered_at.map(|at| at + TURN_SHOWS).filter(|shows| now < *shows)
-            && self.signs.knows_work()
+        if let (Some(entered), Some(shows_in)) = (self.entered_at, self.signs.shows_work_in())
+            && now < entered + shows_in
         {
-            self.look_again = Some(shows);
+            self.look_again = Some(entered + shows_in);
             return;
         }
         self.entered_at = None;
@@ -139,7 +137,7 @@ impl Supervisor {
         self.look_again = None;
     }
 
-    fn look(&self) -> ScreenLook {
+    pub(super) fn look(&self) -> ScreenLook {
         let mut rows = self.screen.text();
         let used = rows.iter().rposition(|row| !row.is_empty()).map_or(0, |last| last + 1);
         rows.truncate(used);
@@ -153,7 +151,11 @@ impl Supervisor {
 
     /// Whether the program would take a prompt now.
     pub(super) fn takes_prompt(&self, now: Instant) -> bool {
-        if self.delivery.is_some() || self.stop.is_some() || !matches!(self.running, Running::Child { .. }) {
+        if self.delivery.is_some()
+            || self.interrupt.is_some()
+            || self.stop.is_some()
+            || !matches!(self.running, Running::Child { .. })
+        {
             return false;
         }
         // What the program has not been given yet would be another message in front of it.

@@ -106,6 +106,12 @@ impl Supervisor {
                 self.answer(key, &request, json!({ "seq": seq, "state": state }));
                 Ok(())
             }
+            Some("look") => {
+                let look = self.look();
+                self.answer(key, &request, to_json(&look));
+                Ok(())
+            }
+            Some("interrupt") => self.asked_to_interrupt(key, request.clone()),
             Some("prompt") => self.asked_to_prompt(key, request.clone(), body),
             Some("stop") => {
                 let grace = body["grace_ms"].as_u64().unwrap_or(self.spec.grace_ms);

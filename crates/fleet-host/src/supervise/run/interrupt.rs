@@ -1,0 +1,116 @@
+//! Interrupting a turn: the harness's own key, until the program is back at its prompt with nothing in its draft.
+//!
+//! Some programs put a prompt that was interrupted early back into the draft, where it would be glued to the next one.
+//! What fleet itself had sent is cleared from there; what a person has typed is left.
+
+use std::time::{Duration, Instant};
+
+use fleet_core::agent::{Reason, State};
+use fleet_core::fact::{Fact, Source};
+use fleet_core::{Error, Result};
+use serde_json::{Value, json};
+
+use super::{Running, Supervisor};
+
+/// How long the key is given before it is pressed again.
+const AGAIN: Duration = Duration::from_millis(600);
+/// How long all of it may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// A terminal's key that clears a draft in every program of [`crate::harness`]; at an empty one it may end the program.
+const CLEAR: &[u8] = b"\x03";
+
+/// An interruption under way.
+#[derive(Debug)]
+pub(super) struct Interrupt {
+    connection: u64,
+    request: Value,
+    begun: Instant,
+    next_key: Instant,
+    cleared: bool,
+}
+
+impl Interrupt {
+    pub(super) fn deadline(&self) -> Instant {
+        self.next_key.min(self.begun + PATIENCE)
+    }
+}
+
+impl Supervisor {
+    /// Begins to interrupt. Errors: nothing tells when it has stopped, another interruption is under way, the program
+    /// does not run.
+    pub(super) fn asked_to_interrupt(&mut self, connection: u64, request: Value) -> Result<()> {
+        if self.spec.interrupt.is_empty() || self.signs.is_blind() || self.spec.headless {
+            return Err(
+                Error::refused(format!("nobody knows the key that interrupts `{}`", self.spec.harness))
+                    .hint("press it yourself: `fleet attach`"),
+            );
+        }
+        if self.interrupt.is_some() {
+            return Err(Error::conflict("somebody else is interrupting the agent"));
+        }
+        if !matches!(self.running, Running::Child { .. }) || self.stop.is_some() {
+            return Err(Error::refused("the agent's program does not run"));
+        }
+        let now = Instant::now();
+        self.interrupt = Some(Interrupt {
+            connection,
+            request,
+            begun: now,
+            next_key: now,
+            cleared: false,
+        });
+        self.step_interrupt(now);
+        Ok(())
+    }
+
+    pub(super) fn step_interrupt(&mut self, now: Instant) {
+        let Some(interrupt) = &self.interrupt else { return };
+        let (begun, due, cleared) = (interrupt.begun, now >= interrupt.next_key, interrupt.cleared);
+        let state = self.state();
+        if !state.is_live() || now >= begun + PATIENCE {
+            let error = Error::failed(format!("the agent is {state} after its key to interrupt was pressed"));
+            self.end_interrupt(Err(error));
+            return;
+        }
+        // A prompt that is being written is no turn yet.
+        if !due || self.delivery.is_some() {
+            return;
+        }
+        match state {
+            State::Ready | State::Idle | State::Waiting(Reason::Limit | Reason::Login) => {
+                let own = self.keys_at.is_none();
+                if own && !cleared && !self.signs.is_empty(&self.look()) {
+                    self.press(CLEAR, now, true);
+                } else {
+                    self.end_interrupt(Ok(state));
+                }
+            }
+            State::Working | State::Waiting(_) => {
+                self.record(Source::Request, Fact::Interrupted);
+                let key = self.spec.interrupt.clone().into_bytes();
+                self.entered_at = None;
+                self.press(&key, now, cleared);
+            }
+            _ => self.press(&[], now, cleared),
+        }
+    }
+
+    fn press(&mut self, keys: &[u8], now: Instant, cleared: bool) {
+        self.unsent.extend_from_slice(keys);
+        self.flush_input();
+        self.dirty_since.get_or_insert(now);
+        if let Some(interrupt) = &mut self.interrupt {
+            interrupt.next_key = now + AGAIN;
+            interrupt.cleared = cleared;
+        }
+    }
+
+    fn end_interrupt(&mut self, result: Result<State>) {
+        let Some(interrupt) = self.interrupt.take() else { return };
+        let key = interrupt.connection;
+        match result {
+            Ok(state) => self.answer(key, &interrupt.request, json!({ "state": state.to_string() })),
+            Err(error) => self.send(key, &json!({ "id": interrupt.request, "error": error })),
+        }
+    }
+}
