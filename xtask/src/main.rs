@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask demo|test|tidy|gen|bench`.
+//! The project's own chores: `cargo xtask demo|test|tidy|gen|record|bench`.
 //!
 //! Each chore is one module with a `main` that takes the rest of the command line. What they share: [`args`] takes
 //! that apart, [`run`] starts programs, [`install`] gets missing ones, [`procs`] looks at processes.
@@ -15,6 +15,7 @@ mod demo;
 mod generate;
 mod install;
 mod procs;
+mod record;
 mod run;
 mod suite;
 mod tidy;
@@ -67,6 +68,12 @@ const CHORES: &[Chore] = &[
         about: "write docs/reference from the code",
         usage: generate::USAGE,
         main: generate::main,
+    },
+    Chore {
+        name: "record",
+        about: "record the states of the real agent programs",
+        usage: record::USAGE,
+        main: record::main,
     },
     Chore {
         name: "bench",

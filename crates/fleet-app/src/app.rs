@@ -181,7 +181,7 @@ impl App {
         if let Some(own) = config.harness.get(name) {
             return Ok(own_harness(name, own));
         }
-        harness::builtin(name, &config.claude_flags, &config.codex_flags).ok_or_else(|| {
+        config::builtin_harness(config, name).ok_or_else(|| {
             let mut known: Vec<&str> = harness::BUILTIN.to_vec();
             known.extend(config.harness.keys().map(String::as_str));
             let error = Error::usage(format!("there is no harness `{name}`"));

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use fleet_core::{Error, Kind, Result};
 use fleet_host::files;
+use fleet_host::harness::{self, Harness};
 use fleet_host::home::Home;
 use fleet_host::lock::Lock;
 use serde::{Deserialize, Serialize};
@@ -52,14 +53,20 @@ settings! {
         worktree_root: PathBuf = Key::of(Shape::Path).default(r#""<FLEET_HOME>/worktrees""#).example(r#""~/worktrees""#);
         /// What the name of each tmux session begins with; the branch follows.
         tmux_prefix: String = Key::of(Shape::Text).default(r#""ai_""#).example(r#""work_""#);
-        /// The harness of agents that are started without `--agent`: `claude`, `codex` (or `codecs`), or the NAME of
-        /// a `[harness.NAME]`.
+        /// The harness of agents that are started without `--agent`: `claude`, `codex` (or `codecs`), `gemini`,
+        /// `opencode`, `pi`, or the NAME of a `[harness.NAME]`.
         default_agent: String = Key::of(Shape::Harness).default(r#""claude""#).example(r#""codex""#).in_project();
         /// Arguments for every `claude`: one string that is split like a shell would, or an array of strings.
         claude_flags: Vec<String> = Key::of(Shape::Words)
             .default(r#""--dangerously-skip-permissions""#).example(r#""--permission-mode plan""#);
         /// Arguments for every `codex`, written like `claude_flags`.
         codex_flags: Vec<String> = Key::of(Shape::Words).default(r#""""#).example(r#""--sandbox workspace-write""#);
+        /// Arguments for every `gemini`, written like `claude_flags`.
+        gemini_flags: Vec<String> = Key::of(Shape::Words).default(r#""""#).example(r#""--yolo""#);
+        /// Arguments for every `opencode`, written like `claude_flags`.
+        opencode_flags: Vec<String> = Key::of(Shape::Words).default(r#""""#).example(r#""--agent plan""#);
+        /// Arguments for every `pi`, written like `claude_flags`.
+        pi_flags: Vec<String> = Key::of(Shape::Words).default(r#""""#).example(r#""--tools read,grep""#);
         /// Files that are copied from the main checkout into each worktree, such as keys that git does not have.
         /// Paths are relative to the repository and cannot leave it.
         credential_files: Vec<String> = Key::of(Shape::Files)
@@ -289,6 +296,19 @@ pub fn check_copy(root: &Path, path: &str) -> Result<()> {
         return fail("it is no regular file");
     }
     Ok(())
+}
+
+/// The harness that ships with fleet under this name, with the user's arguments for it.
+pub fn builtin_harness(config: &Config, name: &str) -> Option<Harness> {
+    let flags = match name {
+        "claude" => &config.claude_flags,
+        "codex" => &config.codex_flags,
+        "gemini" => &config.gemini_flags,
+        "opencode" => &config.opencode_flags,
+        "pi" => &config.pi_flags,
+        _ => return None,
+    };
+    harness::builtin(name, flags)
 }
 
 /// The name that a harness goes by: `codecs` is `codex`.

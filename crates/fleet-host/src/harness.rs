@@ -149,18 +149,18 @@ impl Harness {
     }
 }
 
-/// The harness that ships with fleet under this name.
-///
-/// `claude_flags` and `codex_flags` are the user's extra arguments for them.
-pub fn builtin(name: &str, claude_flags: &[String], codex_flags: &[String]) -> Option<Harness> {
-    match name {
-        "claude" => Some(claude::harness(claude_flags)),
-        "codex" => Some(codex::harness(codex_flags)),
-        "gemini" => Some(gemini::harness()),
-        "opencode" => Some(opencode::harness()),
-        "pi" => Some(pi::harness()),
-        _ => None,
-    }
+/// The harness that ships with fleet under this name, with the user's own arguments behind its command.
+pub fn builtin(name: &str, flags: &[String]) -> Option<Harness> {
+    let mut harness = match name {
+        "claude" => claude::harness(),
+        "codex" => codex::harness(),
+        "gemini" => gemini::harness(),
+        "opencode" => opencode::harness(),
+        "pi" => pi::harness(),
+        _ => return None,
+    };
+    harness.command.extend(flags.iter().cloned());
+    Some(harness)
 }
 
 /// The names that [`builtin`] knows.
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn claude_is_launched_and_resumed_by_its_documented_flags() {
-        let claude = builtin("claude", &words(&["--dangerously-skip-permissions"]), &[]).expect("built in");
+        let claude = builtin("claude", &words(&["--dangerously-skip-permissions"])).expect("built in");
         let launch = Launch {
             model: Some("opus"),
             prompt: Some("-x"),
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn codex_goes_on_with_the_last_conversation_of_its_folder() {
-        let codex = builtin("codex", &[], &[]).expect("built in");
+        let codex = builtin("codex", &[]).expect("built in");
         assert_eq!(
             argv(
                 &codex,
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_prompt_longer_than_an_argument_is_refused() {
-        let claude = builtin("claude", &[], &[]).expect("built in");
+        let claude = builtin("claude", &[]).expect("built in");
         let long = "x".repeat(MAX_ARGUMENT + 1);
         assert!(
             claude

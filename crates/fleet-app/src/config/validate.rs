@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fleet_core::nearest::nearest;
 use fleet_host::exec::find_program;
-use fleet_host::harness::{self, BUILTIN};
+use fleet_host::harness::BUILTIN;
 use fleet_host::{files, git};
 use nix::unistd::{AccessFlags, access};
 use schemars::JsonSchema;
@@ -137,7 +137,7 @@ fn check_harnesses(config: &Config, path: &str, findings: &mut Vec<Finding>) {
     if config.harness.contains_key(default) {
         return;
     }
-    let Some(builtin) = harness::builtin(default, &config.claude_flags, &config.codex_flags) else {
+    let Some(builtin) = super::builtin_harness(config, default) else {
         let known = || BUILTIN.into_iter().chain(config.harness.keys().map(String::as_str));
         let hint = match nearest(default, known(), 1).first() {
             Some(near) => format!("did you mean `{near}`?"),

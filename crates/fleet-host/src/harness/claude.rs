@@ -10,12 +10,10 @@ use fleet_core::agent::Reason;
 use super::sign::{Draft, Place, Rule, Sign, Signs};
 use super::{ESCAPE, Harness, PromptBy, words};
 
-pub(super) fn harness(flags: &[String]) -> Harness {
-    let mut command = words(&["claude"]);
-    command.extend(flags.iter().cloned());
+pub(super) fn harness() -> Harness {
     Harness {
         name: "claude".to_owned(),
-        command,
+        command: words(&["claude"]),
         prompt: PromptBy::Argv,
         model: words(&["--model", "{model}"]),
         conversation: words(&["--session-id", "{id}"]),
@@ -61,13 +59,13 @@ fn signs() -> Signs {
                 "not logged in",
                 asks(Reason::Login),
                 Place::Bottom(9),
-                r"⎿ [^\n]*(Please run /login|Not logged in|Invalid API key)",
+                r"[⎿●] [^⎿●─]*(Please run /login|Not logged in|Invalid API key)[^⎿●─]*─{10,}",
             ),
             Rule::new(
                 "out of credit",
                 asks(Reason::Limit),
                 Place::Bottom(9),
-                r"(⎿|●) [^\n]*(Credit balance is too low|limit reached|hit your [^\n]*limit)",
+                r"[⎿●] [^⎿●─]*(Credit balance (is )?too low|limit reached|[Rr]ate limit|hit your [^\n]*limit|429)[^⎿●─]*─{10,}",
             ),
             Rule::new("prompt", Sign::Prompt, Place::BeforeCursor, r"^❯"),
         ],

@@ -3,6 +3,7 @@
 //! - It chooses its conversation's id itself; `resume --last` means the newest one of the folder it runs in, and every
 //!   agent has a folder of its own.
 //! - Its terminal program otherwise starts a daemon that outlives it: hence `--no-daemon`.
+//! - A message of trouble begins with `■` and stays above the prompt until something else is said.
 //! - Its prompt shows a suggestion, which stands behind the cursor: only what is before the cursor was typed.
 
 use fleet_core::agent::Reason;
@@ -10,12 +11,10 @@ use fleet_core::agent::Reason;
 use super::sign::{Draft, Place, Rule, Sign, Signs};
 use super::{ESCAPE, Harness, PromptBy, words};
 
-pub(super) fn harness(flags: &[String]) -> Harness {
-    let mut command = words(&["codex", "--no-daemon", "-c", "check_for_update_on_startup=false"]);
-    command.extend(flags.iter().cloned());
+pub(super) fn harness() -> Harness {
     Harness {
         name: "codex".to_owned(),
-        command,
+        command: words(&["codex", "--no-daemon", "-c", "check_for_update_on_startup=false"]),
         prompt: PromptBy::Argv,
         model: words(&["--model", "{model}"]),
         conversation: Vec::new(),
@@ -54,13 +53,13 @@ fn signs() -> Signs {
                 "usage limit",
                 asks(Reason::Limit),
                 Place::Bottom(8),
-                r"■ [^\n]*(usage limit|Quota exceeded|quota|out of credits)",
+                r"■ [^■•]*(usage limit|Quota exceeded|out of credits|429)[^■•]*$",
             ),
             Rule::new(
                 "not logged in",
                 asks(Reason::Login),
                 Place::Bottom(8),
-                r"■ [^\n]*(401|not logged in|log in again)",
+                r"■ [^■•]*(401|not logged in|log in again)[^■•]*$",
             ),
             Rule::new("prompt", Sign::Prompt, Place::BeforeCursor, r"^›"),
         ],

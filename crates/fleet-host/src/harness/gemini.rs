@@ -48,6 +48,18 @@ fn signs() -> Signs {
             ),
             Rule::new("title: action required", asks(Reason::Permission), Place::Title, r"^✋"),
             Rule::new("title: working", Sign::Works, Place::Title, r"^(✦|⏲)"),
+            Rule::new(
+                "not logged in",
+                asks(Reason::Login),
+                Place::Bottom(16),
+                r"✕ [^✕✦]*(401|API key not\s+valid)[^✕✦]*$",
+            ),
+            Rule::new(
+                "limit",
+                asks(Reason::Limit),
+                Place::Bottom(16),
+                r"✕ [^✕✦]*(429|quota)[^✕✦]*$",
+            ),
             Rule::new("title: ready", Sign::Prompt, Place::Title, r"^◇"),
         ],
         draft: Some(Draft {

@@ -3,6 +3,8 @@
 //! - It asks for no permission. Its title never changes.
 //! - The draft stands between the last two rules of the screen, above two lines of status.
 
+use fleet_core::agent::Reason;
+
 use super::sign::{Draft, Place, Rule, Sign, Signs};
 use super::{ESCAPE, Harness, PromptBy, words};
 
@@ -31,6 +33,18 @@ fn signs() -> Signs {
                 Place::Bottom(12),
                 r"[\x{2800}-\x{28FF}] [^\n]*(\.\.\.|…)",
             ),
+            Rule::new(
+                "not logged in",
+                Sign::Asks(Reason::Login),
+                Place::Bottom(8),
+                &last_error("401"),
+            ),
+            Rule::new(
+                "limit",
+                Sign::Asks(Reason::Limit),
+                Place::Bottom(8),
+                &last_error("429|quota|[Rr]ate limit"),
+            ),
             Rule::new("status line", Sign::Prompt, Place::Bottom(3), r"\d%/\d+(\.\d+)?[kM]"),
         ],
         draft: Some(Draft {
@@ -40,4 +54,9 @@ fn signs() -> Signs {
         }),
         ..Signs::default()
     }
+}
+
+/// The last paragraph above the draft is an error with one of `words` in it.
+fn last_error(words: &str) -> String {
+    format!(r"Error: [^\n]*({words})[^\n]*(\n[^\n]+)*\n*\n─{{20,}}\n[^─]*─{{20,}}")
 }

@@ -33,7 +33,7 @@ pub enum Place {
     BeforeCursor,
     /// The title.
     Title,
-    /// The last rows that are not blank, this many, joined by line breaks.
+    /// The last rows, so many that are not blank, joined by line breaks; blank rows between them are one blank row.
     Bottom(u16),
 }
 
@@ -201,19 +201,20 @@ impl SignReader {
 }
 
 impl Look {
+    /// The last `count` rows that are not blank; blank ones between them are one blank row.
     fn bottom(&self, count: usize) -> String {
-        let end = self
-            .rows
-            .iter()
-            .rposition(|row| !row.is_empty())
-            .map_or(0, |last| last + 1);
-        let mut rows: Vec<&str> = self.rows[..end]
-            .iter()
-            .rev()
-            .filter(|row| !row.is_empty())
-            .take(count)
-            .map(String::as_str)
-            .collect();
+        let (mut rows, mut found) = (Vec::new(), 0);
+        for row in self.rows.iter().rev().skip_while(|row| row.is_empty()) {
+            if found == count {
+                break;
+            }
+            if !row.is_empty() {
+                found += 1;
+            } else if rows.last() == Some(&"") {
+                continue;
+            }
+            rows.push(row.as_str());
+        }
         rows.reverse();
         rows.join("\n")
     }

@@ -10,7 +10,7 @@ use super::stat;
 use crate::{exec, sys};
 
 /// A program that has slept through this long waits for something.
-const REST: Duration = Duration::from_millis(8);
+const REST: Duration = Duration::from_millis(4);
 /// One that has worked for this long, in processor time, is past its start.
 const WORKED: Duration = Duration::from_millis(300);
 

@@ -1,0 +1,121 @@
+//! `cargo xtask record`: what the terminals of the real agent programs look like, with what is true at that moment.
+//!
+//! Each session runs one program under fleet against the scripted model endpoint, in a network namespace with
+//! loopback alone. Whether it works, asks or rests is decided by the endpoint's log and the processes, never by its
+//! screen. A recording is one line of JSON: the label, the look, and the facts of the journal up to then.
+
+mod clis;
+mod session;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use self::clis::{CLIS, Cli};
+use self::session::{Programs, Session};
+use crate::args::Args;
+use crate::run::{Run, io, root};
+use crate::{Failure, Result, failed};
+
+pub(crate) const USAGE: &str = "usage: cargo xtask record --clis FOLDER [CLI…]
+
+Records the states of the agent programs in FOLDER (FOLDER/CLI/node_modules/.bin/CLI), or of those named, into
+crates/fleet-host/tests/fixtures/states. Takes some minutes for each.
+
+  --clis FOLDER   where they are installed
+  --sizes N       with so many sizes of the terminal, of six";
+
+/// Rows and columns of the sessions: narrow and wide, low and high.
+const SIZES: [(u16, u16); 6] = [(24, 80), (50, 160), (30, 100), (40, 120), (20, 70), (60, 200)];
+
+pub(crate) fn main(mut args: Args) -> Result<()> {
+    let Some(folder) = args.value("--clis")? else {
+        return Err(Failure::Usage("`--clis` is missing".to_owned()));
+    };
+    let sizes = args.value("--sizes")?;
+    let count = sizes.as_deref().map_or(Ok(SIZES.len()), str::parse);
+    let count = count.map_err(|_| Failure::Usage("`--sizes` wants a number".to_owned()))?;
+    let names = args.words()?;
+    let folder = PathBuf::from(folder)
+        .canonicalize()
+        .map_err(io("find", Path::new("the folder of the programs")))?;
+    if !alone()? {
+        Run::cargo("build").args(["--workspace", "--bins"]).pass()?;
+        return inside(&folder, count, &names);
+    }
+    Run::new("ip", Path::new("/"))
+        .args(["link", "set", "lo", "up"])
+        .text()?;
+    let programs = Programs {
+        ours: root().join("target/debug"),
+        clis: folder,
+    };
+    for cli in CLIS
+        .iter()
+        .filter(|cli| names.is_empty() || names.iter().any(|name| name == cli.name))
+    {
+        let lines = record(&programs, cli, &SIZES[..count.min(SIZES.len())])?;
+        let path = root()
+            .join("crates/fleet-host/tests/fixtures/states")
+            .join(format!("{}.jsonl", cli.name));
+        fs::write(&path, lines).map_err(io("write", &path))?;
+        println!("wrote {}", path.display());
+    }
+    Ok(())
+}
+
+fn record(programs: &Programs, cli: &'static Cli, sizes: &[(u16, u16)]) -> Result<String> {
+    let mut lines = String::new();
+    for size in sizes {
+        for free in [true, false] {
+            println!(
+                "{} at {}x{}, {}",
+                cli.name,
+                size.0,
+                size.1,
+                if free { "free" } else { "asking" }
+            );
+            let mut session = Session::start(programs, cli, *size, free)?;
+            let done = if free {
+                session.walk_free()
+            } else {
+                session.walk_asking()
+            };
+            if let Err(Failure::Failed(why)) = &done {
+                println!("  cut short: {why}");
+            }
+            for recording in session.recordings() {
+                lines.push_str(&text(recording));
+                lines.push('\n');
+            }
+        }
+    }
+    Ok(lines)
+}
+
+fn text(value: &Value) -> String {
+    value.to_string()
+}
+
+/// Whether this process has no network but loopback.
+fn alone() -> Result<bool> {
+    let folder = Path::new("/sys/class/net");
+    // What a namespace shows there is that of the mount; the table of this process is its own.
+    let table = fs::read_to_string("/proc/self/net/dev").map_err(io("read", folder))?;
+    Ok(table.lines().skip(2).all(|line| line.trim_start().starts_with("lo:")))
+}
+
+/// Runs itself again in a network namespace of its own.
+fn inside(folder: &Path, sizes: usize, names: &[String]) -> Result<()> {
+    let own = std::env::current_exe().map_err(io("find", Path::new("this program")))?;
+    let own = own.display().to_string();
+    let folder = folder.display().to_string();
+    let sizes = sizes.to_string();
+    let args = ["-n", &own, "record", "--clis", &folder, "--sizes", &sizes];
+    Run::new("unshare", &root()).args(args).args(names).pass()?;
+    if names.iter().any(|name| !CLIS.iter().any(|cli| cli.name == name)) {
+        return failed("a name is none of the five");
+    }
+    Ok(())
+}

@@ -1,0 +1,385 @@
+//! One agent under fleet, led through the states that can be brought about, with a recording at each.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use fleet_host::harness::sign::Look;
+use fleet_host::supervise::client::Client;
+use serde_json::{Value, json};
+
+use super::clis::{self, Cli};
+use crate::run::{Run, io};
+use crate::world::World;
+use crate::{Failure, Result, failed, procs};
+
+/// What everything may take.
+const PATIENCE: Duration = Duration::from_secs(100);
+/// A screen that has not changed for so long, with no request open, is at rest.
+const STILL: Duration = Duration::from_millis(2500);
+/// How often is looked.
+const STEP: Duration = Duration::from_millis(100);
+
+/// Where the programs are.
+pub(super) struct Programs {
+    pub(super) ours: PathBuf,
+    pub(super) clis: PathBuf,
+}
+
+/// The session.
+pub(super) struct Session {
+    cli: &'static Cli,
+    size: (u16, u16),
+    repo: PathBuf,
+    path: String,
+    log: PathBuf,
+    endpoint: Child,
+    url: String,
+    view: Option<Client>,
+    recordings: Vec<Value>,
+    // Last, so that it is dropped when nothing needs it any more.
+    world: World,
+}
+
+impl Session {
+    /// Starts the endpoint and the agent. With `free` nothing is asked before a command is run.
+    pub(super) fn start(programs: &Programs, cli: &'static Cli, size: (u16, u16), free: bool) -> Result<Session> {
+        let world = World::new("record", programs.ours.clone())?;
+        let log = world.root().join("log.jsonl");
+        let mut command = Run::new(programs.ours.join("fleet-model"), world.root())
+            .args(["--log", &log.display().to_string()])
+            .within(world.environment())
+            .into_command();
+        let started = command.stdout(Stdio::piped()).spawn();
+        let mut endpoint = started.map_err(io("start", Path::new("fleet-model")))?;
+        let mut url = String::new();
+        if let Some(output) = endpoint.stdout.take() {
+            let read = BufReader::new(output).read_line(&mut url);
+            read.map_err(io("read", Path::new("its output")))?;
+        }
+        let url = url.trim().to_owned();
+        let repo = world.root().join("repo");
+        fs::create_dir(&repo).map_err(io("make", &repo))?;
+        fs::write(repo.join("a.txt"), "text\n").map_err(io("write", &repo))?;
+        for args in [&["init", "-q"][..], &["add", "."], &["commit", "-qm", "first"]] {
+            world.git(&repo, args)?;
+        }
+        let worktree = world.fleet_home().join("worktrees/a");
+        clis::settings(&world.root().join("home"), &url, &[&worktree, &repo], !free)?;
+        let flags = if free { cli.free } else { cli.asking };
+        world.configure(&format!("{}_flags = {flags:?}\n", cli.name))?;
+        let bin = programs.clis.join(cli.name).join("node_modules/.bin");
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+        let mut session = Session {
+            cli,
+            size,
+            repo,
+            path,
+            log,
+            endpoint,
+            url,
+            view: None,
+            recordings: Vec::new(),
+            world,
+        };
+        session.fleet(&["create", "a", "--agent", cli.name])?;
+        session.look_on()?;
+        Ok(session)
+    }
+
+    pub(super) fn recordings(&self) -> &[Value] {
+        &self.recordings
+    }
+
+    /// With a program that runs commands unasked.
+    pub(super) fn walk_free(&mut self) -> Result<()> {
+        self.record("coming up", "starting")?;
+        self.come_up()?;
+        self.record("fresh", "ready")?;
+
+        self.prompt("hang")?;
+        self.wait("a request that hangs", |session| Ok(session.open_requests()? > 0))?;
+        self.pause(Duration::from_secs(1));
+        self.record("the model thinks", "working")?;
+        self.fleet(&["prompt", "a", "--interrupt"])?;
+        self.settle()?;
+        self.record("interrupted", "idle")?;
+
+        self.prompt("run sleep 7\nsay it has slept")?;
+        self.wait("the tool", |session| Ok(session.runs("sleep 7")))?;
+        self.pause(Duration::from_secs(1));
+        self.record("a tool runs", "working")?;
+        self.wait("the end of the tool", |session| Ok(!session.runs("sleep 7")))?;
+        self.settle()?;
+        self.record("a turn is over", "idle")?;
+
+        self.type_in(b"half a draft")?;
+        self.settle()?;
+        self.record("a person's draft", "idle")?;
+        self.type_in(b"\x03")?;
+        self.settle()?;
+
+        for (trouble, state) in [
+            ("bad_request", "idle"),
+            ("no_credit", "waiting(limit)"),
+            ("unauthorized", "waiting(login)"),
+            ("rate_limit", "waiting(limit)"),
+        ] {
+            self.prompt(&format!("fail {trouble}"))?;
+            self.wait("its request", |session| {
+                session.last_prompt_is(&format!("fail {trouble}"))
+            })?;
+            match self.settle() {
+                Ok(()) => self.record(&format!("after {trouble}"), state)?,
+                // It tries and tries.
+                Err(_) => {
+                    self.record(&format!("trying again after {trouble}"), "working")?;
+                    self.fleet(&["prompt", "a", "--interrupt"])?;
+                    self.settle()?;
+                    self.record(&format!("interrupted after {trouble}"), "idle")?;
+                }
+            }
+        }
+        self.prompt("say better")?;
+        self.settle()?;
+        self.record("a turn after trouble", "idle")?;
+
+        self.kill_program()?;
+        self.wait("the end", |session| Ok(session.state()?.starts_with("exited")))?;
+        self.record("crashed", "exited(137)")?;
+        self.fleet(&["resume", "a"])?;
+        self.look_on()?;
+        self.come_up()?;
+        self.record("resumed", "idle")?;
+        self.type_in(self.cli.leave.as_bytes())?;
+        self.pause(Duration::from_secs(1));
+        self.type_in(b"\r")?;
+        self.wait("its exit", |session| Ok(session.state()?.starts_with("exited")))?;
+        self.record("left", "exited(0)")
+    }
+
+    /// With a program that asks before it runs commands.
+    pub(super) fn walk_asking(&mut self) -> Result<()> {
+        self.come_up()?;
+        self.record("fresh, asking", "ready")?;
+        if !self.cli.asks {
+            return Ok(());
+        }
+        for (index, wish) in ["run touch made.txt", "write new.txt content", "run mkdir made"]
+            .iter()
+            .enumerate()
+        {
+            self.prompt(&format!("{wish}\nsay it is done"))?;
+            self.wait("the call", |session| session.answered(wish))?;
+            self.settle()?;
+            self.record(&format!("permission to {wish}"), "waiting(permission)")?;
+            if index == 0 {
+                self.type_in(b"\r")?;
+                self.settle()?;
+                self.record("allowed", "idle")?;
+            } else {
+                self.type_in(b"\x1b")?;
+                self.settle()?;
+                self.record("denied", "idle")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, moment: &str, label: &str) -> Result<()> {
+        let look = match self.look() {
+            Ok(look) => json!(look),
+            Err(_) => Value::Null,
+        };
+        let explained = self.json(&["explain", "a", "--json"])?;
+        let facts: Vec<Value> = explained["facts"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .cloned()
+            .map(neutral)
+            .collect();
+        let said = explained["agent"]["state"].as_str().unwrap_or_default().to_owned();
+        let root = self.world.root().display().to_string();
+        let recording = json!({
+            "cli": self.cli.name, "moment": moment, "label": label, "said": said,
+            "rows": self.size.0, "cols": self.size.1, "look": look, "facts": facts,
+        });
+        let mark = if said == label { "  " } else { "! " };
+        println!("  {mark}{moment}: {label}, fleet says {said}");
+        let text = recording.to_string().replace(&root, "/world");
+        self.recordings
+            .push(serde_json::from_str(&text).map_err(|error| Failure::Failed(error.to_string()))?);
+        Ok(())
+    }
+
+    /// Waits until something is on the screen, and then until it stands still for long.
+    fn come_up(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        while self.look()?.rows.len() < 4 && begun.elapsed() < PATIENCE {
+            self.pause(STEP);
+        }
+        self.settle()?;
+        self.settle()
+    }
+
+    /// Waits until no request is open and the screen stands still.
+    fn settle(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        let (mut last, mut since) = (None, Instant::now());
+        while begun.elapsed() < PATIENCE / 2 {
+            let now = self.look().ok();
+            let busy = self.open_requests()? > 0;
+            if busy || now != last {
+                (last, since) = (now, Instant::now());
+            }
+            if since.elapsed() >= STILL {
+                return Ok(());
+            }
+            self.pause(STEP);
+        }
+        failed("the screen does not come to rest")
+    }
+
+    fn wait(&mut self, what: &str, holds: impl Fn(&Session) -> Result<bool>) -> Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if holds(self)? {
+                return Ok(());
+            }
+            self.pause(STEP);
+        }
+        failed(format!("{what} never came"))
+    }
+
+    fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
+        // What the view is sent has to go somewhere.
+        if let Some(view) = &mut self.view {
+            let _ = view.arrived();
+        }
+    }
+
+    fn prompt(&self, text: &str) -> Result<()> {
+        self.fleet(&["prompt", "a", "--wait", "--timeout", "60", "-m", text])
+            .map(drop)
+    }
+
+    fn fleet(&self, args: &[&str]) -> Result<String> {
+        let mut run = self.world.fleet(&self.repo, args).env("PATH", &self.path);
+        for (name, value) in clis::variables(&self.url) {
+            run = run.env(name, value);
+        }
+        run.text()
+    }
+
+    fn json(&self, args: &[&str]) -> Result<Value> {
+        let text = self.fleet(args)?;
+        serde_json::from_str(&text).map_err(|error| Failure::Failed(format!("no JSON: {error}")))
+    }
+
+    fn state(&self) -> Result<String> {
+        let explained = self.json(&["explain", "a", "--json"])?;
+        Ok(explained["agent"]["state"].as_str().unwrap_or_default().to_owned())
+    }
+
+    fn id(&self) -> Result<String> {
+        let explained = self.json(&["explain", "a", "--json"])?;
+        Ok(explained["agent"]["id"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Becomes a view of the session's size, as the terminal of a person would be.
+    fn look_on(&mut self) -> Result<()> {
+        let socket = self.world.fleet_home().join("run").join(format!("{}.sock", self.id()?));
+        let told = |error: fleet_core::Error| Failure::Failed(error.message);
+        let mut view = Client::connect(&socket).map_err(told)?;
+        view.view(self.size.0, self.size.1).map_err(told)?;
+        // The size of a view counts from its first key on.
+        view.resize(self.size.0, self.size.1).map_err(told)?;
+        self.view = Some(view);
+        Ok(())
+    }
+
+    fn look(&mut self) -> Result<Look> {
+        let Some(view) = &mut self.view else {
+            return failed("there is no view");
+        };
+        let _ = view.arrived();
+        view.look().map_err(|error| Failure::Failed(error.message))
+    }
+
+    fn type_in(&mut self, keys: &[u8]) -> Result<()> {
+        let Some(view) = &mut self.view else {
+            return failed("there is no view");
+        };
+        view.input(keys).map_err(|error| Failure::Failed(error.message))
+    }
+
+    fn kill_program(&self) -> Result<()> {
+        let explained = self.json(&["explain", "a", "--json"])?;
+        let pid = explained["agent"]["pid"].to_string();
+        Run::new("kill", Path::new("/")).args(["-9", &pid]).text().map(drop)
+    }
+
+    fn runs(&self, line: &str) -> bool {
+        let words: Vec<&str> = line.split(' ').collect();
+        !procs::all(|process| process.argv == words).is_empty()
+    }
+
+    fn log(&self) -> Result<Vec<Value>> {
+        let text = fs::read_to_string(&self.log).map_err(io("read", &self.log))?;
+        Ok(text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect())
+    }
+
+    fn open_requests(&self) -> Result<usize> {
+        let log = self.log()?;
+        let count = |event: &str| log.iter().filter(|line| line["event"] == event).count();
+        Ok(count("request").saturating_sub(count("end")))
+    }
+
+    fn last_prompt_is(&self, text: &str) -> Result<bool> {
+        let is = |line: &Value| {
+            line["side"].is_null() && line["prompts"].as_array().and_then(|all| all.last()) == Some(&json!(text))
+        };
+        Ok(self.log()?.iter().any(is))
+    }
+
+    /// Whether the reply that wants `wish` was sent whole.
+    fn answered(&self, wish: &str) -> Result<bool> {
+        let log = self.log()?;
+        let wants = |line: &&Value| {
+            let prompts = line["prompts"].as_array();
+            let last = prompts
+                .and_then(|all| all.last())
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            line["event"] == "request" && line["side"].is_null() && last.starts_with(wish)
+        };
+        let ended = |n: &Value| log.iter().any(|line| line["event"] == "end" && line["n"] == *n);
+        Ok(log.iter().filter(wants).any(|line| ended(&line["n"])))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.view = None;
+        let _ = self.fleet(&["kill", "a", "--force"]);
+        let _ = self.endpoint.kill();
+        let _ = self.endpoint.wait();
+    }
+}
+
+/// A fact without what differs from run to run and means nothing.
+fn neutral(mut fact: Value) -> Value {
+    if let Some(fact) = fact.as_object_mut() {
+        for name in ["at", "boot", "pid", "start", "supervisor", "state"] {
+            fact.remove(name);
+        }
+    }
+    fact
+}
