@@ -14,8 +14,6 @@ mod gemini;
 mod lines;
 mod opencode;
 mod pi;
-#[cfg(test)]
-mod tests;
 mod view;
 
 use std::ops::{AddAssign, Sub};
@@ -285,11 +283,11 @@ impl Reader {
 
 impl AddAssign for Tokens {
     fn add_assign(&mut self, other: Tokens) {
-        self.input += other.input;
-        self.cached += other.cached;
-        self.cache_write += other.cache_write;
-        self.output += other.output;
-        self.reasoning += other.reasoning;
+        self.input = self.input.saturating_add(other.input);
+        self.cached = self.cached.saturating_add(other.cached);
+        self.cache_write = self.cache_write.saturating_add(other.cache_write);
+        self.output = self.output.saturating_add(other.output);
+        self.reasoning = self.reasoning.saturating_add(other.reasoning);
     }
 }
 

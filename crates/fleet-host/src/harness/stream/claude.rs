@@ -19,11 +19,10 @@ const OPEN_MESSAGES: usize = 64;
 pub(super) struct Decoder {
     /// What the last `result` said, by model.
     accounted: BTreeMap<String, (Tokens, f64)>,
-    /// What messages since then had read when they began, by model.
+    /// What messages that no `result` counts yet had read when they began, by model.
     begun: BTreeMap<String, Tokens>,
     messages: VecDeque<String>,
     conversation: String,
-    ended: bool,
 }
 
 pub(super) fn headless(launch: &Launch<'_>) -> Vec<String> {
@@ -58,9 +57,6 @@ impl Decode for Decoder {
     }
 
     fn end(&mut self, events: &mut Vec<Event>) {
-        if self.ended {
-            return;
-        }
         for (model, tokens) in std::mem::take(&mut self.begun) {
             let usage = Usage {
                 model: Some(model),
@@ -147,7 +143,6 @@ impl Decoder {
     }
 
     fn result(&mut self, line: &Value, events: &mut Vec<Event>) {
-        self.ended = true;
         self.begun.clear();
         for (model, sum) in line["modelUsage"].as_object().into_iter().flatten() {
             let tokens = Tokens {

@@ -67,7 +67,7 @@ impl Decoder {
         let cached = number(line, "/usage/cached_input_tokens");
         let cache_write = number(line, "/usage/cache_write_input_tokens");
         let sum = Tokens {
-            input: number(line, "/usage/input_tokens").saturating_sub(cached + cache_write),
+            input: number(line, "/usage/input_tokens").saturating_sub(cached.saturating_add(cache_write)),
             cached,
             cache_write,
             output: number(line, "/usage/output_tokens"),

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Event;
+use super::{Cli, Event, gemini};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,29 +99,33 @@ impl<'a> FromIterator<&'a Event> for Seen {
 
 /// How the run ended. `sent` is the last signal that fleet sent to it, if any: some programs catch it, and exit
 /// like after an error.
-pub fn outcome(seen: &Seen, exit: Exit, sent: Option<i32>) -> Outcome {
+pub fn outcome(cli: Cli, seen: &Seen, exit: Exit, sent: Option<i32>) -> Outcome {
     let killed = |signal: i32| match signal {
         SIGINT => Outcome::Interrupted,
         signal => Outcome::Killed { signal },
     };
     let code = match exit {
         Exit::Signal(signal) => return killed(signal),
-        // Shells and programs that catch a signal say 128 + its number. Only these: Gemini CLI exits with the
-        // low byte of an HTTP status, 144 after 400.
-        Exit::Code(code @ (129 | 130 | 137 | 143)) if !matches!(seen.end, Some(end) if end != Outcome::Success) => {
-            return killed(code - 128);
-        }
         Exit::Code(code) => code,
     };
-    match (seen.end, code) {
+    let said = match (cli, seen.end) {
+        (Cli::Gemini, None | Some(Outcome::Failed)) => gemini::of_exit(code).or(seen.end),
+        (_, end) => end,
+    };
+    match (said, code) {
         (Some(Outcome::Success), 0) if seen.denied > 0 => Outcome::PermissionDenied,
         (Some(Outcome::Success), 0) => Outcome::Success,
+        // Shells, and programs that catch a signal, say 128 + its number. Other numbers are not read so: Gemini
+        // CLI has codes of its own up there.
+        (None | Some(Outcome::Success), 129 | 130 | 137 | 143) => killed(code - 128),
         (Some(Outcome::Success), code) => Outcome::Crashed { code },
         (Some(outcome), _) => outcome,
-        (None, _) if sent.is_some() => sent.map_or(Outcome::NoTerminalEvent, killed),
-        (None, 0) if seen.denied > 0 => Outcome::PermissionDenied,
-        (None, 0) => seen.error.unwrap_or(Outcome::NoTerminalEvent),
-        (None, code) => seen.error.unwrap_or(Outcome::Crashed { code }),
+        (None, code) => match (sent, code) {
+            (Some(signal), _) => killed(signal),
+            (None, 0) if seen.denied > 0 => Outcome::PermissionDenied,
+            (None, 0) => seen.error.unwrap_or(Outcome::NoTerminalEvent),
+            (None, code) => seen.error.unwrap_or(Outcome::Crashed { code }),
+        },
     }
 }
 
@@ -250,7 +254,11 @@ mod tests {
             (seen(Some(Budget), None, 3), Exit::Code(1), None, Budget),
             (seen(Some(Login), None, 0), Exit::Code(145), None, Login),
         ] {
-            assert_eq!(outcome(&seen, exit, sent), wanted, "{seen:?} {exit:?} {sent:?}");
+            assert_eq!(
+                outcome(Cli::Claude, &seen, exit, sent),
+                wanted,
+                "{seen:?} {exit:?} {sent:?}"
+            );
         }
     }
 

@@ -4,6 +4,9 @@
 //! - The numbers of `result` are this process's, by model, with those of the request that chose the model.
 //! - Text comes in pieces that break anywhere; they are put together to lines.
 //! - A command that fails is a tool result of status `success`. Tries that failed are on standard error only.
+//! - A tool that would have to ask is not offered, so the model does not call it and nothing is told.
+
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -18,6 +21,10 @@ const LONGEST_HELD: usize = 64 * 1024;
 pub(super) struct Decoder {
     /// The line of text that has begun.
     begun: String,
+    /// The last error that was not the end.
+    error: String,
+    /// The tools and arguments of calls without a result, by id.
+    calls: BTreeMap<String, (String, String)>,
 }
 
 pub(super) fn headless(launch: &Launch<'_>) -> Vec<String> {
@@ -50,16 +57,10 @@ impl Decode for Decoder {
             "init" => events.push(Event::Conversation {
                 id: text(line, "/session_id").to_owned(),
             }),
-            "tool_use" => events.push(Event::Call {
-                id: text(line, "/tool_id").to_owned(),
-                tool: text(line, "/tool_name").to_owned(),
-                about: about_call(&line["parameters"]),
-            }),
-            "tool_result" => tool_result(line, events),
-            "error" => events.push(Event::Notice {
-                text: short(text(line, "/message")),
-            }),
-            "result" => result(line, events),
+            "tool_use" => self.call(line, events),
+            "tool_result" => self.tool_result(line, events),
+            "error" => self.error(text(line, "/message"), events),
+            "result" => self.result(line, events),
             _ => {}
         }
     }
@@ -80,30 +81,62 @@ impl Decoder {
         let rest = self.begun.split_off(whole);
         say(&std::mem::replace(&mut self.begun, rest), events);
     }
-}
 
-fn tool_result(line: &Value, events: &mut Vec<Event>) {
-    let ok = text(line, "/status") != "error";
-    let said = if ok {
-        text(line, "/output")
-    } else {
-        text(line, "/error/message")
-    };
-    let id = text(line, "/tool_id").to_owned();
-    if text(line, "/error/type") == "policy_violation" {
-        events.push(Event::Denied {
-            tool: String::new(),
-            about: short(said),
+    fn call(&mut self, line: &Value, events: &mut Vec<Event>) {
+        let id = text(line, "/tool_id").to_owned();
+        let (tool, about) = (text(line, "/tool_name").to_owned(), about_call(&line["parameters"]));
+        self.calls.insert(id.clone(), (tool.clone(), about.clone()));
+        events.push(Event::Call { id, tool, about });
+    }
+
+    fn tool_result(&mut self, line: &Value, events: &mut Vec<Event>) {
+        let id = text(line, "/tool_id").to_owned();
+        let (tool, about) = self.calls.remove(&id).unwrap_or_default();
+        if text(line, "/error/type") == "policy_violation" {
+            events.push(Event::Denied { tool, about });
+        }
+        let ok = text(line, "/status") != "error";
+        let said = if ok { "/output" } else { "/error/message" };
+        events.push(Event::Result {
+            id,
+            ok,
+            about: short(text(line, said)),
         });
     }
-    events.push(Event::Result {
-        id,
-        ok,
-        about: short(said),
-    });
+
+    fn error(&mut self, said: &str, events: &mut Vec<Event>) {
+        said.clone_into(&mut self.error);
+        events.push(Event::Error {
+            outcome: failure("", said),
+            text: short(said),
+        });
+    }
+
+    fn result(&mut self, line: &Value, events: &mut Vec<Event>) {
+        usage(line, events);
+        let said = match text(line, "/error/message") {
+            "" => self.error.as_str(),
+            said => said,
+        };
+        let (outcome, text) = match text(line, "/status") {
+            "success" => (Outcome::Success, String::new()),
+            _ => (failure(text(line, "/error/type"), said), short(said)),
+        };
+        events.push(Event::End { outcome, text });
+    }
 }
 
-fn result(line: &Value, events: &mut Vec<Event>) {
+/// What an exit code alone tells.
+pub(super) fn of_exit(code: i32) -> Option<Outcome> {
+    match code {
+        41 => Some(Outcome::Login),
+        53 => Some(Outcome::MaxTurns),
+        144..=255 => Some(trouble(u16::try_from(code + 256).ok(), "")),
+        _ => None,
+    }
+}
+
+fn usage(line: &Value, events: &mut Vec<Event>) {
     for (model, sum) in line
         .pointer("/stats/models")
         .and_then(Value::as_object)
@@ -117,14 +150,14 @@ fn result(line: &Value, events: &mut Vec<Event>) {
         );
         let cached = number(sum, "/cached");
         // What is in the total and in neither is the thinking.
-        let reasoning = total.saturating_sub(input + output);
+        let reasoning = total.saturating_sub(input).saturating_sub(output);
         let usage = Usage {
             model: Some(model.clone()),
             tokens: Tokens {
                 input: input.saturating_sub(cached),
                 cached,
                 cache_write: 0,
-                output: output + reasoning,
+                output: output.saturating_add(reasoning),
                 reasoning,
             },
             cost_usd: None,
@@ -133,15 +166,6 @@ fn result(line: &Value, events: &mut Vec<Event>) {
         };
         account(usage, events);
     }
-    let said = text(line, "/error/message");
-    let outcome = match text(line, "/status") {
-        "success" => Outcome::Success,
-        _ => failure(text(line, "/error/type"), said),
-    };
-    events.push(Event::End {
-        outcome,
-        text: short(said),
-    });
 }
 
 fn failure(kind: &str, said: &str) -> Outcome {
@@ -149,6 +173,7 @@ fn failure(kind: &str, said: &str) -> Outcome {
         "FatalTurnLimitedError" => return Outcome::MaxTurns,
         "FatalCancellationError" => return Outcome::Interrupted,
         "FatalAuthenticationError" => return Outcome::Login,
+        _ if said.contains("without a finish reason") => return Outcome::Cut,
         _ => {}
     }
     // The message holds the service's own JSON; its `code` is the status.

@@ -97,7 +97,8 @@ mod tests {
     fn a_long_line_is_counted_and_only_its_head_is_kept() {
         let mut lines = Lines::default();
         let mut seen = Vec::new();
-        lines.feed(b"{\"type\":\"result\",\"is_error\":false,\"x\":\"", |_| seen.push(0));
+        let begin = b"{\"type\":\"result\",\"x\":\"";
+        lines.feed(begin, |_| seen.push(0));
         for _ in 0..50 {
             lines.feed(&vec![b'x'; 1024 * 1024], |_| seen.push(0));
             assert!(lines.begun.capacity() <= LONGEST_LINE * 2);
@@ -112,7 +113,7 @@ mod tests {
                 seen.push(1);
             }
         });
-        assert_eq!(seen, [50 * 1024 * 1024 + 40, 1]);
+        assert_eq!(seen, [50 * 1024 * 1024 + begin.len() as u64 + 2, 1]);
         assert!(lines.rest().is_none());
     }
 

@@ -70,7 +70,7 @@ impl Decoder {
                 input: number(part, "/tokens/input"),
                 cached: number(part, "/tokens/cache/read"),
                 cache_write: number(part, "/tokens/cache/write"),
-                output: number(part, "/tokens/output") + reasoning,
+                output: number(part, "/tokens/output").saturating_add(reasoning),
                 reasoning,
             },
             cost_usd: part["cost"].as_f64(),
