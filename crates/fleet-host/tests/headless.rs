@@ -432,28 +432,28 @@ fn the_prompt_of_a_headless_run_goes_over_standard_input() {
     for (cli, new, resume) in [
         (
             Cli::Claude,
-            "claude -p --output-format stream-json --verbose --session-id i-1 --model m",
-            "claude -p --output-format stream-json --verbose --resume i-1",
+            "claude --own -p --output-format stream-json --verbose --session-id i-1 --model m",
+            "claude --own -p --output-format stream-json --verbose --resume i-1",
         ),
         (
             Cli::Codex,
-            "codex exec --json --model m -",
-            "codex exec resume --json i-1 -",
+            "codex --own exec --json --model m -",
+            "codex --own exec resume --json i-1 -",
         ),
         (
             Cli::Pi,
-            "pi -p --mode json --model m",
-            "pi -p --mode json --session i-1",
+            "pi --own -p --mode json --model m",
+            "pi --own -p --mode json --session i-1",
         ),
         (
             Cli::OpenCode,
-            "opencode run --format json --model m",
-            "opencode run --format json --session i-1",
+            "opencode run --own --format json --model m",
+            "opencode run --own --format json --session i-1",
         ),
         (
             Cli::Gemini,
-            "gemini -o stream-json --session-id i-1 --model m",
-            "gemini -o stream-json --resume i-1",
+            "gemini --own -o stream-json --session-id i-1 --model m",
+            "gemini --own -o stream-json --resume i-1",
         ),
     ] {
         let prompt = "-x \"quoted\"\n$HOME";
@@ -463,14 +463,20 @@ fn the_prompt_of_a_headless_run_goes_over_standard_input() {
             conversation: Some("i-1"),
             resume: false,
         };
-        let line = cli.headless(&words(cli.name()), &launch).unwrap();
+        let line = cli.headless(&words(cli.name()), &words("--own"), &launch).unwrap();
         assert_eq!((line.argv, line.stdin.as_deref()), (words(new), Some(prompt)));
         let launch = Launch {
             model: None,
             resume: true,
             ..launch
         };
-        assert_eq!(cli.headless(&words(cli.name()), &launch).unwrap().argv, words(resume));
-        assert!(cli.headless(&words(cli.name()), &Launch::default()).is_err());
+        assert_eq!(
+            cli.headless(&words(cli.name()), &words("--own"), &launch).unwrap().argv,
+            words(resume)
+        );
+        assert!(
+            cli.headless(&words(cli.name()), &words("--own"), &Launch::default())
+                .is_err()
+        );
     }
 }

@@ -215,12 +215,12 @@ impl Cli {
         Cli::ALL.into_iter().find(|cli| cli.name() == name)
     }
 
-    /// The command line of a run without a terminal; `command` is the program with the user's own flags.
+    /// The command line of a run without a terminal. `program` is what starts it, `flags` are the user's own.
     ///
     /// The prompt goes over standard input, which is closed after it: there it has no limit of length, a leading
     /// dash is text, and no program adds quotes. Errors: a run without a prompt.
-    pub fn headless(self, command: &[String], launch: &Launch<'_>) -> Result<CommandLine> {
-        let argv = match self {
+    pub fn headless(self, program: &[String], flags: &[String], launch: &Launch<'_>) -> Result<CommandLine> {
+        let mut argv = match self {
             Cli::Claude => claude::headless(launch),
             Cli::Codex => codex::headless(launch),
             Cli::Pi => pi::headless(launch),
@@ -233,8 +233,12 @@ impl Cli {
                     .hint("give it one with `--prompt TEXT`"),
             );
         };
+        // OpenCode's flags belong to its subcommand; the others take theirs before it.
+        let at = usize::from(self == Cli::OpenCode);
+        argv.splice(at..at, flags.iter().cloned());
+        argv.splice(..0, program.iter().cloned());
         Ok(CommandLine {
-            argv: command.iter().cloned().chain(argv).collect(),
+            argv,
             stdin: Some(prompt.to_owned()),
             holds_prompt: true,
         })
