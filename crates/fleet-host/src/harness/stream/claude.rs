@@ -1,0 +1,236 @@
+//! Claude Code, `-p --output-format stream-json --verbose`. Seen with 2.1.197.
+//!
+//! - A failure of the service is a `result` of subtype `success` with `is_error`.
+//! - The numbers of `result` are sums over the process, so the last `result` is taken off.
+//! - An assistant's message comes in parts, each with the usage at the message's *beginning*.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde_json::Value;
+
+use super::end::{Outcome, trouble};
+use super::{Basis, Decode, Event, Tokens, Usage, about_call, about_result, account, number, say, short, text};
+use crate::harness::Launch;
+
+/// How many messages' ids are kept, to count each message once. Only sub-agents make more than one be open.
+const OPEN_MESSAGES: usize = 64;
+
+#[derive(Default)]
+pub(super) struct Decoder {
+    /// What the last `result` said, by model.
+    accounted: BTreeMap<String, (Tokens, f64)>,
+    /// What messages that no `result` counts yet had read when they began, by model.
+    begun: BTreeMap<String, Tokens>,
+    messages: VecDeque<String>,
+    conversation: String,
+}
+
+pub(super) fn headless(launch: &Launch<'_>) -> Vec<String> {
+    let mut argv: Vec<String> = ["-p", "--output-format", "stream-json", "--verbose"]
+        .map(str::to_owned)
+        .into();
+    if let Some(id) = launch.conversation {
+        let flag = if launch.resume { "--resume" } else { "--session-id" };
+        argv.extend([flag.to_owned(), id.to_owned()]);
+    } else if launch.resume {
+        argv.push("--continue".to_owned());
+    }
+    argv.extend(
+        launch
+            .model
+            .iter()
+            .flat_map(|model| ["--model".to_owned(), (*model).to_owned()]),
+    );
+    argv
+}
+
+impl Decode for Decoder {
+    fn line(&mut self, line: &Value, events: &mut Vec<Event>) {
+        match text(line, "/type") {
+            "system" => self.system(line, events),
+            "assistant" => self.assistant(line, events),
+            "user" => results(line, events),
+            "rate_limit_event" => limit(&line["rate_limit_info"], events),
+            "result" => self.result(line, events),
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, events: &mut Vec<Event>) {
+        for (model, tokens) in std::mem::take(&mut self.begun) {
+            let usage = Usage {
+                model: Some(model),
+                tokens,
+                cost_usd: None,
+                source: "assistant.usage".to_owned(),
+                basis: Basis::Partial,
+            };
+            account(usage, events);
+        }
+    }
+}
+
+impl Decoder {
+    fn system(&mut self, line: &Value, events: &mut Vec<Event>) {
+        match text(line, "/subtype") {
+            "init" => {
+                let id = text(line, "/session_id");
+                if self.conversation != id {
+                    id.clone_into(&mut self.conversation);
+                    events.push(Event::Conversation { id: id.to_owned() });
+                }
+            }
+            "api_retry" => {
+                let status = number(line, "/error_status");
+                let why = text(line, "/error");
+                events.push(Event::Retry {
+                    attempt: line["attempt"].as_u64(),
+                    most: line["max_retries"].as_u64(),
+                    why: if status == 0 {
+                        why.to_owned()
+                    } else {
+                        format!("{status} {why}")
+                    },
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn assistant(&mut self, line: &Value, events: &mut Vec<Event>) {
+        let message = &line["message"];
+        let failed = text(line, "/error");
+        self.count_begun(message);
+        for part in message["content"].as_array().into_iter().flatten() {
+            match text(part, "/type") {
+                "text" if !failed.is_empty() => {
+                    let said = text(part, "/text");
+                    events.push(Event::Error {
+                        outcome: failure(None, failed, said),
+                        text: said.to_owned(),
+                    });
+                }
+                "text" => say(text(part, "/text"), events),
+                "tool_use" => {
+                    let (id, tool) = (text(part, "/id"), text(part, "/name"));
+                    events.push(Event::Call {
+                        id: id.to_owned(),
+                        tool: tool.to_owned(),
+                        about: about_call(&part["input"]),
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn count_begun(&mut self, message: &Value) {
+        let (id, model) = (text(message, "/id"), text(message, "/model"));
+        if model == "<synthetic>" || self.messages.iter().any(|known| known == id) {
+            return;
+        }
+        self.messages.push_back(id.to_owned());
+        if self.messages.len() > OPEN_MESSAGES {
+            self.messages.pop_front();
+        }
+        *self.begun.entry(model.to_owned()).or_default() += Tokens {
+            input: number(message, "/usage/input_tokens"),
+            cached: number(message, "/usage/cache_read_input_tokens"),
+            cache_write: number(message, "/usage/cache_creation_input_tokens"),
+            output: 0,
+            reasoning: 0,
+        };
+    }
+
+    fn result(&mut self, line: &Value, events: &mut Vec<Event>) {
+        self.begun.clear();
+        for (model, sum) in line["modelUsage"].as_object().into_iter().flatten() {
+            let tokens = Tokens {
+                input: number(sum, "/inputTokens"),
+                cached: number(sum, "/cacheReadInputTokens"),
+                cache_write: number(sum, "/cacheCreationInputTokens"),
+                output: number(sum, "/outputTokens"),
+                reasoning: 0,
+            };
+            let cost = sum["costUSD"].as_f64().unwrap_or_default();
+            let before = self.accounted.insert(model.clone(), (tokens, cost)).unwrap_or_default();
+            let usage = Usage {
+                model: Some(model.clone()),
+                tokens: tokens - before.0,
+                cost_usd: Some((cost - before.1).max(0.0)),
+                source: "result.modelUsage".to_owned(),
+                basis: Basis::Reported,
+            };
+            account(usage, events);
+        }
+        for denied in line["permission_denials"].as_array().into_iter().flatten() {
+            events.push(Event::Denied {
+                tool: text(denied, "/tool_name").to_owned(),
+                about: about_call(&denied["tool_input"]),
+            });
+        }
+        let (outcome, text) = ending(line);
+        events.push(Event::End { outcome, text });
+    }
+}
+
+fn results(line: &Value, events: &mut Vec<Event>) {
+    for part in line["message"]["content"].as_array().into_iter().flatten() {
+        if text(part, "/type") == "tool_result" {
+            events.push(Event::Result {
+                id: text(part, "/tool_use_id").to_owned(),
+                ok: part["is_error"].as_bool() != Some(true),
+                about: about_result(&part["content"]),
+            });
+        }
+    }
+}
+
+/// How a `result` ended, and what it says about it.
+fn ending(line: &Value) -> (Outcome, String) {
+    let errors: Vec<&str> = line["errors"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let said = if errors.is_empty() {
+        text(line, "/result").to_owned()
+    } else {
+        errors.join("; ")
+    };
+    let outcome = match text(line, "/subtype") {
+        "success" if line["is_error"].as_bool() == Some(false) => return (Outcome::Success, String::new()),
+        "error_max_turns" => Outcome::MaxTurns,
+        "error_max_budget_usd" => Outcome::Budget,
+        _ if text(line, "/terminal_reason").starts_with("aborted") => Outcome::Interrupted,
+        _ => {
+            let status = line["api_error_status"]
+                .as_u64()
+                .and_then(|status| u16::try_from(status).ok());
+            failure(status, "", &said)
+        }
+    };
+    (outcome, short(&said))
+}
+
+/// `kind` is Claude Code's own word for an error, where there is one.
+fn failure(status: Option<u16>, kind: &str, said: &str) -> Outcome {
+    match (kind, trouble(status, said)) {
+        ("authentication_failed", Outcome::Failed) => Outcome::Login,
+        ("billing_error", _) => Outcome::NoCredit,
+        ("rate_limit", Outcome::Failed) => Outcome::RateLimited,
+        (_, outcome) => outcome,
+    }
+}
+
+fn limit(info: &Value, events: &mut Vec<Event>) {
+    let status = text(info, "/status");
+    if !matches!(status, "" | "allowed") {
+        let which = text(info, "/rateLimitType").replace('_', " ");
+        events.push(Event::Limit {
+            about: short(&format!("{which} {}", status.replace('_', " "))),
+            resets_at: info["resetsAt"].as_i64(),
+        });
+    }
+}
