@@ -9,6 +9,7 @@ mod gemini;
 mod opencode;
 mod pi;
 pub mod sign;
+pub mod stream;
 
 use fleet_core::{Error, Result};
 

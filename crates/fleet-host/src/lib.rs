@@ -8,12 +8,6 @@ pub mod exec;
 pub mod files;
 pub mod git;
 pub mod harness;
-#[path = "harness"]
-pub mod headless {
-    //! Runs without a terminal: what the agent programs print then.
-
-    pub mod stream;
-}
 pub mod home;
 pub mod lock;
 pub mod parallel;

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fleet_host::harness::Launch;
-use fleet_host::headless::stream::{
+use fleet_host::harness::stream::{
     Basis, Cli, Event, Exit, LONGEST_LINE, Outcome, Reader, Seen, Tokens, outcome, view,
 };
 use proptest::prelude::*;
