@@ -17,6 +17,7 @@ mod install;
 mod procs;
 mod record;
 mod run;
+mod states;
 mod suite;
 mod tidy;
 mod world;

@@ -12,6 +12,8 @@
 //! - A program that has not read a byte for [`UNREAD_WRITE`] while the text is written gets no more looks: Enter
 //!   follows the rest whenever it reads again, so that the text stays one message, and the end is `unverified`. A text
 //!   of which nothing was written is taken back, and the end is `refused`.
+//! - A text that begins with a slash is delivered when a turn is seen to follow. Otherwise the program has taken it for a
+//!   command of its own, as far as anybody knows, and the end is `unverified`.
 //! - With bracketed paste Enter follows as soon as the draft shows the text. Without it some programs take an
 //!   Enter that comes within 120 ms of a burst for a line break, so it waits longer.
 //!
@@ -81,6 +83,8 @@ pub struct Look<'a> {
     pub written: usize,
     /// When the program last wrote something.
     pub last_output: Option<Instant>,
+    /// Whether the program is seen at work; none where nobody knows how that looks.
+    pub works: Option<bool>,
 }
 
 /// What to do next.
@@ -123,6 +127,10 @@ pub struct Delivery {
     /// Bytes that are to be written.
     pub length: usize,
     squeezed: Vec<char>,
+    /// It begins with a slash: many programs take that for a command of their own, and no turn follows.
+    command: bool,
+    /// Whether the program was seen at work since Enter.
+    worked: bool,
     bracketed: bool,
     cooked: bool,
     phase: Phase,
@@ -146,6 +154,8 @@ impl Delivery {
             Delivery {
                 id,
                 squeezed,
+                command: text.starts_with('/'),
+                worked: false,
                 length: bytes.len(),
                 bracketed,
                 cooked,
@@ -178,6 +188,11 @@ impl Delivery {
     /// Whether Enter was pressed: before that the program cannot have taken the prompt.
     pub fn entered(&self) -> bool {
         matches!(self.phase, Phase::Entered { .. })
+    }
+
+    /// Whether the program may take it for a command of its own.
+    pub fn is_command(&self) -> bool {
+        self.command
     }
 
     /// When to step again at the latest, if nothing happens before.
@@ -258,7 +273,9 @@ impl Delivery {
         let answered = look.last_output.is_some_and(|last| last >= at);
         let gone = seen && !drafted && !look.unsent && look.pending == 0 && answered;
         let left = if gone { left.or(Some(now)) } else { None };
-        if left.is_some_and(|since| now >= since + CONFIRM) {
+        self.worked |= look.works == Some(true);
+        let turn = !self.command || look.works.is_none() || self.worked;
+        if left.is_some_and(|since| now >= since + CONFIRM) && turn {
             return Some(match self.cooked && !look.cooked {
                 // What the terminal had echoed was no draft of the program's: it was still coming up.
                 true => Action::Unverified("the program changed its terminal while the text was on its way"),
@@ -267,6 +284,7 @@ impl Delivery {
         }
         if now >= at + RECEIPT_WAIT {
             return Some(Action::Unverified(match (seen, drafted) {
+                _ if left.is_some() => "it begins with a slash and no turn followed: a command of the program's own",
                 (false, _) => "the text was never seen in the draft",
                 (true, true) => "the text stayed in the draft after Enter",
                 (true, false) => "the program has not read its input",
@@ -280,7 +298,8 @@ impl Delivery {
             left,
         };
         self.deadline = Some(match left {
-            Some(since) => since + CONFIRM,
+            Some(since) if turn => since + CONFIRM,
+            Some(_) => at + RECEIPT_WAIT,
             None if presses == 1 && !again && now < at + SECOND_ENTER => at + SECOND_ENTER,
             None => at + RECEIPT_WAIT,
         });
@@ -340,6 +359,7 @@ mod tests {
                     unsent: false,
                     written: 0,
                     last_output: self.last_output,
+                    works: None,
                 },
                 now,
             )
@@ -415,6 +435,7 @@ mod tests {
                 unsent: true,
                 written,
                 last_output: None,
+                works: None,
             };
             delivery.step(look, start + Duration::from_secs(seconds))
         };
@@ -447,6 +468,7 @@ mod tests {
                 unsent: false,
                 written: 0,
                 last_output: Some(last_output),
+                works: None,
             };
             let later = |millis| start + Duration::from_millis(millis);
             assert_eq!(
@@ -479,5 +501,33 @@ mod tests {
         assert!(check_text(" \n").is_err());
         assert!(check_text("a\x1b[201~b").is_err());
         assert!(check_text(&"x".repeat(MAX_BYTES + 1)).is_err());
+    }
+
+    #[test]
+    fn a_text_with_a_slash_is_delivered_only_when_a_turn_follows() {
+        for (works, wanted) in [(true, true), (false, false)] {
+            let (mut delivery, _) = Delivery::start("p".into(), "/compact now", true, false).expect("started");
+            let start = Instant::now();
+            let at = |millis: u64| start + Duration::from_millis(millis);
+            let look = |draft, last_output: u64, works| Look {
+                draft,
+                folded: false,
+                pending: 0,
+                cooked: false,
+                unsent: false,
+                written: 0,
+                last_output: Some(at(last_output)),
+                works: Some(works),
+            };
+            assert_eq!(
+                delivery.step(look("> /compact now", 5, false), at(10)),
+                Some(Action::Enter)
+            );
+            assert_eq!(delivery.step(look("> ", 20, false), at(20)), None);
+            let _ = delivery.step(look("> ", 20, works), at(40));
+            let end = delivery.step(look("> ", 20, false), at(4000));
+            let delivered = end == Some(Action::Delivered) || end.is_none();
+            assert_eq!(delivered, wanted, "{end:?}");
+        }
     }
 }

@@ -17,7 +17,7 @@ const AGAIN: Duration = Duration::from_millis(600);
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// A terminal's key that clears a draft in every program of [`crate::harness`]; at an empty one it may end the program.
-const CLEAR: &[u8] = b"\x03";
+pub(super) const CLEAR: &[u8] = b"\x03";
 
 /// An interruption under way.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use fleet_core::fact::{Fact, Receipt, Source};
 use fleet_core::{Error, Result};
 use serde_json::Value;
 
+use super::interrupt::CLEAR;
 use super::{KEYS_SETTLE, LONGEST_START, LOOK, QUIET_START, Running, SETTLE, STAYS, Supervisor, Waiter, to_json};
 use crate::harness::sign::{Look as ScreenLook, Sign};
 use crate::supervise::child::Terminal;
@@ -144,6 +145,7 @@ impl Supervisor {
         ScreenLook {
             cursor_line: self.screen.cursor_line(),
             before_cursor: self.screen.before_cursor(),
+            typed_row: self.screen.typed_row(),
             title: self.screen.title().map(str::to_owned),
             rows,
         }
@@ -220,7 +222,10 @@ impl Supervisor {
         if self.delivery.is_none() {
             return;
         }
-        let draft = self.signs.draft(&self.look()).unwrap_or_default();
+        let screen = self.look();
+        let draft = self.signs.draft(&screen).unwrap_or_default();
+        let works = self.signs.shows_work_in().is_some();
+        let sign = works.then(|| self.signs.read(&screen)).flatten().map(|(sign, _)| sign);
         let Some(delivery) = &mut self.delivery else { return };
         let look = Look {
             draft: &draft,
@@ -230,6 +235,7 @@ impl Supervisor {
             unsent: !self.unsent.is_empty(),
             written: self.written,
             last_output: self.last_output,
+            works: works.then_some(sign == Some(Sign::Works)),
         };
         let (id, length) = (delivery.id.clone(), delivery.length);
         match delivery.step(look, now) {
@@ -281,7 +287,12 @@ impl Supervisor {
             },
         };
         self.record(Source::Screen, fact);
-        self.delivery = None;
+        let delivery = self.delivery.take();
+        // What is no command of the program's some programs put back, where the next prompt would be glued to it.
+        let put_back = delivery.is_some_and(|delivery| delivery.entered() && delivery.is_command());
+        if put_back && self.keys_at.is_none() && self.held_input.is_empty() && !self.signs.is_empty(&self.look()) {
+            self.unsent.extend_from_slice(CLEAR);
+        }
         // The program may be back at its prompt already: look again.
         self.dirty_since.get_or_insert_with(Instant::now);
         let held = std::mem::take(&mut self.held_input);
