@@ -15,6 +15,7 @@ mod demo;
 mod generate;
 mod install;
 mod procs;
+mod prompts;
 mod record;
 mod run;
 mod states;

@@ -50,7 +50,7 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
         .args(["link", "set", "lo", "up"])
         .text()?;
     let programs = Programs {
-        ours: root().join("target/debug"),
+        ours: own_folder()?,
         clis: folder,
     };
     for cli in CLIS
@@ -76,6 +76,12 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
         println!("wrote {}", path.display());
     }
     Ok(())
+}
+
+/// Where this program is, and the others that were built with it.
+fn own_folder() -> Result<PathBuf> {
+    let own = std::env::current_exe().map_err(io("find", Path::new("this program")))?;
+    Ok(own.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
 fn fixtures(kind: &str) -> PathBuf {

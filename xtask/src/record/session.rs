@@ -102,7 +102,10 @@ impl Session {
 
     /// With a program that runs commands unasked.
     pub(super) fn walk_free(&mut self) -> Result<()> {
-        self.record("coming up", "starting")?;
+        // Whether it is up can be told only as long as nothing is on its screen.
+        if self.look()?.rows.is_empty() {
+            self.record("coming up", "starting")?;
+        }
         self.come_up()?;
         self.record("fresh", "ready")?;
 
@@ -172,7 +175,12 @@ impl Session {
         self.come_up()?;
         self.record("fresh, asking", "ready")?;
         if !self.cli.asks {
-            return Ok(());
+            self.prompt("wait 4000\nsay slowly")?;
+            self.wait("its request", |session| Ok(session.open_requests()? > 0))?;
+            self.pause(Duration::from_secs(1));
+            self.record("a slow answer", "working")?;
+            self.settle()?;
+            return self.record("a slow turn is over", "idle");
         }
         for (index, wish) in ["run touch made.txt", "write new.txt content", "run mkdir made"]
             .iter()
