@@ -34,7 +34,10 @@ const PLAIN: [&str; 9] = [
 fn text(kind: &str, tag: &str) -> String {
     match kind {
         "three lines" => format!("say {tag}\nsecond line\n  third line"),
-        "5 kB" => format!("say {tag} {}", "abcdefgh ".repeat(560).trim_end()),
+        "5 kB" => {
+            let words: Vec<String> = (0..720).map(|word| format!("w{word:05}")).collect();
+            format!("of {tag} {}", words.join(" "))
+        }
         "100 lines" => {
             let lines: Vec<String> = (2..=100).map(|line| format!("line {line} of {tag}")).collect();
             format!("say {tag}\n{}", lines.join("\n"))

@@ -121,7 +121,7 @@ impl Session {
         self.wait("the tool", |session| Ok(session.runs("sleep 7")))?;
         self.pause(Duration::from_secs(1));
         self.record("a tool runs", "working")?;
-        self.wait("the end of the tool", |session| Ok(!session.runs("sleep 7")))?;
+        self.wait("the last reply", |session| Ok(session.replies("run sleep 7")? >= 2))?;
         self.settle()?;
         self.record("a turn is over", "idle")?;
 
@@ -187,12 +187,13 @@ impl Session {
             .enumerate()
         {
             self.prompt(&format!("{wish}\nsay it is done"))?;
-            self.wait("the call", |session| session.answered(wish))?;
+            self.wait("the call", |session| Ok(session.replies(wish)? >= 1))?;
             // Some programs count the seconds while they ask, so their screens never stand still.
             self.pause(STILL);
             self.record(&format!("permission to {wish}"), "waiting(permission)")?;
             if index == 0 {
                 self.type_in(b"\r")?;
+                self.wait("the last reply", |session| Ok(session.replies(wish)? >= 2))?;
                 self.settle()?;
                 self.record("allowed", "idle")?;
             } else {
@@ -203,7 +204,7 @@ impl Session {
         }
         if self.cli.questions {
             self.prompt("ask me")?;
-            self.wait("the question", |session| session.answered("ask me"))?;
+            self.wait("the question", |session| Ok(session.replies("ask me")? >= 1))?;
             self.pause(STILL);
             self.record("a question of the model", "waiting(question)")?;
             self.type_in(b"\x1b")?;
@@ -447,10 +448,10 @@ impl Session {
         Ok(self.log()?.iter().any(is))
     }
 
-    /// Whether the reply that wants `wish` was sent whole.
-    fn answered(&self, wish: &str) -> Result<bool> {
+    /// How many replies to the prompt that begins with `wish` were sent whole.
+    fn replies(&self, wish: &str) -> Result<usize> {
         let log = self.log()?;
-        let wants = |line: &&Value| {
+        let to_it = |line: &&Value| {
             let prompts = line["prompts"].as_array();
             let last = prompts
                 .and_then(|all| all.last())
@@ -458,8 +459,11 @@ impl Session {
                 .unwrap_or_default();
             line["event"] == "request" && line["side"].is_null() && last.starts_with(wish)
         };
-        let ended = |n: &Value| log.iter().any(|line| line["event"] == "end" && line["n"] == *n);
-        Ok(log.iter().filter(wants).any(|line| ended(&line["n"])))
+        let ended = |line: &&Value| {
+            log.iter()
+                .any(|other| other["event"] == "end" && other["n"] == line["n"])
+        };
+        Ok(log.iter().filter(to_it).filter(ended).count())
     }
 }
 

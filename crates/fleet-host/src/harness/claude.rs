@@ -8,7 +8,7 @@
 use fleet_core::agent::Reason;
 
 use super::sign::{Draft, Place, Rule, Sign, Signs};
-use super::{ESCAPE, Harness, PromptBy, words};
+use super::{CTRL_C, ESCAPE, Harness, PromptBy, words};
 
 pub(super) fn harness() -> Harness {
     Harness {
@@ -21,6 +21,7 @@ pub(super) fn harness() -> Harness {
         dashes: true,
         signs: signs(),
         interrupt: ESCAPE.to_owned(),
+        clear: CTRL_C.to_owned(),
         env: Vec::new(),
         install: Some("npm install -g @anthropic-ai/claude-code".to_owned()),
     }

@@ -6,7 +6,7 @@
 use fleet_core::agent::Reason;
 
 use super::sign::{Draft, Place, Rule, Sign, Signs};
-use super::{ESCAPE, Harness, PromptBy, words};
+use super::{CTRL_C, ESCAPE, Harness, PromptBy, words};
 
 pub(super) fn harness() -> Harness {
     Harness {
@@ -19,6 +19,7 @@ pub(super) fn harness() -> Harness {
         dashes: false,
         signs: signs(),
         interrupt: ESCAPE.to_owned(),
+        clear: CTRL_C.to_owned(),
         env: Vec::new(),
         install: Some("npm install -g @google/gemini-cli".to_owned()),
     }
@@ -52,13 +53,13 @@ fn signs() -> Signs {
                 "not logged in",
                 asks(Reason::Login),
                 Place::Bottom(16),
-                r"✕ [^✕✦]*(401|API key not\s+valid)[^✕✦]*$",
+                &last_error(r"401|API key not\s+valid"),
             ),
             Rule::new(
                 "limit",
                 asks(Reason::Limit),
                 Place::Bottom(16),
-                r"✕ [^✕✦]*(429|quota)[^✕✦]*$",
+                &last_error("429|quota"),
             ),
             Rule::new("title: ready", Sign::Prompt, Place::Title, r"^◇"),
         ],
@@ -69,4 +70,9 @@ fn signs() -> Signs {
         }),
         ..Signs::default()
     }
+}
+
+/// The last thing above the draft's box is an error with one of `words` in it.
+fn last_error(words: &str) -> String {
+    format!(r"✕ [^✕✦▄▀]*({words})[^✕✦▄▀]*▄+\n[^▄▀]*▀+[^▄▀]*$")
 }

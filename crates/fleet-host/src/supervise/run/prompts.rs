@@ -8,7 +8,6 @@ use fleet_core::fact::{Fact, Receipt, Source};
 use fleet_core::{Error, Result};
 use serde_json::Value;
 
-use super::interrupt::CLEAR;
 use super::{KEYS_SETTLE, LONGEST_START, LOOK, QUIET_START, Running, SETTLE, STAYS, Supervisor, Waiter, to_json};
 use crate::harness::sign::{Look as ScreenLook, Sign};
 use crate::supervise::child::Terminal;
@@ -291,7 +290,7 @@ impl Supervisor {
         // What is no command of the program's some programs put back, where the next prompt would be glued to it.
         let put_back = delivery.is_some_and(|delivery| delivery.entered() && delivery.is_command());
         if put_back && self.keys_at.is_none() && self.held_input.is_empty() && !self.signs.is_empty(&self.look()) {
-            self.unsent.extend_from_slice(CLEAR);
+            self.unsent.extend_from_slice(self.spec.clear.as_bytes());
         }
         // The program may be back at its prompt already: look again.
         self.dirty_since.get_or_insert_with(Instant::now);
