@@ -9,9 +9,12 @@
     reason = "a tool for those who work on fleet: it prints, spawns and reads the environment itself"
 )]
 
+mod alone;
 mod args;
 mod bench;
+mod clis;
 mod demo;
+mod endpoint;
 mod generate;
 mod install;
 mod procs;
