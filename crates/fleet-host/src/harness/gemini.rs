@@ -48,6 +48,7 @@ fn signs() -> Signs {
                 r"● \d+\. [^\n]*(\n[^\n]*)*\(esc\)|Do you trust",
             ),
             Rule::new("title: action required", asks(Reason::Permission), Place::Title, r"^✋"),
+            Rule::new("initializing", Sign::Works, Place::Bottom(12), "Prompts will be queued"),
             Rule::new("title: working", Sign::Works, Place::Title, r"^(✦|⏲)"),
             Rule::new(
                 "not logged in",

@@ -37,6 +37,8 @@ pub const UNREAD_WRITE: Duration = Duration::from_secs(15);
 const BURST_GAP: Duration = Duration::from_millis(160);
 const CONFIRM: Duration = Duration::from_millis(5);
 const SECOND_ENTER: Duration = Duration::from_millis(900);
+/// A program that works for so long has begun a turn; over a command that it does not know some work for a moment.
+const IS_A_TURN: Duration = Duration::from_millis(700);
 const RECEIPT_WAIT: Duration = Duration::from_millis(3000);
 
 /// A prompt that may be sent, without line breaks at its end. Errors: empty, too large, control characters.
@@ -129,7 +131,9 @@ pub struct Delivery {
     squeezed: Vec<char>,
     /// It begins with a slash: many programs take that for a command of their own, and no turn follows.
     command: bool,
-    /// Whether the program was seen at work since Enter.
+    /// Since when the program is seen at work, at every look.
+    worked_since: Option<Instant>,
+    /// Whether that was for long enough to be a turn.
     worked: bool,
     bracketed: bool,
     cooked: bool,
@@ -155,6 +159,7 @@ impl Delivery {
                 id,
                 squeezed,
                 command: text.starts_with('/'),
+                worked_since: None,
                 worked: false,
                 length: bytes.len(),
                 bracketed,
@@ -273,7 +278,11 @@ impl Delivery {
         let answered = look.last_output.is_some_and(|last| last >= at);
         let gone = seen && !drafted && !look.unsent && look.pending == 0 && answered;
         let left = if gone { left.or(Some(now)) } else { None };
-        self.worked |= look.works == Some(true);
+        self.worked_since = match look.works {
+            Some(true) => Some(self.worked_since.unwrap_or(now)),
+            _ => None,
+        };
+        self.worked |= self.worked_since.is_some_and(|since| now >= since + IS_A_TURN);
         let turn = !self.command || look.works.is_none() || self.worked;
         if left.is_some_and(|since| now >= since + CONFIRM) && turn {
             return Some(match self.cooked && !look.cooked {
@@ -299,7 +308,9 @@ impl Delivery {
         };
         self.deadline = Some(match left {
             Some(since) if turn => since + CONFIRM,
-            Some(_) => at + RECEIPT_WAIT,
+            Some(_) => self
+                .worked_since
+                .map_or(at + RECEIPT_WAIT, |since| (since + IS_A_TURN).min(at + RECEIPT_WAIT)),
             None if presses == 1 && !again && now < at + SECOND_ENTER => at + SECOND_ENTER,
             None => at + RECEIPT_WAIT,
         });
@@ -524,10 +535,12 @@ mod tests {
                 Some(Action::Enter)
             );
             assert_eq!(delivery.step(look("> ", 20, false), at(20)), None);
-            let _ = delivery.step(look("> ", 20, works), at(40));
-            let end = delivery.step(look("> ", 20, false), at(4000));
-            let delivered = end == Some(Action::Delivered) || end.is_none();
-            assert_eq!(delivered, wanted, "{end:?}");
+            // A moment of work is no turn yet.
+            assert_eq!(delivery.step(look("> ", 20, true), at(40)), None);
+            assert_eq!(delivery.step(look("> ", 20, works), at(300)), None);
+            let end = delivery.step(look("> ", 20, works), at(800));
+            let end = end.or_else(|| delivery.step(look("> ", 20, false), at(4000)));
+            assert_eq!(end == Some(Action::Delivered), wanted, "{end:?}");
         }
     }
 }

@@ -102,6 +102,10 @@ impl Supervisor {
         if self.delivery.is_some() || !(quiet || now >= matched + STAYS) {
             return;
         }
+        // Some programs show their prompt before they begin with the one they were started with.
+        if std::mem::take(&mut self.first_turn_unseen) {
+            self.entered_at = Some(now);
+        }
         // Between Enter and the first sign of work the screen is that of before.
         if let (Some(entered), Some(shows_in)) = (self.entered_at, self.signs.shows_work_in())
             && now < entered + shows_in
@@ -133,6 +137,7 @@ impl Supervisor {
 
     fn forget_rest(&mut self) {
         self.matched_since = None;
+        self.first_turn_unseen = false;
         self.entered_at = None;
         self.look_again = None;
     }
