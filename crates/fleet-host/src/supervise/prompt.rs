@@ -9,6 +9,7 @@
 //! - A text is written once. Enter is pressed a second time only while the text is still seen in the draft.
 //! - The receipt: the text was seen in the draft, then seen to have left it, while the terminal's input queue
 //!   was empty, so the program has read all of it. Anything less ends as `unverified`.
+//! - While the program draws no draft nothing is known, and where it asks a person nobody presses Enter for them.
 //! - A program that has not read a byte for [`UNREAD_WRITE`] while the text is written gets no more looks: Enter
 //!   follows the rest whenever it reads again, so that the text stays one message, and the end is `unverified`. A text
 //!   of which nothing was written is taken back, and the end is `refused`.
@@ -71,8 +72,9 @@ pub fn check_text(text: &str) -> Result<String> {
 /// What the supervisor sees when it steps a delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a> {
-    /// What is typed and not sent, as far as it can be seen.
-    pub draft: &'a str,
+    /// What is typed and not sent, as far as it can be seen; none while the program shows no draft at all, as in the
+    /// middle of drawing its screen anew.
+    pub draft: Option<&'a str>,
     /// Whether that shows a long text only by its size: the draft was empty before, so the text is ours.
     pub folded: bool,
     /// Bytes the program has not read yet.
@@ -87,6 +89,8 @@ pub struct Look<'a> {
     pub last_output: Option<Instant>,
     /// Whether the program is seen at work; none where nobody knows how that looks.
     pub works: Option<bool>,
+    /// Whether it asks a person, who alone may press Enter there.
+    pub asks: bool,
 }
 
 /// What to do next.
@@ -241,7 +245,7 @@ impl Delivery {
     }
 
     fn step_draft(&mut self, since: Instant, look: Look<'_>, now: Instant) -> Option<Action> {
-        let seen = look.folded || self.is_draft(look.draft);
+        let seen = look.folded || self.shows(look.draft);
         let gap = if self.bracketed || self.cooked {
             Duration::ZERO
         } else {
@@ -249,13 +253,23 @@ impl Delivery {
         };
         let read = look.pending == 0;
         let taken = seen && read && now >= since + gap;
-        let patience = if read || self.cooked { DRAFT_WAIT } else { UNREAD_WAIT };
+        let shown = look.draft.is_some() && !look.asks;
+        let patience = match shown && (read || self.cooked) {
+            true => DRAFT_WAIT,
+            false => UNREAD_WAIT,
+        };
         if !taken && now < since + patience {
             let wait = if seen && read { gap } else { patience };
             // That the program has read is no event: looked for once more when it could have drawn as well.
             let next = if now < since + DRAFT_WAIT { DRAFT_WAIT } else { patience };
             self.deadline = Some(since + wait.min(next));
             return None;
+        }
+        if !seen && !shown {
+            return Some(Action::Unverified(match look.asks {
+                true => "the program asked something while the text was on its way; Enter was not pressed",
+                false => "the program shows no draft any more; Enter was not pressed",
+            }));
         }
         self.phase = Phase::Entered {
             at: now,
@@ -273,10 +287,12 @@ impl Delivery {
         look: Look<'_>,
         now: Instant,
     ) -> Option<Action> {
-        let drafted = look.folded || self.is_draft(look.draft);
+        let drafted = look.folded || self.shows(look.draft);
         let seen = seen || drafted;
         let answered = look.last_output.is_some_and(|last| last >= at);
-        let gone = seen && !drafted && !look.unsent && look.pending == 0 && answered;
+        // A draft that is not drawn may still hold the text.
+        let known = look.draft.is_some() || look.works == Some(true);
+        let gone = seen && !drafted && known && !look.unsent && look.pending == 0 && answered;
         let left = if gone { left.or(Some(now)) } else { None };
         self.worked_since = match look.works {
             Some(true) => Some(self.worked_since.unwrap_or(now)),
@@ -315,6 +331,10 @@ impl Delivery {
             None => at + RECEIPT_WAIT,
         });
         again.then_some(Action::Enter)
+    }
+
+    fn shows(&self, draft: Option<&str>) -> bool {
+        draft.is_some_and(|draft| self.is_draft(draft))
     }
 
     /// Whether the draft ends as the text ends. Programs wrap, indent and decorate drafts, so white space and lines of
@@ -363,7 +383,7 @@ mod tests {
             }
             self.delivery.step(
                 Look {
-                    draft: before_cursor,
+                    draft: Some(before_cursor),
                     folded: false,
                     pending,
                     cooked: false,
@@ -371,6 +391,7 @@ mod tests {
                     written: 0,
                     last_output: self.last_output,
                     works: None,
+                    asks: false,
                 },
                 now,
             )
@@ -395,6 +416,51 @@ mod tests {
         assert_eq!(bench.at(32, "", 0, true), None);
         assert_eq!(bench.at(34, "> fix the login", 0, true), None, "only a redraw");
         assert_eq!(bench.at(60, "> fix the login", 0, false), None);
+    }
+
+    #[test]
+    fn a_screen_without_a_draft_is_no_receipt_and_a_question_gets_no_enter() {
+        let start = Instant::now();
+        let look = |millis: u64, draft, asks| {
+            let now = start + Duration::from_millis(millis);
+            let look = Look {
+                draft,
+                folded: false,
+                pending: 0,
+                cooked: false,
+                unsent: false,
+                written: 0,
+                last_output: Some(now),
+                works: Some(false),
+                asks,
+            };
+            (look, now)
+        };
+        let begin = || {
+            Delivery::start("p".into(), "fix the login", true, false)
+                .expect("started")
+                .0
+        };
+        let mut torn = begin();
+        let mut step = |(look, now)| torn.step(look, now);
+        assert_eq!(step(look(0, Some("> fix the login"), false)), Some(Action::Enter));
+        assert_eq!(step(look(20, None, false)), None, "half of a screen");
+        assert_eq!(step(look(40, None, false)), None);
+        assert_eq!(
+            step(look(950, Some("> fix the login"), false)),
+            Some(Action::Enter),
+            "it had come too early"
+        );
+        assert_eq!(step(look(960, Some("> "), false)), None);
+        assert_eq!(step(look(970, Some("> "), false)), Some(Action::Delivered));
+
+        for (draft, asks) in [(Some("> "), true), (None, false)] {
+            let mut asked = begin();
+            assert_eq!(asked.step(look(0, draft, asks).0, start), None);
+            let (look, now) = look(4000, draft, asks);
+            let end = asked.step(look, now);
+            assert!(matches!(end, Some(Action::Unverified(_))), "{end:?}");
+        }
     }
 
     #[test]
@@ -439,7 +505,7 @@ mod tests {
         let start = Instant::now();
         let at = |delivery: &mut Delivery, seconds: u64, written: usize| {
             let look = Look {
-                draft: "> ",
+                draft: Some("> "),
                 folded: false,
                 pending: 4000,
                 cooked: false,
@@ -447,6 +513,7 @@ mod tests {
                 written,
                 last_output: None,
                 works: None,
+                asks: false,
             };
             delivery.step(look, start + Duration::from_secs(seconds))
         };
@@ -472,7 +539,7 @@ mod tests {
             let (mut delivery, _) = Delivery::start("p".into(), "fix", false, true).expect("started");
             let start = Instant::now();
             let look = |before_cursor, cooked, last_output| Look {
-                draft: before_cursor,
+                draft: Some(before_cursor),
                 folded: false,
                 pending: 0,
                 cooked,
@@ -480,6 +547,7 @@ mod tests {
                 written: 0,
                 last_output: Some(last_output),
                 works: None,
+                asks: false,
             };
             let later = |millis| start + Duration::from_millis(millis);
             assert_eq!(
@@ -521,7 +589,7 @@ mod tests {
             let start = Instant::now();
             let at = |millis: u64| start + Duration::from_millis(millis);
             let look = |draft, last_output: u64, works| Look {
-                draft,
+                draft: Some(draft),
                 folded: false,
                 pending: 0,
                 cooked: false,
@@ -529,6 +597,7 @@ mod tests {
                 written: 0,
                 last_output: Some(at(last_output)),
                 works: Some(works),
+                asks: false,
             };
             assert_eq!(
                 delivery.step(look("> /compact now", 5, false), at(10)),

@@ -143,7 +143,8 @@ impl World {
             .filter_map(|agent| agent["branch"].as_str())
             .map(|branch| {
                 let screen = self.fleet(["logs", branch, "-n", "60"]).output().stdout;
-                format!("--- {branch}\n{screen}")
+                let facts = self.fleet(["explain", branch]).output().stdout;
+                format!("--- {branch}\n{screen}\n{facts}")
             });
         let screens: String = screens.collect();
         format!("--- requests\n{}{screens}", self.endpoint.overview())

@@ -227,19 +227,20 @@ impl Supervisor {
             return;
         }
         let screen = self.look();
-        let draft = self.signs.draft(&screen).unwrap_or_default();
+        let draft = self.signs.draft(&screen);
         let works = self.signs.shows_work_in().is_some();
-        let sign = works.then(|| self.signs.read(&screen)).flatten().map(|(sign, _)| sign);
+        let sign = self.signs.read(&screen).map(|(sign, _)| sign);
         let Some(delivery) = &mut self.delivery else { return };
         let look = Look {
-            draft: &draft,
-            folded: self.signs.is_folded(&draft),
+            draft: draft.as_deref(),
+            folded: draft.as_deref().is_some_and(|draft| self.signs.is_folded(draft)),
             pending: self.terminal.as_ref().map_or(0, Terminal::pending),
             cooked: self.terminal.as_ref().is_some_and(Terminal::is_cooked),
             unsent: !self.unsent.is_empty(),
             written: self.written,
             last_output: self.last_output,
             works: works.then_some(sign == Some(Sign::Works)),
+            asks: matches!(sign, Some(Sign::Asks(Reason::Permission | Reason::Question))),
         };
         let (id, length) = (delivery.id.clone(), delivery.length);
         match delivery.step(look, now) {
