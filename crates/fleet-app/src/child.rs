@@ -59,6 +59,7 @@ pub(crate) fn specification(
         env,
         headless: agent.headless,
         stdin: line.stdin.clone(),
+        goes_on: false,
         copy: Vec::new(),
         copy_from: PathBuf::new(),
         setup: Vec::new(),

@@ -41,6 +41,9 @@ pub struct Harness {
     pub conversation: Vec<String>,
     /// Arguments that go on with a conversation; `{id}` stands for its id. Empty: it starts anew.
     pub resume: Vec<String>,
+    /// The same where `resume` needs an id that nobody knows: arguments that go on with the newest conversation of the
+    /// folder it runs in.
+    pub resume_last: Vec<String>,
     /// Whether `--` goes before a prompt argument, so that a leading dash is text.
     pub dashes: bool,
     /// How its terminal is read.
@@ -93,14 +96,19 @@ impl Harness {
         self.prompt == PromptBy::Stdin
     }
 
+    /// Whether it is told which conversation to go on with. Such a program ends at once when there is none.
+    pub fn resumes_by_id(&self) -> bool {
+        self.resume.iter().any(|arg| arg.contains("{id}"))
+    }
+
     /// The command line of a launch. Errors: a model for a harness that cannot be told one, a prompt that is too
     /// long for an argument, no prompt for a program that only reads one.
     pub fn command_line(&self, launch: &Launch<'_>) -> Result<CommandLine> {
         let mut argv = self.command.clone();
         if launch.resume {
-            let known = launch.conversation.is_some() || !self.resume.iter().any(|arg| arg.contains("{id}"));
-            if known {
-                argv.extend(fill(&self.resume, "{id}", launch.conversation.unwrap_or_default()));
+            match launch.conversation {
+                None if self.resumes_by_id() => argv.extend(self.resume_last.iter().cloned()),
+                id => argv.extend(fill(&self.resume, "{id}", id.unwrap_or_default())),
             }
         } else if let Some(id) = launch.conversation {
             argv.extend(fill(&self.conversation, "{id}", id));
@@ -222,25 +230,34 @@ mod tests {
     }
 
     #[test]
-    fn codex_goes_on_with_the_last_conversation_of_its_folder() {
-        let codex = builtin("codex", &[]).expect("built in");
-        assert_eq!(
-            argv(
-                &codex,
-                &Launch {
+    fn a_conversation_is_resumed_by_its_id_and_else_as_the_newest_of_the_folder() {
+        let tables: [(&str, &[&str], &[&str]); 5] = [
+            ("claude", &["--resume", "u-1"], &["--continue"]),
+            ("codex", &["resume", "u-1"], &["resume", "--last"]),
+            ("gemini", &["--resume", "u-1"], &["--resume", "latest"]),
+            ("opencode", &["--session", "u-1"], &["--continue"]),
+            ("pi", &["--session", "u-1"], &["--continue"]),
+        ];
+        for (name, by_id, last) in tables {
+            let harness = builtin(name, &[]).expect("built in");
+            for (conversation, wanted) in [(Some("u-1"), by_id), (None, last)] {
+                let launch = Launch {
+                    conversation,
                     resume: true,
                     ..Launch::default()
-                }
-            ),
-            [
-                "codex",
-                "--no-daemon",
-                "-c",
-                "check_for_update_on_startup=false",
-                "resume",
-                "--last"
-            ]
-        );
+                };
+                assert_eq!(
+                    argv(&harness, &launch)[harness.command.len()..],
+                    words(wanted),
+                    "{name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn codex_starts_without_its_daemon() {
+        let codex = builtin("codex", &[]).expect("built in");
         assert_eq!(
             argv(
                 &codex,

@@ -9,6 +9,7 @@ use fleet_host::lock::Lock;
 use fleet_host::process;
 use fleet_host::supervise::journal;
 use fleet_host::supervise::launch::launch;
+use fleet_host::supervise::spec::Spec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -209,7 +210,9 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], how: How)
     let env = child::environment(caller, &environment(caller, agent, given, how.verb())?)?;
     let conversation = match (fresh, &agent.conversation) {
         (true, Some(_)) => Some(app.new_uuid()),
-        (_, known) => known.clone(),
+        (true, None) => None,
+        // What the program has told of itself is newer than what it was given.
+        (false, known) => standing.conversation.as_ref().or(known.as_ref()).cloned(),
     };
     if let Some(new) = conversation.as_ref().filter(|_| fresh) {
         store.set_conversation("resume.conversation", &agent.id, new)?;
@@ -219,14 +222,18 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], how: How)
         };
         kept::keep(app, &talks_anew);
     }
+    let goes_on = !fresh && (standing.talked || !harness.resumes_by_id());
     let line = harness.command_line(&Launch {
         model: agent.model.as_deref(),
         prompt: None,
         conversation: conversation.as_deref(),
-        resume: !fresh,
+        resume: goes_on,
     })?;
     let generation = standing.generation.max(agent.generation) + 1;
-    let spec = child::specification(app, caller, &config, agent, &harness, &line, &env, None, generation)?;
+    let spec = Spec {
+        goes_on,
+        ..child::specification(app, caller, &config, agent, &harness, &line, &env, None, generation)?
+    };
     let pid = launch(&app.executable, &spec, lock, |_| {})
         .map_err(|error| error.context(format!("could not resume `{}`", agent.branch)))?;
     store.set_started("resume.started", &agent.id, pid, generation)?;

@@ -18,6 +18,7 @@ pub(super) fn harness() -> Harness {
         model: words(&["--model", "{model}"]),
         conversation: words(&["--session-id", "{id}"]),
         resume: words(&["--resume", "{id}"]),
+        resume_last: words(&["--continue"]),
         dashes: true,
         signs: signs(),
         interrupt: ESCAPE.to_owned(),

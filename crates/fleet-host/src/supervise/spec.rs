@@ -39,6 +39,8 @@ pub struct Spec {
     pub headless: bool,
     /// Standard input of a headless child.
     pub stdin: Option<String>,
+    /// Whether the child goes on with the agent's conversation.
+    pub goes_on: bool,
     /// Files to copy into `cwd` before anything runs, relative to [`Spec::copy_from`].
     pub copy: Vec<String>,
     /// Where they are copied from.
