@@ -319,6 +319,7 @@ fn own_harness(name: &str, own: &HarnessConfig) -> Harness {
         conversation: Vec::new(),
         resume: own.resume.clone(),
         resume_last: Vec::new(),
+        conversations: Vec::new(),
         dashes: false,
         signs: own.ready.as_deref().map(Signs::prompt_only).unwrap_or_default(),
         interrupt: match own.interrupt {

@@ -11,6 +11,8 @@ mod pi;
 pub mod sign;
 pub mod stream;
 
+use std::path::Path;
+
 use fleet_core::{Error, Result};
 
 use self::sign::Signs;
@@ -44,6 +46,8 @@ pub struct Harness {
     /// The same where `resume` needs an id that nobody knows: arguments that go on with the newest conversation of the
     /// folder it runs in.
     pub resume_last: Vec<String>,
+    /// Arguments that list its conversations, for [`newest_conversation`]: where the newest one may be another agent's.
+    pub conversations: Vec<String>,
     /// Whether `--` goes before a prompt argument, so that a leading dash is text.
     pub dashes: bool,
     /// How its terminal is read.
@@ -176,6 +180,15 @@ pub fn builtin(name: &str, flags: &[String]) -> Option<Harness> {
     Some(harness)
 }
 
+/// The id of the newest conversation in `folder`, of those that the program of this harness has `listed`; none when
+/// there is none. Error: what it listed cannot be read.
+pub fn newest_conversation(name: &str, listed: &str, folder: &Path) -> serde_json::Result<Option<String>> {
+    match name {
+        "opencode" => opencode::newest_conversation(listed, folder),
+        _ => Ok(None),
+    }
+}
+
 /// The names that [`builtin`] knows.
 pub const BUILTIN: [&str; 5] = ["claude", "codex", "gemini", "opencode", "pi"];
 
@@ -231,14 +244,14 @@ mod tests {
 
     #[test]
     fn a_conversation_is_resumed_by_its_id_and_else_as_the_newest_of_the_folder() {
-        let tables: [(&str, &[&str], &[&str]); 5] = [
+        let table: [(&str, &[&str], &[&str]); 5] = [
             ("claude", &["--resume", "u-1"], &["--continue"]),
             ("codex", &["resume", "u-1"], &["resume", "--last"]),
             ("gemini", &["--resume", "u-1"], &["--resume", "latest"]),
-            ("opencode", &["--session", "u-1"], &["--continue"]),
+            ("opencode", &["--session", "u-1"], &[]),
             ("pi", &["--session", "u-1"], &["--continue"]),
         ];
-        for (name, by_id, last) in tables {
+        for (name, by_id, last) in table {
             let harness = builtin(name, &[]).expect("built in");
             for (conversation, wanted) in [(Some("u-1"), by_id), (None, last)] {
                 let launch = Launch {

@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, bytes, plain, span};
-use crate::trash;
+use crate::{trash, updated};
 
 /// Check git, tmux, the home, the database, the settings and the harnesses
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -88,6 +88,12 @@ impl Operation for Doctor {
                         }),
                     }
                 }
+            }
+        }
+        if let Ok(agents) = app.store().and_then(|store| store.agents_live()) {
+            let running = agents.iter().filter(|agent| app.see(agent).alive);
+            for line in updated::lines(app, running) {
+                checks.push_warning("update", line, "the conversation goes on after a restart");
             }
         }
         let config = config.ok();

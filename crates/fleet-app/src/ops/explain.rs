@@ -14,6 +14,7 @@ use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, bytes, plain, span};
 use crate::record::{AgentRecord, state_span};
+use crate::updated;
 
 /// Say why an agent's state is what it is: the rule that won, and the facts it rests on
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -66,6 +67,7 @@ impl Operation for Explain {
         } else {
             None
         };
+        let updated = updated::lines(app, seen.alive.then_some(&agent));
         let shown = entries.iter().skip(entries.len().saturating_sub(self.facts));
         Ok(Explanation {
             agent: AgentRecord::seen(&agent, &seen),
@@ -74,7 +76,7 @@ impl Operation for Explain {
             cursor_line: status.map(|status| status.cursor_line),
             queued: standing.queue.len(),
             facts: shown.map(without_text).collect(),
-            warnings: missing_output(app, &agent).into_iter().collect(),
+            warnings: missing_output(app, &agent).into_iter().chain(updated).collect(),
         })
     }
 }

@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::started::{NotStarted, without_values};
 use crate::app::App;
 use crate::caller::{Caller, Effect};
+use crate::conversation::{self, GoesOn};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
 use crate::record::{AgentRecord, Naming, state_span};
@@ -208,13 +209,14 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], how: How)
     let config = app.config(caller, None)?;
     let harness = app.harness(&config, &agent.harness)?;
     let env = child::environment(caller, &environment(caller, agent, given, how.verb())?)?;
-    let conversation = match (fresh, &agent.conversation) {
-        (true, Some(_)) => Some(app.new_uuid()),
-        (true, None) => None,
-        // What the program has told of itself is newer than what it was given.
-        (false, known) => standing.conversation.as_ref().or(known.as_ref()).cloned(),
+    let goes_on = match fresh {
+        true => GoesOn {
+            id: agent.conversation.as_ref().map(|_| app.new_uuid()),
+            resume: false,
+        },
+        false => conversation::find(caller, agent, &standing, &harness, &env)?,
     };
-    if let Some(new) = conversation.as_ref().filter(|_| fresh) {
+    if let Some(new) = goes_on.id.as_ref().filter(|_| fresh) {
         store.set_conversation("resume.conversation", &agent.id, new)?;
         let talks_anew = Agent {
             conversation: Some(new.clone()),
@@ -222,16 +224,15 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], how: How)
         };
         kept::keep(app, &talks_anew);
     }
-    let goes_on = !fresh && (standing.talked || !harness.resumes_by_id());
     let line = harness.command_line(&Launch {
         model: agent.model.as_deref(),
         prompt: None,
-        conversation: conversation.as_deref(),
-        resume: goes_on,
+        conversation: goes_on.id.as_deref(),
+        resume: goes_on.resume,
     })?;
     let generation = standing.generation.max(agent.generation) + 1;
     let spec = Spec {
-        goes_on,
+        goes_on: goes_on.resume,
         ..child::specification(app, caller, &config, agent, &harness, &line, &env, None, generation)?
     };
     let pid = launch(&app.executable, &spec, lock, |_| {})

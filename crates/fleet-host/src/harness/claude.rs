@@ -19,6 +19,7 @@ pub(super) fn harness() -> Harness {
         conversation: words(&["--session-id", "{id}"]),
         resume: words(&["--resume", "{id}"]),
         resume_last: words(&["--continue"]),
+        conversations: Vec::new(),
         dashes: true,
         signs: signs(),
         interrupt: ESCAPE.to_owned(),

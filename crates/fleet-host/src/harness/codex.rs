@@ -20,6 +20,7 @@ pub(super) fn harness() -> Harness {
         conversation: Vec::new(),
         resume: words(&["resume", "{id}"]),
         resume_last: words(&["resume", "--last"]),
+        conversations: Vec::new(),
         dashes: true,
         signs: signs(),
         interrupt: ESCAPE.to_owned(),

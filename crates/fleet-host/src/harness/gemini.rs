@@ -17,6 +17,7 @@ pub(super) fn harness() -> Harness {
         conversation: words(&["--session-id", "{id}"]),
         resume: words(&["--resume", "{id}"]),
         resume_last: words(&["--resume", "latest"]),
+        conversations: Vec::new(),
         dashes: false,
         signs: signs(),
         interrupt: ESCAPE.to_owned(),

@@ -17,6 +17,7 @@ pub(super) fn harness() -> Harness {
         conversation: Vec::new(),
         resume: words(&["--session", "{id}"]),
         resume_last: words(&["--continue"]),
+        conversations: Vec::new(),
         dashes: false,
         signs: signs(),
         interrupt: ESCAPE.to_owned(),
