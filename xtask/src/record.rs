@@ -10,8 +10,6 @@ mod session;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use self::clis::{CLIS, Cli};
 use self::session::{Programs, Session};
 use crate::args::Args;
@@ -55,47 +53,35 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
         .iter()
         .filter(|cli| names.is_empty() || names.iter().any(|name| name == cli.name))
     {
-        let lines = record(&programs, cli, &SIZES[..count.min(SIZES.len())])?;
         let path = root()
             .join("crates/fleet-host/tests/fixtures/states")
             .join(format!("{}.jsonl", cli.name));
-        fs::write(&path, lines).map_err(io("write", &path))?;
+        let mut lines = String::new();
+        for size in &SIZES[..count.min(SIZES.len())] {
+            for free in [true, false] {
+                lines.push_str(&record(&programs, cli, *size, free)?);
+                fs::write(&path, &lines).map_err(io("write", &path))?;
+            }
+        }
         println!("wrote {}", path.display());
     }
     Ok(())
 }
 
-fn record(programs: &Programs, cli: &'static Cli, sizes: &[(u16, u16)]) -> Result<String> {
-    let mut lines = String::new();
-    for size in sizes {
-        for free in [true, false] {
-            println!(
-                "{} at {}x{}, {}",
-                cli.name,
-                size.0,
-                size.1,
-                if free { "free" } else { "asking" }
-            );
-            let mut session = Session::start(programs, cli, *size, free)?;
-            let done = if free {
-                session.walk_free()
-            } else {
-                session.walk_asking()
-            };
-            if let Err(Failure::Failed(why)) = &done {
-                println!("  cut short: {why}");
-            }
-            for recording in session.recordings() {
-                lines.push_str(&text(recording));
-                lines.push('\n');
-            }
-        }
+/// One session. When it is cut short, what was recorded before counts all the same.
+fn record(programs: &Programs, cli: &'static Cli, size: (u16, u16), free: bool) -> Result<String> {
+    let kind = if free { "free" } else { "asking" };
+    println!("{} at {}x{}, {kind}", cli.name, size.0, size.1);
+    let mut session = Session::start(programs, cli, size, free)?;
+    let done = if free {
+        session.walk_free()
+    } else {
+        session.walk_asking()
+    };
+    if let Err(Failure::Failed(why)) = &done {
+        println!("  cut short: {why}");
     }
-    Ok(lines)
-}
-
-fn text(value: &Value) -> String {
-    value.to_string()
+    Ok(session.recordings().iter().map(|each| format!("{each}\n")).collect())
 }
 
 /// Whether this process has no network but loopback.

@@ -18,6 +18,8 @@ pub(crate) struct Cli {
     pub(crate) leave: &'static str,
     /// Whether it asks for permission at all.
     pub(crate) asks: bool,
+    /// Whether its model can ask the person something.
+    pub(crate) questions: bool,
 }
 
 /// The five.
@@ -32,6 +34,7 @@ pub(crate) static CLIS: [Cli; 5] = [
         asking: &[],
         leave: "/exit",
         asks: true,
+        questions: true,
     },
     Cli {
         name: "codex",
@@ -39,6 +42,7 @@ pub(crate) static CLIS: [Cli; 5] = [
         asking: &["--sandbox", "read-only", "--ask-for-approval", "on-request"],
         leave: "/quit",
         asks: true,
+        questions: false,
     },
     Cli {
         name: "gemini",
@@ -46,6 +50,7 @@ pub(crate) static CLIS: [Cli; 5] = [
         asking: &[],
         leave: "/quit",
         asks: true,
+        questions: false,
     },
     Cli {
         name: "opencode",
@@ -53,6 +58,7 @@ pub(crate) static CLIS: [Cli; 5] = [
         asking: &[],
         leave: "/exit",
         asks: true,
+        questions: false,
     },
     Cli {
         name: "pi",
@@ -60,8 +66,30 @@ pub(crate) static CLIS: [Cli; 5] = [
         asking: &["--provider", "scripted", "--model", "scripted"],
         leave: "/quit",
         asks: false,
+        questions: false,
     },
 ];
+
+/// What the endpoint answers where the words of a prompt are not enough: a question to the person, and for Codex
+/// commands that are to leave its sandbox, about which alone it asks.
+pub(crate) fn script(cli: &str) -> serde_json::Value {
+    let question = json!({ "questions": [{ "question": "Which one?", "header": "Pick", "multiSelect": false,
+        "options": [{ "label": "First", "description": "the first" }, { "label": "Second", "description": "the second" }] }] });
+    let call = |name: &str, input: &serde_json::Value| json!([{ "tool": { "name": name, "input": input } }]);
+    let rule = |words: &str, calls: serde_json::Value| json!({ "when": { "contains": words }, "turns": [{ "calls": calls }, { "text": "it is done" }] });
+    let mut rules = vec![rule("ask me", call("AskUserQuestion", &question))];
+    if cli == "codex" {
+        for (words, line) in [
+            ("run touch", "touch made.txt"),
+            ("write new", "touch new.txt"),
+            ("run mkdir", "mkdir made"),
+        ] {
+            let input = json!({ "cmd": line, "sandbox_permissions": "require_escalated", "justification": "scripted" });
+            rules.push(rule(words, call("exec_command", &input)));
+        }
+    }
+    json!({ "rules": rules })
+}
 
 /// A key that is nobody's.
 const KEY: &str = "sk-ant-made-up-0000000000000000000000000";

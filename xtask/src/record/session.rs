@@ -48,8 +48,15 @@ impl Session {
     pub(super) fn start(programs: &Programs, cli: &'static Cli, size: (u16, u16), free: bool) -> Result<Session> {
         let world = World::new("record", programs.ours.clone())?;
         let log = world.root().join("log.jsonl");
+        let script = world.root().join("script.json");
+        fs::write(&script, clis::script(cli.name).to_string()).map_err(io("write", &script))?;
         let mut command = Run::new(programs.ours.join("fleet-model"), world.root())
-            .args(["--log", &log.display().to_string()])
+            .args([
+                "--log",
+                &log.display().to_string(),
+                "--script",
+                &script.display().to_string(),
+            ])
             .within(world.environment())
             .into_command();
         let started = command.stdout(Stdio::piped()).spawn();
@@ -173,7 +180,8 @@ impl Session {
         {
             self.prompt(&format!("{wish}\nsay it is done"))?;
             self.wait("the call", |session| session.answered(wish))?;
-            self.settle()?;
+            // Some programs count the seconds while they ask, so their screens never stand still.
+            self.pause(STILL);
             self.record(&format!("permission to {wish}"), "waiting(permission)")?;
             if index == 0 {
                 self.type_in(b"\r")?;
@@ -184,6 +192,15 @@ impl Session {
                 self.settle()?;
                 self.record("denied", "idle")?;
             }
+        }
+        if self.cli.questions {
+            self.prompt("ask me")?;
+            self.wait("the question", |session| session.answered("ask me"))?;
+            self.pause(STILL);
+            self.record("a question of the model", "waiting(question)")?;
+            self.type_in(b"\x1b")?;
+            self.settle()?;
+            self.record("a question dismissed", "idle")?;
         }
         Ok(())
     }

@@ -44,11 +44,19 @@ fn signs() -> Signs {
                 Place::Bottom(14),
                 r"enter (submit|confirm|select)[^\n]*esc dismiss",
             ),
+            // Beside a long message the hint is cut into pieces; the dots before it are always whole.
+            Rule::new("dots of work", Sign::Works, Place::Bottom(6), r"[⬝■]{8}"),
             Rule::new(
                 "esc interrupt",
                 Sign::Works,
                 Place::Bottom(6),
                 r"esc (again to )?interrupt",
+            ),
+            Rule::new(
+                "not logged in",
+                asks(Reason::Login),
+                Place::Bottom(14),
+                r"┃ [^\n]*(API key|[Uu]nauthorized|401)[^\n]*(\n *┃[^\n]*)?\n *┃\s*\n *▣ [^▣]*$",
             ),
             Rule::new("box", Sign::Prompt, Place::Bottom(40), r"┃[^\n]* · [^\n]*\n *╹▀{10,}"),
         ],
