@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::exec::Cmd;
 use crate::files;
 use crate::home::Home;
+use crate::parallel;
 
 /// How a program's version stands to the one that was tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,45 +28,46 @@ pub enum Fit {
 }
 
 /// What a program said, and which file said it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Said {
     size: u64,
     changed: (i64, i64),
     line: String,
 }
 
-/// The first line of what `program --version` says; empty when that is nothing. A program that is the same file as
-/// last time is not asked again. `env` is the asking user's.
-pub fn of(home: &Home, program: &Path, env: &[(String, String)]) -> String {
-    let file = program.canonicalize().unwrap_or_else(|_| program.to_owned());
-    let Ok(meta) = fs::metadata(&file) else {
-        return String::new();
-    };
-    let (size, changed) = (meta.size(), (meta.mtime(), meta.ctime()));
+/// The first line of what each of `programs` says to `--version`; empty when that is nothing. One that is the same file
+/// as last time is not asked again. `env` is the asking user's.
+pub fn of(home: &Home, programs: &[PathBuf], env: &[(String, String)]) -> Vec<String> {
     let cache = home.versions();
     let known = fs::read(&cache)
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let mut known: BTreeMap<String, Said> = known.unwrap_or_default();
-    let name = file.display().to_string();
-    if let Some(said) = known.get(&name)
-        && (said.size, said.changed) == (size, changed)
-    {
-        return said.line.clone();
-    }
-    let line = ask(program, env);
-    if !line.is_empty() {
-        let said = Said {
-            size,
-            changed,
-            line: line.clone(),
-        };
-        known.insert(name, said);
-        if let Ok(bytes) = serde_json::to_vec(&known) {
-            let _ = files::write_cache("doctor.versions", &cache, &bytes, 0o600);
+    let mut known: BTreeMap<PathBuf, Said> = known.unwrap_or_default();
+    let said = parallel::map(programs.iter().collect(), parallel::cores(), |program: &PathBuf| {
+        let file = program.canonicalize().ok()?;
+        let meta = fs::metadata(&file).ok()?;
+        let (size, changed) = (meta.size(), (meta.mtime(), meta.ctime()));
+        if let Some(said) = known.get(&file)
+            && (said.size, said.changed) == (size, changed)
+        {
+            return Some((file, said.clone()));
         }
+        let line = ask(program, env);
+        Some((file, Said { size, changed, line }))
+    });
+    let lines = said
+        .iter()
+        .map(|said| said.as_ref().map(|(_, said)| said.line.clone()).unwrap_or_default());
+    let lines = lines.collect();
+    let told = said.into_iter().flatten().filter(|(_, said)| !said.line.is_empty());
+    let mut anew = false;
+    for (file, said) in told {
+        anew |= known.insert(file, said.clone()) != Some(said);
     }
-    line
+    if anew && let Ok(bytes) = serde_json::to_vec(&known) {
+        let _ = files::write_cache("doctor.versions", &cache, &bytes, 0o600);
+    }
+    lines
 }
 
 /// How what a program says of its version stands to `tested`.
@@ -142,10 +144,10 @@ mod tests {
         };
         let env = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
         write("agent 1.2.3");
-        assert_eq!(of(&home, &program, &env), "agent 1.2.3");
-        assert_eq!(of(&home, &program, &env), "agent 1.2.3");
+        assert_eq!(of(&home, std::slice::from_ref(&program), &env), ["agent 1.2.3"]);
+        assert_eq!(of(&home, std::slice::from_ref(&program), &env), ["agent 1.2.3"]);
         write("agent 1.2.34");
-        assert_eq!(of(&home, &program, &env), "agent 1.2.34");
+        assert_eq!(of(&home, std::slice::from_ref(&program), &env), ["agent 1.2.34"]);
         assert_eq!(fs::read_to_string(&asked).expect("asked").lines().count(), 2);
     }
 }

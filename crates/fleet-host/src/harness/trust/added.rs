@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -399,7 +399,7 @@ impl TheirLock {
         let path = PathBuf::from(path);
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match fault::guard("trust.their-lock", || DirBuilder::new().create(&path)) {
+            match fault::guard("trust.their-lock", || DirBuilder::new().mode(OURS).create(&path)) {
                 Ok(()) => return Ok(TheirLock(path)),
                 Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                     return Err(files::io_error("lock", file, &error));
@@ -424,13 +424,18 @@ impl Drop for TheirLock {
     }
 }
 
-/// Whether a lock is older than the program itself would wait for.
+/// The mode of a lock that fleet made. Its program cannot tell it from its own; we can by the sticky bit, and know that
+/// the fleet that made it was killed, for we hold fleet's own lock.
+const OURS: u32 = 0o1700;
+
+/// Whether a lock is older than the program itself would wait for, or was left by a fleet that was killed.
 fn is_stale(lock: &Path) -> bool {
-    let age = fs::metadata(lock)
-        .and_then(|meta| meta.modified())
-        .ok()
-        .and_then(|made| made.elapsed().ok());
-    age.is_some_and(|age| age > Duration::from_secs(10))
+    /// Another fleet, with another home, may be at the same file.
+    const OTHER_FLEET: Duration = Duration::from_secs(1);
+    let Ok(meta) = fs::metadata(lock) else { return false };
+    let ours = meta.mode() & 0o7777 == OURS;
+    let age = meta.modified().ok().and_then(|made| made.elapsed().ok());
+    age.is_some_and(|age| age > if ours { OTHER_FLEET } else { Duration::from_secs(10) })
 }
 
 #[cfg(test)]
