@@ -6,31 +6,53 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::alone::Alone;
 use crate::args::Args;
+use crate::clis::{self, Cli};
+use crate::endpoint::Endpoint;
 use crate::install::{self, GIT, TMUX};
 use crate::procs;
 use crate::run::{Run, io, quoted, target};
 use crate::world::World;
 use crate::{Failure, Result, failed};
 
-pub(crate) const USAGE: &str = "usage: cargo xtask demo [--repo PATH] [--harness NAME] [--keep]
+pub(crate) const USAGE: &str = "usage: cargo xtask demo [--repo PATH] [--harness NAME [--live]] [--keep]
 
 Installs what is missing, builds, and lets three agents repair a small repository, each in a worktree of its own;
 then ends them and shows that nothing is left.
 
   --repo PATH      a repository of yours instead; it is left as it was
-  --harness NAME   an installed agent program, or one from your config, instead of the scripted one
+  --harness NAME   claude, codex, pi, opencode or gemini: the version that the tests use is installed beside yours,
+                   and runs with a HOME of its own, a scripted model and no network, so it costs nothing;
+                   or a harness from your config, which runs with your HOME
+  --live           run it with your HOME and login instead: your installed program, at your cost
   --keep           leave the fleet to explore, and say how to end it";
 
 /// What the agents are told. The scripted one takes the first word as an order.
 const PROMPT: &str = "fix add.sh, so that ./test.sh passes";
 
+/// What the scripted model says when the work is done.
+const LAST_WORD: &str = "The work is done.";
+
 const ADD: &str = "#!/bin/sh\n# Prints the sum of its two arguments.\necho $(($1 - $2))\n";
 const ADD_FIXED: &str = "#!/bin/sh\n# Prints the sum of its two arguments.\necho $(($1 + $2))\n";
 const TEST: &str = "#!/bin/sh\n# The test of this repository.\nsum=$(./add.sh 2 3)\n\
     if [ \"$sum\" = 5 ]; then echo \"ok: 2 + 3 = $sum\"; else echo \"FAILED: 2 + 3 = $sum\"; exit 1; fi\n";
+
+/// The folder of the pinned programs, for the part of the demo that runs in a namespace.
+const INSIDE: &str = "FLEET_DEMO_CLIS";
+
+/// Which agents run.
+#[derive(Debug)]
+enum Harness {
+    Scripted,
+    /// A pinned program, against the scripted endpoint.
+    Pinned(&'static Cli),
+    /// One of the user's, with the user's login.
+    Users(String),
+}
 
 /// The demo on its way.
 struct Demo {
@@ -38,7 +60,9 @@ struct Demo {
     repo: PathBuf,
     /// None in a repository of the user's.
     test: Option<&'static str>,
-    harness: Option<String>,
+    harness: Harness,
+    /// What a pinned program talks to.
+    endpoint: Option<Endpoint>,
     /// Prefix of the branches, and the name of the batch.
     batch: &'static str,
 }
@@ -47,23 +71,36 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     let keep = args.flag("--keep");
     let repo = args.value("--repo")?;
     let harness = args.value("--harness")?;
+    let live = args.flag("--live");
     args.end()?;
-    install::require(&[GIT, TMUX], "the demo")?;
+    let harness = match (harness, live) {
+        (None, false) => Harness::Scripted,
+        (None, true) => return Err(Failure::Usage("`--live` wants a `--harness`".to_owned())),
+        (Some(name), live) => match clis::named(&name).filter(|_| !live) {
+            Some(cli) => Harness::Pinned(cli),
+            None => Harness::Users(name),
+        },
+    };
+    let inside = std::env::var_os(INSIDE).map(PathBuf::from);
+    if inside.is_none() {
+        install::require(&[GIT, TMUX], "the demo")?;
+    }
     let repo = repo.map(|path| main_checkout(&path)).transpose()?;
-    say("building fleet and the scripted agent");
-    let start = Instant::now();
-    Run::cargo("build")
-        .args(["--quiet", "--package", "fleet", "--package", "fleet-testkit", "--bins"])
-        .pass()?;
-    println!("built in {}", seconds(start));
+    if inside.is_none() {
+        build()?;
+        if let Harness::Pinned(cli) = harness {
+            return go_inside(cli, repo.as_deref(), keep);
+        }
+    }
 
     let start = Instant::now();
-    let mut demo = Demo::prepare(repo, harness)?;
+    let mut demo = Demo::prepare(repo, harness, inside.as_deref())?;
     let before = demo.picture()?;
     let went = demo.start().and_then(|()| demo.look()).and_then(|()| demo.run_tests());
     if keep {
         demo.world.keep();
-        demo.say_how_to_go_on();
+        let endpoint = demo.endpoint.as_mut().and_then(Endpoint::keep);
+        demo.say_how_to_go_on(endpoint);
         return went;
     }
     // Whatever went wrong, the repository is to be as it was.
@@ -73,40 +110,88 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     Ok(())
 }
 
+fn build() -> Result<()> {
+    say("building fleet and the scripted agent");
+    let start = Instant::now();
+    Run::cargo("build")
+        .args(["--quiet", "--package", "fleet", "--package", "fleet-testkit", "--bins"])
+        .pass()?;
+    println!("built in {}", seconds(start));
+    Ok(())
+}
+
+/// Runs this demo again where there is no network but loopback, with the pinned program at hand.
+fn go_inside(cli: &'static Cli, repo: Option<&Path>, keep: bool) -> Result<()> {
+    let programs = clis::install(&[cli], "the demo")?;
+    let alone = Alone::find("the demo")?;
+    println!(
+        "{} runs with a HOME of its own, a scripted model and no network; `--live` takes yours",
+        cli.name
+    );
+    let me = std::env::current_exe().map_err(io("find", Path::new("this program")))?;
+    let mut run = alone.run(me, Path::new("/"), ["demo", "--harness", cli.name]);
+    if let Some(repo) = repo {
+        run = run.args(["--repo".as_ref(), repo.as_os_str()]);
+    }
+    if keep {
+        run = run.args(["--keep"]);
+    }
+    match run.env(INSIDE, programs).status()? {
+        status if status.success() => Ok(()),
+        _ => failed("the demo did not succeed; see above"),
+    }
+}
+
 impl Demo {
-    fn prepare(repo: Option<PathBuf>, harness: Option<String>) -> Result<Self> {
+    /// `clis` is the folder of the pinned programs.
+    fn prepare(repo: Option<PathBuf>, harness: Harness, clis: Option<&Path>) -> Result<Self> {
         let programs = target().join("debug");
-        let world = match harness {
-            None => World::new("demo", programs.clone())?,
-            // An agent program wants its login, which is in the user's HOME.
-            Some(_) => World::of_user("demo", programs.clone())?,
+        let mut world = match harness {
+            // An agent program of the user's wants its login, which is in the user's HOME.
+            Harness::Users(_) => World::of_user("demo", programs.clone())?,
+            Harness::Scripted | Harness::Pinned(_) => World::new("demo", programs.clone())?,
         };
-        match harness {
-            None => {
-                if repo.is_some() {
-                    include_users_git_config(&world)?;
-                }
-                let fix = match repo {
-                    None => format!("add.sh={}", ADD_FIXED.replace('\n', "\\n")),
-                    Some(_) => "fleet-demo.txt=an agent was here\\n".to_owned(),
-                };
-                world.configure(&scripted(
-                    &programs.join("scripted-agent"),
-                    &["--turn-ms", "300..900", "--fix", &fix],
-                ))?;
-            }
-            Some(_) => world.configure(&users_config()?)?,
+        if repo.is_some() && !matches!(harness, Harness::Users(_)) {
+            include_users_git_config(&world)?;
         }
+        let (file, text) = match repo {
+            None => ("add.sh", ADD_FIXED),
+            Some(_) => ("fleet-demo.txt", "an agent was here\n"),
+        };
         let (repo, test, batch) = match repo {
             // A name that nobody has in a repository of their own.
             Some(repo) => (repo, None, "fleet-demo"),
             None => (small_repository(&world)?, Some("./test.sh"), "fix"),
         };
+        let mut endpoint = None;
+        match &harness {
+            Harness::Scripted => {
+                let fix = format!("{file}={}", text.replace('\n', "\\n"));
+                world.configure(&scripted(
+                    &programs.join("scripted-agent"),
+                    &["--turn-ms", "300..900", "--fix", &fix],
+                ))?;
+            }
+            Harness::Pinned(_) => {
+                let clis = clis.expect("a pinned program runs in the part that was given the folder");
+                endpoint = Some(lead_to_endpoint(
+                    &mut world,
+                    &programs,
+                    clis,
+                    &repo,
+                    &writes(file, text),
+                )?);
+                // What it may do without a question is in the settings that the endpoint has written.
+                world.configure("claude_flags = \"\"\n")?;
+            }
+            Harness::Users(_) => world.configure(&users_config()?)?,
+        }
         Ok(Self {
             world,
             repo,
             test,
             harness,
+            endpoint,
             batch,
         })
     }
@@ -123,16 +208,22 @@ impl Demo {
         }
         say("three agents over it, each in a worktree of its own");
         let mut fanout = vec!["fanout", "3", self.batch, "--prompt", PROMPT];
-        if let Some(harness) = &self.harness {
-            fanout.extend(["--agent", harness]);
-        }
+        let (agent, patience) = match &self.harness {
+            Harness::Scripted => (None, "30"),
+            Harness::Pinned(cli) => (Some(cli.name), "120"),
+            Harness::Users(name) => (Some(name.as_str()), "300"),
+        };
+        fanout.extend(agent.iter().flat_map(|name| ["--agent", name]));
         self.fleet(&fanout)?;
         // Seen while they live, so that whatever remains of them is known afterwards.
         self.world.agents(&self.repo)?;
-        let patience = if self.harness.is_some() { "300" } else { "30" };
+        if let Some(endpoint) = &self.endpoint {
+            println!("(until the scripted model has said its last word to all three)");
+            endpoint.wait_said(LAST_WORD, 3, Duration::from_secs(180))?;
+        }
         let waited = self.fleet(&["wait", "--batch", self.batch, "--until", "idle", "--timeout", patience]);
         match (waited, &self.harness) {
-            (Err(Failure::Failed(why)), Some(harness)) => {
+            (Err(Failure::Failed(why)), Harness::Users(harness)) => {
                 println!("`{harness}` did not become idle (one without a `ready` rule never does): {why}");
                 Ok(())
             }
@@ -202,6 +293,7 @@ impl Demo {
 
     /// Looks at the machine for anything of the fleet.
     fn prove(&mut self, before: &str) -> Result<()> {
+        self.endpoint = None;
         say("what is left");
         let mut left = Vec::new();
         let mut check = |what: &str, found: Vec<String>| {
@@ -282,7 +374,8 @@ impl Demo {
         Ok(answers?.concat())
     }
 
-    fn say_how_to_go_on(&self) {
+    /// `endpoint` is the process of the scripted model.
+    fn say_how_to_go_on(&self, endpoint: Option<u32>) {
         let value = |name: &str| {
             let found = self.world.environment().0.iter().find(|(known, _)| known == name);
             found
@@ -300,6 +393,9 @@ impl Demo {
         println!("  fleet kill --batch {} --delete-branch", self.batch);
         if self.test.is_none() {
             println!("  fleet salvage prune --yes");
+        }
+        if let Some(pid) = endpoint {
+            println!("  kill {pid}    # the scripted model");
         }
         println!("  cd / && rm -rf {}", quoted(&shown(self.world.root())));
     }
@@ -329,6 +425,28 @@ pub(crate) fn scripted(program: &Path, args: &[&str]) -> String {
     format!(
         "default_agent = \"scripted\"\n\n[harness.scripted]\ncommand = [{words}]\nprompt = \"paste\"\nready = \"^> ?$\"\n"
     )
+}
+
+/// A model that reads `file`, because some programs write only what they have read, then writes it.
+fn writes(file: &str, text: &str) -> Value {
+    json!({"turns": [
+        {"calls": [{"read": file}]},
+        {"calls": [{"write": {"path": file, "content": text}}]},
+        {"text": LAST_WORD},
+    ]})
+}
+
+/// Starts the scripted model, and makes every agent program of this world use it.
+fn lead_to_endpoint(world: &mut World, programs: &Path, clis: &Path, repo: &Path, script: &Value) -> Result<Endpoint> {
+    let folder = world.root().to_owned();
+    let (home, temporary) = (folder.join("home"), folder.join("tmp"));
+    fs::create_dir(&temporary).map_err(io("make", &temporary))?;
+    let endpoint = Endpoint::start(programs, &folder, &home, &[&folder, repo], script)?;
+    let mut variables = endpoint.variables.clone();
+    // Codex wants its HOME outside of the folder for temporary files.
+    variables.push(("TMPDIR".into(), temporary.into()));
+    world.add(variables, clis)?;
+    Ok(endpoint)
 }
 
 fn small_repository(world: &World) -> Result<PathBuf> {

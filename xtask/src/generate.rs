@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::args::Args;
 use crate::run::{Run, io, root, target};
-use crate::{Result, failed};
+use crate::{Result, failed, prompts, states};
 
 pub(crate) const USAGE: &str = "usage: cargo xtask gen [--check]
 
@@ -22,8 +22,11 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     let fleet = target().join("debug/fleet");
     let dir = root().join("docs/reference");
     let mut differ = Vec::new();
-    for name in PAGES {
-        let wanted = Run::new(&fleet, &root()).args(["__gen", name]).text()?;
+    let printed = |name: &&'static str| Ok((*name, Run::new(&fleet, &root()).args(["__gen", name]).text()?));
+    let mut pages = PAGES.iter().map(printed).collect::<Result<Vec<_>>>()?;
+    pages.push(("prompts", prompts::page()?));
+    pages.push(("states", states::page()?));
+    for (name, wanted) in pages {
         let path = dir.join(format!("{name}.md"));
         let present = fs::read_to_string(&path).unwrap_or_default();
         if present == wanted {

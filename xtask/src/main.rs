@@ -9,14 +9,19 @@
     reason = "a tool for those who work on fleet: it prints, spawns and reads the environment itself"
 )]
 
+mod alone;
 mod args;
 mod bench;
+mod clis;
 mod demo;
+mod endpoint;
 mod generate;
 mod install;
 mod procs;
+mod prompts;
 mod record;
 mod run;
+mod states;
 mod suite;
 mod tidy;
 mod world;

@@ -5,6 +5,7 @@
 //! screen. A recording is one line of JSON: the label, the look, and the facts of the journal up to then.
 
 mod clis;
+mod prompts;
 mod session;
 
 use std::fs;
@@ -16,10 +17,11 @@ use crate::args::Args;
 use crate::run::{Run, io, root};
 use crate::{Failure, Result, failed};
 
-pub(crate) const USAGE: &str = "usage: cargo xtask record --clis FOLDER [CLI…]
+pub(crate) const USAGE: &str = "usage: cargo xtask record --clis FOLDER [--prompts N] [CLI…]
 
 Records the states of the agent programs in FOLDER (FOLDER/CLI/node_modules/.bin/CLI), or of those named, into
-crates/fleet-host/tests/fixtures/states. Takes some minutes for each.
+crates/fleet-host/tests/fixtures/states, or with --prompts what becomes of each kind of prompt in N tries, into
+crates/fleet-host/tests/fixtures/prompts. Takes some minutes for each.
 
   --clis FOLDER   where they are installed
   --sizes N       with so many sizes of the terminal, of six";
@@ -34,28 +36,36 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     let sizes = args.value("--sizes")?;
     let count = sizes.as_deref().map_or(Ok(SIZES.len()), str::parse);
     let count = count.map_err(|_| Failure::Usage("`--sizes` wants a number".to_owned()))?;
+    let tries = args.value("--prompts")?.map(|tries| tries.parse::<usize>()).transpose();
+    let tries = tries.map_err(|_| Failure::Usage("`--prompts` wants a number".to_owned()))?;
     let names = args.words()?;
     let folder = PathBuf::from(folder)
         .canonicalize()
         .map_err(io("find", Path::new("the folder of the programs")))?;
     if !alone()? {
         Run::cargo("build").args(["--workspace", "--bins"]).pass()?;
-        return inside(&folder, count, &names);
+        return inside(&folder, count, tries, &names);
     }
     Run::new("ip", Path::new("/"))
         .args(["link", "set", "lo", "up"])
         .text()?;
     let programs = Programs {
-        ours: root().join("target/debug"),
+        ours: own_folder()?,
         clis: folder,
     };
     for cli in CLIS
         .iter()
         .filter(|cli| names.is_empty() || names.iter().any(|name| name == cli.name))
     {
-        let path = root()
-            .join("crates/fleet-host/tests/fixtures/states")
-            .join(format!("{}.jsonl", cli.name));
+        if let Some(tries) = tries {
+            let found = prompts::walk(&programs, cli, tries)?;
+            let path = fixtures("prompts").join(format!("{}.json", cli.name));
+            let text = serde_json::to_string_pretty(&found).unwrap_or_default() + "\n";
+            fs::write(&path, text).map_err(io("write", &path))?;
+            println!("wrote {}", path.display());
+            continue;
+        }
+        let path = fixtures("states").join(format!("{}.jsonl", cli.name));
         let mut lines = String::new();
         for size in &SIZES[..count.min(SIZES.len())] {
             for free in [true, false] {
@@ -66,6 +76,16 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
         println!("wrote {}", path.display());
     }
     Ok(())
+}
+
+/// Where this program is, and the others that were built with it.
+fn own_folder() -> Result<PathBuf> {
+    let own = std::env::current_exe().map_err(io("find", Path::new("this program")))?;
+    Ok(own.parent().unwrap_or(Path::new("/")).to_owned())
+}
+
+fn fixtures(kind: &str) -> PathBuf {
+    root().join("crates/fleet-host/tests/fixtures").join(kind)
 }
 
 /// One session. When it is cut short, what was recorded before counts all the same.
@@ -93,13 +113,17 @@ fn alone() -> Result<bool> {
 }
 
 /// Runs itself again in a network namespace of its own.
-fn inside(folder: &Path, sizes: usize, names: &[String]) -> Result<()> {
+fn inside(folder: &Path, sizes: usize, tries: Option<usize>, names: &[String]) -> Result<()> {
     let own = std::env::current_exe().map_err(io("find", Path::new("this program")))?;
     let own = own.display().to_string();
     let folder = folder.display().to_string();
     let sizes = sizes.to_string();
     let args = ["-n", &own, "record", "--clis", &folder, "--sizes", &sizes];
-    Run::new("unshare", &root()).args(args).args(names).pass()?;
+    let tries: Vec<String> = tries
+        .into_iter()
+        .flat_map(|tries| ["--prompts".to_owned(), tries.to_string()])
+        .collect();
+    Run::new("unshare", &root()).args(args).args(tries).args(names).pass()?;
     if names.iter().any(|name| !CLIS.iter().any(|cli| cli.name == name)) {
         return failed("a name is none of the five");
     }

@@ -40,8 +40,7 @@ impl Run {
 
     /// cargo on this workspace. The lock file is not touched: the cargo that started this program has seen to it.
     pub(crate) fn cargo(verb: &str) -> Self {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        Self::new(PathBuf::from(cargo), &root()).args([verb, "--locked"])
+        Self::new(cargo(), &root()).args([verb, "--locked"])
     }
 
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
@@ -104,19 +103,29 @@ impl Run {
         ))
     }
 
+    /// Runs it with its output on ours. An error is only that it could not be started.
+    pub(crate) fn status(self) -> Result<ExitStatus> {
+        let shown = self.shown.clone();
+        self.into_command()
+            .status()
+            .map_err(|error| cannot_start(&shown, &error))
+    }
+
     /// Runs it with its output on ours; another exit code than 0 is an error.
     pub(crate) fn pass(self) -> Result<()> {
         let shown = self.shown.clone();
-        let status = self
-            .into_command()
-            .status()
-            .map_err(|error| cannot_start(&shown, &error))?;
+        let status = self.status()?;
         if status.success() {
             Ok(())
         } else {
             failed(format!("`{shown}` failed ({status})"))
         }
     }
+}
+
+/// The cargo that started this program.
+pub(crate) fn cargo() -> PathBuf {
+    std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
 }
 
 /// The folder of the workspace.

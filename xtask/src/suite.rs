@@ -1,17 +1,23 @@
 //! `cargo xtask test`: everything the tests need, then all of them.
+//!
+//! The tests with real agent programs are a program of their own, `real`, which `cargo test` leaves out: it runs in a
+//! network namespace, after all others.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use crate::alone::Alone;
 use crate::args::Args;
+use crate::clis::{self, CLIS};
 use crate::install::{self, GIT, TMUX, Tool};
-use crate::run::Run;
+use crate::run::{Run, cargo, root};
 use crate::{Failure, Result, failed};
 
 pub(crate) const USAGE: &str = "usage: cargo xtask test [--full] [--allow-missing] [FILTER…]
 
-Installs what the tests need and runs those whose name contains a FILTER, or all.
+Installs what the tests need and runs those whose name contains a FILTER, or all. `real` alone means the tests with
+real agent programs.
 
   --full            as many rounds as the project asks for, not only as many as fit a quick check
   --allow-missing   succeed also when a group of tests could not run on this machine";
@@ -42,10 +48,19 @@ const TOOLS: &[Tool] = &[
     },
 ];
 
+/// The test program with the real agent programs.
+const REAL: &str = "real";
+/// They are large, and slow when there are more of them than processors.
+const REAL_THREADS: usize = 2;
+
 pub(crate) fn main(mut args: Args) -> Result<()> {
     let full = args.flag("--full");
     let allow_missing = args.flag("--allow-missing");
-    let filters = args.words()?;
+    let mut filters = args.words()?;
+    let only_real = filters == [REAL];
+    if only_real {
+        filters.clear();
+    }
     let mut missing = BTreeSet::new();
     if let Err(Failure::Failed(why)) = install::require(TOOLS, "the tests") {
         // What does not need them runs nevertheless; the end tells.
@@ -57,18 +72,26 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     let dir = tempfile::tempdir().map_err(|error| Failure::Failed(format!("no temporary folder: {error}")))?;
     // A test whose group cannot run here appends `group: why` to this file.
     let said = dir.path().join("missing");
-    let mut run = Run::cargo("test")
-        .args(["--workspace", "--no-fail-fast"])
-        .env("RUST_BACKTRACE", "0")
-        .env("RUST_TEST_THREADS", threads().to_string())
-        .env("FLEET_TEST_MISSING", &said);
-    if full {
-        run = run.env("FLEET_TEST_FULL", "1");
+    let prepared = |run: Run, threads: usize| {
+        let run = run
+            .args(["--no-fail-fast"])
+            .env("RUST_BACKTRACE", "0")
+            .env("RUST_TEST_THREADS", threads.to_string())
+            .env("FLEET_TEST_MISSING", &said);
+        let run = if full { run.env("FLEET_TEST_FULL", "1") } else { run };
+        run.args(["--"]).args(&filters)
+    };
+    let mut ran = Ok(());
+    if !only_real {
+        ran = prepared(Run::cargo("test").args(["--workspace"]), threads()).pass();
     }
-    if !filters.is_empty() {
-        run = run.args(["--"]).args(&filters);
+    if has_real(&filters)? {
+        match real() {
+            Ok(run) => ran = ran.and(prepared(run, REAL_THREADS).pass()),
+            Err(Failure::Failed(why)) => drop(missing.insert(format!("{REAL}: {why}"))),
+            Err(usage) => return Err(usage),
+        }
     }
-    let ran = run.pass();
     missing.extend(lines(&said));
     if !missing.is_empty() {
         println!("\ncould not run on this machine:");
@@ -85,6 +108,24 @@ fn accept(missing: &BTreeSet<String>, allow_missing: bool) -> Result<()> {
         return Ok(());
     }
     failed("some groups of tests could not run (`--allow-missing` accepts that)")
+}
+
+/// Whether the program with the real agent programs has a test for these filters.
+fn has_real(filters: &[String]) -> Result<bool> {
+    let list = Run::cargo("test")
+        .args(["--quiet", "--package", "fleet", "--test", REAL, "--", "--list"])
+        .args(filters)
+        .text()?;
+    Ok(list.lines().any(|line| line.ends_with(": test")))
+}
+
+/// A run of it in a namespace of its own, with the programs that it wants. Error: this machine cannot have them.
+fn real() -> Result<Run> {
+    let alone = Alone::find("the tests with real agent programs")?;
+    let all: Vec<_> = CLIS.iter().collect();
+    let programs = clis::install(&all, "the tests with real agent programs")?;
+    let args = ["test", "--locked", "--package", "fleet", "--test", REAL];
+    Ok(alone.run(cargo(), &root(), args).env("FLEET_TEST_CLIS", programs))
 }
 
 /// Tests wait for other processes more than they compute, but those compute too.

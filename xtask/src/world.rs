@@ -1,6 +1,6 @@
 //! A private world to run a fleet in: its own folder, fleet home and environment.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -87,6 +87,15 @@ impl World {
         &self.environment
     }
 
+    /// Adds variables, and a folder in front of PATH.
+    pub(crate) fn add(&mut self, variables: Vec<(OsString, OsString)>, programs: &Path) -> Result<()> {
+        for (_, path) in self.environment.0.iter_mut().filter(|(name, _)| name == "PATH") {
+            *path = in_front(programs, path)?;
+        }
+        self.environment.0.extend(variables);
+        Ok(())
+    }
+
     /// Writes fleet's settings.
     pub(crate) fn configure(&self, text: &str) -> Result<()> {
         let path = self.fleet_home().join("config.toml");
@@ -94,27 +103,18 @@ impl World {
     }
 
     /// A run of `fleet` in `cwd`.
-    pub(crate) fn fleet<S: AsRef<std::ffi::OsStr>>(&self, cwd: &Path, args: impl IntoIterator<Item = S>) -> Run {
+    pub(crate) fn fleet<S: AsRef<OsStr>>(&self, cwd: &Path, args: impl IntoIterator<Item = S>) -> Run {
         Run::new(self.programs.join("fleet"), cwd)
             .args(args)
             .within(&self.environment)
     }
 
     /// A run of any other program in `cwd`.
-    pub(crate) fn program<S: AsRef<std::ffi::OsStr>>(
-        &self,
-        program: &str,
-        cwd: &Path,
-        args: impl IntoIterator<Item = S>,
-    ) -> Run {
+    pub(crate) fn program<S: AsRef<OsStr>>(&self, program: &str, cwd: &Path, args: impl IntoIterator<Item = S>) -> Run {
         Run::new(program, cwd).args(args).within(&self.environment)
     }
 
-    pub(crate) fn git<S: AsRef<std::ffi::OsStr>>(
-        &self,
-        repo: &Path,
-        args: impl IntoIterator<Item = S>,
-    ) -> Result<String> {
+    pub(crate) fn git<S: AsRef<OsStr>>(&self, repo: &Path, args: impl IntoIterator<Item = S>) -> Result<String> {
         self.program("git", repo, args).text()
     }
 
@@ -184,8 +184,13 @@ fn folder(name: &str) -> Result<(TempDir, PathBuf)> {
 
 fn path_with(programs: &Path) -> Result<OsString> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-    let dirs = std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path));
-    std::env::join_paths(dirs).map_err(|error| Failure::Failed(format!("{} on PATH: {error}", programs.display())))
+    in_front(programs, &path)
+}
+
+/// The search path `path` with `folder` as its first.
+fn in_front(folder: &Path, path: &OsStr) -> Result<OsString> {
+    let dirs = std::iter::once(folder.to_owned()).chain(std::env::split_paths(path));
+    std::env::join_paths(dirs).map_err(|error| Failure::Failed(format!("{} on PATH: {error}", folder.display())))
 }
 
 #[cfg(test)]

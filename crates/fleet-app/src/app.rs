@@ -326,6 +326,7 @@ fn own_harness(name: &str, own: &HarnessConfig) -> Harness {
             Some(InterruptKey::Escape) => "\x1b".to_owned(),
             Some(InterruptKey::CtrlC) => "\x03".to_owned(),
         },
+        clear: String::new(),
         env: Vec::new(),
         install: own.install.clone(),
         trust: Trust::Unasked,

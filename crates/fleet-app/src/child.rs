@@ -65,6 +65,7 @@ pub(crate) fn specification(
         keep_going: false,
         signs: harness.signs.clone(),
         interrupt: harness.interrupt.clone(),
+        clear: harness.clear.clone(),
         prompt_in_argv,
         prompt_to_paste,
         rows: ROWS,

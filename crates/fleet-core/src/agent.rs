@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fact::{Entry, Fact};
 use crate::id::AgentId;
+use crate::usage::{Basis, Usage};
 use crate::{Error, Time};
 
 /// Why an agent waits for a person.
@@ -265,6 +266,10 @@ pub struct Standing {
     pub copied: Vec<(String, String)>,
     /// Whether the end was asked for.
     pub stopping: bool,
+    /// The program's own id of its conversation, as it told it last.
+    pub conversation: Option<String>,
+    /// What was used over all generations: one account for each model and source.
+    pub used: Vec<Usage>,
 }
 
 impl Standing {
@@ -275,6 +280,23 @@ impl Standing {
             standing.apply(entry.seq, &entry.fact);
         }
         standing
+    }
+
+    /// Adds `usage` to the account of its model and source. An account is as good as its worst part.
+    fn account(&mut self, usage: &Usage) {
+        let same = |each: &&mut Usage| each.model == usage.model && each.source == usage.source;
+        let Some(account) = self.used.iter_mut().find(same) else {
+            self.used.push(usage.clone());
+            return;
+        };
+        account.tokens += usage.tokens;
+        account.cost_usd = match (account.cost_usd, usage.cost_usd) {
+            (Some(before), Some(more)) => Some(before + more),
+            (known, None) | (None, known) => known,
+        };
+        if usage.basis != Basis::Reported {
+            account.basis = usage.basis;
+        }
     }
 
     /// Takes in one fact. A sequence that was seen already changes nothing.
@@ -339,6 +361,8 @@ impl Standing {
                 self.turns += 1;
             }
             Fact::PromptRefused { id, .. } => self.queue.retain(|(each, _)| each != id),
+            Fact::Conversation { id } => self.conversation = Some(id.clone()),
+            Fact::Used(usage) => self.account(usage),
             Fact::Stopping { .. } => self.stopping = true,
             Fact::Exited { code } => {
                 self.take_back();
@@ -406,6 +430,7 @@ impl Standing {
 mod tests {
     use super::*;
     use crate::fact::Receipt;
+    use crate::usage::Tokens;
 
     fn standing(facts: &[Fact]) -> Standing {
         let mut standing = Standing::default();
@@ -485,6 +510,35 @@ mod tests {
             facts.push(fact);
             assert_eq!(standing(&facts).state(true).0, wanted, "after {facts:?}");
         }
+    }
+
+    #[test]
+    fn usage_is_added_up_by_model_and_source() {
+        let used = |model: &str, input, cost_usd, basis| {
+            Fact::Used(Usage {
+                model: Some(model.into()),
+                tokens: Tokens {
+                    input,
+                    ..Tokens::default()
+                },
+                cost_usd,
+                source: "result".into(),
+                basis,
+            })
+        };
+        let standing = standing(&[
+            used("a", 10, None, Basis::Reported),
+            used("b", 1, None, Basis::Reported),
+            launched(true),
+            used("a", 5, Some(0.25), Basis::Partial),
+            used("a", 5, Some(0.25), Basis::Reported),
+        ]);
+        let sums: Vec<(u64, Option<f64>, Basis)> = standing
+            .used
+            .iter()
+            .map(|each| (each.tokens.input, each.cost_usd, each.basis))
+            .collect();
+        assert_eq!(sums, [(20, Some(0.5), Basis::Partial), (1, None, Basis::Reported)]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Time;
 use crate::agent::Reason;
+use crate::usage::Usage;
 
 /// The version of the journal's format. A journal that starts with a newer one is refused, never half read.
 pub const VERSION: u32 = 1;
@@ -21,6 +22,8 @@ pub enum Source {
     Process,
     /// The rendered screen.
     Screen,
+    /// The program itself: a hook, an extension, its stream or its transcript.
+    Program,
     /// A request over the socket.
     Request,
     /// The supervisor's own doing.
@@ -56,6 +59,8 @@ pub enum Receipt {
     Argv,
     /// The prompt was read from standard input to its end.
     Stdin,
+    /// The program itself said that a turn began with the text.
+    Program,
     /// The text was seen in the draft and then seen leaving it, and the terminal's input queue was empty.
     Screen,
     /// A receipt this version does not know.
@@ -125,6 +130,13 @@ pub enum Fact {
         /// The rule that told.
         rule: String,
     },
+    /// The program's own id of the conversation: with it the conversation can be resumed.
+    Conversation {
+        /// The id.
+        id: String,
+    },
+    /// What was used since the last fact of this kind.
+    Used(Usage),
     /// The key that interrupts a turn was pressed because somebody asked for it.
     Interrupted,
     /// A prompt waits for the end of the turn. The text is kept here so that it outlives everything.

@@ -12,6 +12,7 @@ pub mod name;
 pub mod nearest;
 pub mod target;
 pub mod time;
+pub mod usage;
 
 pub use error::{Error, Kind, Result};
 pub use time::Time;

@@ -50,6 +50,8 @@ pub struct Harness {
     pub signs: Signs,
     /// The key that interrupts a turn; empty where nobody knows it.
     pub interrupt: String,
+    /// The key that clears a draft and does nothing else while there is one; empty where there is none.
+    pub clear: String,
     /// Variables that its program needs beside the caller's.
     pub env: Vec<(String, String)>,
     /// The command that installs it.
@@ -62,6 +64,8 @@ pub struct Harness {
     pub limits: &'static [&'static str],
 }
 
+/// Control and C.
+const CTRL_C: &str = "\x03";
 /// The key Escape.
 const ESCAPE: &str = "\x1b";
 

@@ -20,6 +20,16 @@ pub(crate) fn row_text(row: &Row<Cell>, end: usize) -> String {
     text
 }
 
+/// All characters of the row, blanks in the place of faint ones, not trimmed.
+pub(crate) fn row_text_without_faint(row: &Row<Cell>) -> String {
+    let shown = |cell: &Cell| if cell.flags.contains(Flags::DIM) { ' ' } else { cell.c };
+    let cells = row[..Column(row.len())].iter();
+    cells
+        .filter(|cell| !cell.flags.intersects(SPACERS))
+        .map(shown)
+        .collect()
+}
+
 /// Whether the row goes on in the next one.
 pub(crate) fn wraps(row: &Row<Cell>) -> bool {
     row.last().is_some_and(|cell| cell.flags.contains(Flags::WRAPLINE))

@@ -5,7 +5,7 @@ use std::fmt;
 use alacritty_terminal::grid::Dimensions;
 use alacritty_terminal::index::Line;
 
-use crate::cells::{row_text, visible_text, wraps};
+use crate::cells::{row_text, row_text_without_faint, visible_text, wraps};
 use crate::modes::Modes;
 use crate::query::{Verdict, answer};
 use crate::scan::Scanner;
@@ -120,6 +120,15 @@ impl Terminal {
         // A wrap that waits: the cursor stands behind the last column.
         let end = cursor.point.column.0 + usize::from(cursor.input_needs_wrap);
         self.before_cursor_row() + &row_text(&grid[cursor.point.line], end)
+    }
+
+    /// The cursor's row without what is drawn faint, right-trimmed: programs draw so what they suggest, as opposed to
+    /// what was typed.
+    pub fn typed_row(&self) -> String {
+        let grid = self.screen.grid();
+        let mut text = row_text_without_faint(&grid[grid.cursor.point.line]);
+        text.truncate(text.trim_end().len());
+        text
     }
 
     /// The cursor's row and column, from 0.

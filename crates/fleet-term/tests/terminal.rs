@@ -245,3 +245,18 @@ fn a_real_program_in_the_alternate_screen_leaves_its_last_page_in_the_log() {
         );
     }
 }
+
+#[test]
+fn what_is_drawn_faint_is_not_typed() {
+    let mut terminal = Terminal::new(3, 40);
+    terminal.feed(b"> \x1b[2msay something\x1b[0m\x1b[1;3H");
+    assert_eq!(
+        (terminal.cursor_line().as_str(), terminal.typed_row().as_str()),
+        ("> say something", ">")
+    );
+    terminal.feed(b"\x1b[1;3Htyped\x1b[K\x1b[1;3H");
+    assert_eq!(
+        (terminal.before_cursor().as_str(), terminal.typed_row().as_str()),
+        ("> ", "> typed")
+    );
+}

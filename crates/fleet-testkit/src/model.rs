@@ -140,14 +140,19 @@ impl ModelServer {
     /// When there is none at the deadline, with `what` and a line for each request that there is.
     #[track_caller]
     pub fn wait_for_request(&self, deadline: Duration, what: &str, wanted: impl Fn(&Request) -> bool) -> Request {
-        match self.shared.log.wait_for(deadline, wanted) {
+        match self.find_request(deadline, wanted) {
             Some(request) => request,
             None => panic!("waited {deadline:?} in vain: {what}; there is\n{}", self.overview()),
         }
     }
 
+    /// The same, and none at the deadline.
+    pub fn find_request(&self, deadline: Duration, wanted: impl Fn(&Request) -> bool) -> Option<Request> {
+        self.shared.log.wait_for(deadline, wanted)
+    }
+
     /// A line for each request, for people.
-    fn overview(&self) -> String {
+    pub fn overview(&self) -> String {
         let line = |request: Request| {
             let Request {
                 n,

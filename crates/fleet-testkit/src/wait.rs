@@ -19,7 +19,7 @@ pub fn wait_until<T>(deadline: Duration, what: &str, check: impl FnMut() -> Opti
 ///
 /// This is the one place in the tests that may sleep: files, locks and processes of others announce nothing that
 /// a test could block on, and a bounded poll with a reason beats a guessed pause everywhere else.
-pub(crate) fn poll_until<T>(deadline: Duration, mut check: impl FnMut() -> Option<T>) -> Option<T> {
+pub fn poll_until<T>(deadline: Duration, mut check: impl FnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
     loop {
         let found = check();

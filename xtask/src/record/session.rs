@@ -102,7 +102,10 @@ impl Session {
 
     /// With a program that runs commands unasked.
     pub(super) fn walk_free(&mut self) -> Result<()> {
-        self.record("coming up", "starting")?;
+        // Whether it is up can be told only as long as nothing is on its screen.
+        if self.look()?.rows.is_empty() {
+            self.record("coming up", "starting")?;
+        }
         self.come_up()?;
         self.record("fresh", "ready")?;
 
@@ -118,7 +121,7 @@ impl Session {
         self.wait("the tool", |session| Ok(session.runs("sleep 7")))?;
         self.pause(Duration::from_secs(1));
         self.record("a tool runs", "working")?;
-        self.wait("the end of the tool", |session| Ok(!session.runs("sleep 7")))?;
+        self.wait("the last reply", |session| Ok(session.replies("run sleep 7")? >= 2))?;
         self.settle()?;
         self.record("a turn is over", "idle")?;
 
@@ -172,19 +175,25 @@ impl Session {
         self.come_up()?;
         self.record("fresh, asking", "ready")?;
         if !self.cli.asks {
-            return Ok(());
+            self.prompt("wait 4000\nsay slowly")?;
+            self.wait("its request", |session| Ok(session.open_requests()? > 0))?;
+            self.pause(Duration::from_secs(1));
+            self.record("a slow answer", "working")?;
+            self.settle()?;
+            return self.record("a slow turn is over", "idle");
         }
         for (index, wish) in ["run touch made.txt", "write new.txt content", "run mkdir made"]
             .iter()
             .enumerate()
         {
             self.prompt(&format!("{wish}\nsay it is done"))?;
-            self.wait("the call", |session| session.answered(wish))?;
+            self.wait("the call", |session| Ok(session.replies(wish)? >= 1))?;
             // Some programs count the seconds while they ask, so their screens never stand still.
             self.pause(STILL);
             self.record(&format!("permission to {wish}"), "waiting(permission)")?;
             if index == 0 {
                 self.type_in(b"\r")?;
+                self.wait("the last reply", |session| Ok(session.replies(wish)? >= 2))?;
                 self.settle()?;
                 self.record("allowed", "idle")?;
             } else {
@@ -195,7 +204,7 @@ impl Session {
         }
         if self.cli.questions {
             self.prompt("ask me")?;
-            self.wait("the question", |session| session.answered("ask me"))?;
+            self.wait("the question", |session| Ok(session.replies("ask me")? >= 1))?;
             self.pause(STILL);
             self.record("a question of the model", "waiting(question)")?;
             self.type_in(b"\x1b")?;
@@ -233,7 +242,7 @@ impl Session {
     }
 
     /// Waits until something is on the screen, and then until it stands still for long.
-    fn come_up(&mut self) -> Result<()> {
+    pub(super) fn come_up(&mut self) -> Result<()> {
         let begun = Instant::now();
         while self.look()?.rows.len() < 4 && begun.elapsed() < PATIENCE {
             self.pause(STEP);
@@ -271,12 +280,83 @@ impl Session {
         failed(format!("{what} never came"))
     }
 
-    fn pause(&mut self, time: Duration) {
+    pub(super) fn pause(&mut self, time: Duration) {
         std::thread::sleep(time);
         // What the view is sent has to go somewhere.
         if let Some(view) = &mut self.view {
             let _ = view.arrived();
         }
+    }
+
+    /// Sends a prompt and gives what fleet says of it.
+    pub(super) fn send(&self, text: &str) -> Result<String> {
+        let ended = self.run(&["prompt", "a", "--json", "-m", text]).output()?;
+        let answer: Value = serde_json::from_str(&ended.stdout).unwrap_or(Value::Null);
+        // An agent that cannot take anything is an error, and nothing was sent.
+        Ok(answer["sent"][0]["outcome"].as_str().unwrap_or("refused").to_owned())
+    }
+
+    pub(super) fn send_both(&self, one: &str, two: &str) -> Result<(String, String)> {
+        std::thread::scope(|scope| {
+            let one = scope.spawn(|| self.send(one));
+            let two = self.send(two)?;
+            let one = one
+                .join()
+                .map_err(|_| Failure::Failed("a thread failed".to_owned()))??;
+            Ok((one, two))
+        })
+    }
+
+    /// How often the endpoint has `text` as a prompt of one conversation. Blanks at its ends do not count: most
+    /// programs drop them, and one adds some.
+    pub(super) fn arrivals(&self, text: &str) -> Result<usize> {
+        let same = |prompt: &&Value| prompt.as_str().is_some_and(|prompt| prompt.trim() == text.trim());
+        let count = |line: &Value| {
+            line["prompts"]
+                .as_array()
+                .map_or(0, |all| all.iter().filter(same).count())
+        };
+        let log = self.log()?;
+        let of_conversation = log.iter().filter(|line| line["side"].is_null());
+        Ok(of_conversation.map(count).max().unwrap_or(0))
+    }
+
+    /// Waits until fleet calls the agent idle, with nothing queued and no request open.
+    pub(super) fn rest(&mut self) -> Result<()> {
+        self.wait("rest", |session| {
+            let explained = session.json(&["explain", "a", "--json"])?;
+            let state = explained["agent"]["state"].as_str().unwrap_or_default().to_owned();
+            let rests = ["idle", "ready"].contains(&state.as_str()) && explained["queued"] == 0;
+            Ok(rests && session.open_requests()? == 0)
+        })?;
+        self.pause(Duration::from_millis(500));
+        Ok(())
+    }
+
+    pub(super) fn asked(&mut self) -> Result<()> {
+        self.wait("a question", |session| Ok(session.state()?.starts_with("waiting")))
+    }
+
+    pub(super) fn revive(&mut self) -> Result<()> {
+        self.wait("the end", |session| Ok(session.state()?.starts_with("exited")))?;
+        self.fleet(&["resume", "a"])?;
+        self.look_on()?;
+        self.come_up()
+    }
+
+    /// Puts the agent's tmux pane into copy mode.
+    pub(super) fn copy_mode(&self) -> Result<()> {
+        let line = self.fleet(&["attach", "a", "--print"])?;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let socket = words
+            .windows(2)
+            .find(|pair| pair[0] == "-S")
+            .map(|pair| pair[1].trim_matches('\''));
+        let Some(socket) = socket else {
+            return failed(format!("no socket in `{line}`"));
+        };
+        let args = ["-S", socket, "copy-mode", "-t", "ai_a"];
+        self.world.program("tmux", &self.repo, args).text().map(drop)
     }
 
     fn prompt(&self, text: &str) -> Result<()> {
@@ -285,11 +365,13 @@ impl Session {
     }
 
     fn fleet(&self, args: &[&str]) -> Result<String> {
-        let mut run = self.world.fleet(&self.repo, args).env("PATH", &self.path);
-        for (name, value) in clis::variables(&self.url) {
-            run = run.env(name, value);
-        }
-        run.text()
+        self.run(args).text()
+    }
+
+    fn run(&self, args: &[&str]) -> Run {
+        let run = self.world.fleet(&self.repo, args).env("PATH", &self.path);
+        let variables = clis::variables(&self.url);
+        variables.iter().fold(run, |run, (name, value)| run.env(name, value))
     }
 
     fn json(&self, args: &[&str]) -> Result<Value> {
@@ -327,14 +409,14 @@ impl Session {
         view.look().map_err(|error| Failure::Failed(error.message))
     }
 
-    fn type_in(&mut self, keys: &[u8]) -> Result<()> {
+    pub(super) fn type_in(&mut self, keys: &[u8]) -> Result<()> {
         let Some(view) = &mut self.view else {
             return failed("there is no view");
         };
         view.input(keys).map_err(|error| Failure::Failed(error.message))
     }
 
-    fn kill_program(&self) -> Result<()> {
+    pub(super) fn kill_program(&self) -> Result<()> {
         let explained = self.json(&["explain", "a", "--json"])?;
         let pid = explained["agent"]["pid"].to_string();
         Run::new("kill", Path::new("/")).args(["-9", &pid]).text().map(drop)
@@ -366,10 +448,10 @@ impl Session {
         Ok(self.log()?.iter().any(is))
     }
 
-    /// Whether the reply that wants `wish` was sent whole.
-    fn answered(&self, wish: &str) -> Result<bool> {
+    /// How many replies to the prompt that begins with `wish` were sent whole.
+    fn replies(&self, wish: &str) -> Result<usize> {
         let log = self.log()?;
-        let wants = |line: &&Value| {
+        let to_it = |line: &&Value| {
             let prompts = line["prompts"].as_array();
             let last = prompts
                 .and_then(|all| all.last())
@@ -377,8 +459,11 @@ impl Session {
                 .unwrap_or_default();
             line["event"] == "request" && line["side"].is_null() && last.starts_with(wish)
         };
-        let ended = |n: &Value| log.iter().any(|line| line["event"] == "end" && line["n"] == *n);
-        Ok(log.iter().filter(wants).any(|line| ended(&line["n"])))
+        let ended = |line: &&Value| {
+            log.iter()
+                .any(|other| other["event"] == "end" && other["n"] == line["n"])
+        };
+        Ok(log.iter().filter(to_it).filter(ended).count())
     }
 }
 

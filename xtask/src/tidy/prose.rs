@@ -90,7 +90,13 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// What other programs have written on their screens is theirs.
+const RECORDED: &str = "crates/fleet-host/tests/fixtures/states/";
+
 fn words(file: &File, findings: &mut Vec<Finding>) {
+    if file.path.starts_with(RECORDED) {
+        return;
+    }
     for (line, text) in file.lines() {
         if let Some(word) = UNDONE.iter().find(|word| has_word(text, word)) {
             findings.push(Finding::new(

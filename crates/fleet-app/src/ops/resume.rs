@@ -1,7 +1,7 @@
 //! `resume`: revives agents that have ended or were lost, with their conversation.
 
 use clap::Args;
-use fleet_core::agent::{Agent, Phase, Standing};
+use fleet_core::agent::{Agent, Phase, Standing, State};
 use fleet_core::name::word;
 use fleet_core::{Error, Kind, Result};
 use fleet_host::harness::Launch;
@@ -178,12 +178,19 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], how: How)
         phase: Phase::Ended,
         ..agent.clone()
     });
-    let Some(lock) = Lock::try_take(&app.home.agent_lock(&agent.id))? else {
-        let state = app.see(agent).state;
-        return Err(
-            Error::conflict(format!("`{}` runs already: it is {state}", agent.branch))
-                .hint(format!("to start it over: `fleet restart {}`", word(&agent.branch))),
-        );
+    let path = app.home.agent_lock(&agent.id);
+    let lock = match Lock::try_take(&path)? {
+        Some(lock) => lock,
+        None => match app.see(agent).state {
+            // Its supervisor ends what the program left and runs `on_exit`, and is over in a moment.
+            State::Exited(_) => Lock::take(&path)?,
+            state => {
+                return Err(
+                    Error::conflict(format!("`{}` runs already: it is {state}", agent.branch))
+                        .hint(format!("to start it over: `fleet restart {}`", word(&agent.branch))),
+                );
+            }
+        },
     };
     if agent.phase == Phase::Ended {
         return Err(Error::conflict(format!("`{}` was ended meanwhile", agent.branch)));

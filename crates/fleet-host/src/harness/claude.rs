@@ -9,7 +9,7 @@ use fleet_core::agent::Reason;
 
 use super::sign::{Draft, Place, Rule, Sign, Signs};
 use super::trust::Trust;
-use super::{ESCAPE, Harness, PromptBy, words};
+use super::{CTRL_C, ESCAPE, Harness, PromptBy, words};
 
 pub(super) fn harness() -> Harness {
     Harness {
@@ -22,6 +22,7 @@ pub(super) fn harness() -> Harness {
         dashes: true,
         signs: signs(),
         interrupt: ESCAPE.to_owned(),
+        clear: CTRL_C.to_owned(),
         env: Vec::new(),
         install: Some("npm install -g @anthropic-ai/claude-code".to_owned()),
         trust: Trust::Claude,

@@ -10,7 +10,7 @@ use fleet_core::agent::Reason;
 
 use super::sign::{Draft, Place, Rule, Sign, Signs};
 use super::trust::Trust;
-use super::{ESCAPE, Harness, PromptBy, words};
+use super::{CTRL_C, ESCAPE, Harness, PromptBy, words};
 
 pub(super) fn harness() -> Harness {
     Harness {
@@ -23,6 +23,7 @@ pub(super) fn harness() -> Harness {
         dashes: true,
         signs: signs(),
         interrupt: ESCAPE.to_owned(),
+        clear: CTRL_C.to_owned(),
         env: Vec::new(),
         install: Some("npm install -g @openai/codex".to_owned()),
         trust: Trust::Codex,

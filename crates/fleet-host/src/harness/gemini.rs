@@ -7,7 +7,7 @@ use fleet_core::agent::Reason;
 
 use super::sign::{Draft, Place, Rule, Sign, Signs};
 use super::trust::Trust;
-use super::{ESCAPE, Harness, PromptBy, words};
+use super::{CTRL_C, ESCAPE, Harness, PromptBy, words};
 
 pub(super) fn harness() -> Harness {
     Harness {
@@ -20,6 +20,7 @@ pub(super) fn harness() -> Harness {
         dashes: false,
         signs: signs(),
         interrupt: ESCAPE.to_owned(),
+        clear: CTRL_C.to_owned(),
         env: Vec::new(),
         install: Some("npm install -g @google/gemini-cli".to_owned()),
         trust: Trust::Gemini,
@@ -51,18 +52,19 @@ fn signs() -> Signs {
                 r"● \d+\. [^\n]*(\n[^\n]*)*\(esc\)|Do you trust",
             ),
             Rule::new("title: action required", asks(Reason::Permission), Place::Title, r"^✋"),
+            Rule::new("initializing", Sign::Works, Place::Bottom(12), "Prompts will be queued"),
             Rule::new("title: working", Sign::Works, Place::Title, r"^(✦|⏲)"),
             Rule::new(
                 "not logged in",
                 asks(Reason::Login),
                 Place::Bottom(16),
-                r"✕ [^✕✦]*(401|API key not\s+valid)[^✕✦]*$",
+                &last_error(r"401|API key not\s+valid"),
             ),
             Rule::new(
                 "limit",
                 asks(Reason::Limit),
                 Place::Bottom(16),
-                r"✕ [^✕✦]*(429|quota)[^✕✦]*$",
+                &last_error("429|quota"),
             ),
             Rule::new("title: ready", Sign::Prompt, Place::Title, r"^◇"),
         ],
@@ -73,4 +75,9 @@ fn signs() -> Signs {
         }),
         ..Signs::default()
     }
+}
+
+/// The last thing above the draft's box is an error with one of `words` in it.
+fn last_error(words: &str) -> String {
+    format!(r"✕ [^✕✦▄▀]*({words})[^✕✦▄▀]*▄+\n[^▄▀]*▀+[^▄▀]*$")
 }

@@ -1,6 +1,7 @@
 //! OpenCode. Flags as its `--help` documents them; screens as version 1.18 draws them.
 //!
 //! - It takes some seconds to come up, and what is typed before is gone: prompts wait for its box.
+//! - Control and C clears a draft, and leaves the program where there is none: it is not pressed.
 //! - The box's last line names the agent and the model; what is above it is the draft.
 
 use fleet_core::agent::Reason;
@@ -20,6 +21,7 @@ pub(super) fn harness() -> Harness {
         dashes: false,
         signs: signs(),
         interrupt: ESCAPE.to_owned(),
+        clear: String::new(),
         env: Vec::new(),
         install: Some("npm install -g opencode-ai".to_owned()),
         trust: Trust::Unasked,

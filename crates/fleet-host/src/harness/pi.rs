@@ -7,7 +7,7 @@ use fleet_core::agent::Reason;
 
 use super::sign::{Draft, Place, Rule, Sign, Signs};
 use super::trust::Trust;
-use super::{ESCAPE, Harness, PromptBy, words};
+use super::{CTRL_C, ESCAPE, Harness, PromptBy, words};
 
 pub(super) fn harness() -> Harness {
     Harness {
@@ -20,6 +20,7 @@ pub(super) fn harness() -> Harness {
         dashes: false,
         signs: signs(),
         interrupt: ESCAPE.to_owned(),
+        clear: CTRL_C.to_owned(),
         env: Vec::new(),
         install: Some("npm install -g @mariozechner/pi-coding-agent".to_owned()),
         trust: Trust::Unasked,

@@ -90,6 +90,9 @@ pub struct Look {
     pub cursor_line: String,
     /// The part of it before the cursor.
     pub before_cursor: String,
+    /// The row of the cursor without what is drawn faint: suggestions are, what was typed is not.
+    #[serde(default)]
+    pub typed_row: String,
     /// The title.
     pub title: Option<String>,
     /// The visible rows, right-trimmed.
@@ -189,7 +192,9 @@ impl SignReader {
     pub fn is_empty(&self, look: &Look) -> bool {
         match &self.draft {
             None => true,
-            Some((_, empty, _)) => self.draft(look).is_some_and(|draft| empty.is_match(&draft)),
+            // The cursor may stand before what is typed.
+            Some((None, empty, _)) => empty.is_match(&look.typed_row),
+            Some((Some(_), empty, _)) => self.draft(look).is_some_and(|draft| empty.is_match(&draft)),
         }
     }
 

@@ -9,9 +9,12 @@
 //! - A text is written once. Enter is pressed a second time only while the text is still seen in the draft.
 //! - The receipt: the text was seen in the draft, then seen to have left it, while the terminal's input queue
 //!   was empty, so the program has read all of it. Anything less ends as `unverified`.
+//! - While the program draws no draft nothing is known, and where it asks a person nobody presses Enter for them.
 //! - A program that has not read a byte for [`UNREAD_WRITE`] while the text is written gets no more looks: Enter
 //!   follows the rest whenever it reads again, so that the text stays one message, and the end is `unverified`. A text
 //!   of which nothing was written is taken back, and the end is `refused`.
+//! - A text that begins with a slash is delivered when a turn is seen to follow. Otherwise the program has taken it for a
+//!   command of its own, as far as anybody knows, and the end is `unverified`.
 //! - With bracketed paste Enter follows as soon as the draft shows the text. Without it some programs take an
 //!   Enter that comes within 120 ms of a burst for a line break, so it waits longer.
 //!
@@ -35,6 +38,8 @@ pub const UNREAD_WRITE: Duration = Duration::from_secs(15);
 const BURST_GAP: Duration = Duration::from_millis(160);
 const CONFIRM: Duration = Duration::from_millis(5);
 const SECOND_ENTER: Duration = Duration::from_millis(900);
+/// A program that works for so long has begun a turn; over a command that it does not know some work for a moment.
+const IS_A_TURN: Duration = Duration::from_millis(700);
 const RECEIPT_WAIT: Duration = Duration::from_millis(3000);
 
 /// A prompt that may be sent, without line breaks at its end. Errors: empty, too large, control characters.
@@ -67,8 +72,9 @@ pub fn check_text(text: &str) -> Result<String> {
 /// What the supervisor sees when it steps a delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a> {
-    /// What is typed and not sent, as far as it can be seen.
-    pub draft: &'a str,
+    /// What is typed and not sent, as far as it can be seen; none while the program shows no draft at all, as in the
+    /// middle of drawing its screen anew.
+    pub draft: Option<&'a str>,
     /// Whether that shows a long text only by its size: the draft was empty before, so the text is ours.
     pub folded: bool,
     /// Bytes the program has not read yet.
@@ -81,6 +87,10 @@ pub struct Look<'a> {
     pub written: usize,
     /// When the program last wrote something.
     pub last_output: Option<Instant>,
+    /// Whether the program is seen at work; none where nobody knows how that looks.
+    pub works: Option<bool>,
+    /// Whether it asks a person, who alone may press Enter there.
+    pub asks: bool,
 }
 
 /// What to do next.
@@ -123,6 +133,12 @@ pub struct Delivery {
     /// Bytes that are to be written.
     pub length: usize,
     squeezed: Vec<char>,
+    /// It begins with a slash: many programs take that for a command of their own, and no turn follows.
+    command: bool,
+    /// Since when the program is seen at work, at every look.
+    worked_since: Option<Instant>,
+    /// Whether that was for long enough to be a turn.
+    worked: bool,
     bracketed: bool,
     cooked: bool,
     phase: Phase,
@@ -146,6 +162,9 @@ impl Delivery {
             Delivery {
                 id,
                 squeezed,
+                command: text.starts_with('/'),
+                worked_since: None,
+                worked: false,
                 length: bytes.len(),
                 bracketed,
                 cooked,
@@ -178,6 +197,11 @@ impl Delivery {
     /// Whether Enter was pressed: before that the program cannot have taken the prompt.
     pub fn entered(&self) -> bool {
         matches!(self.phase, Phase::Entered { .. })
+    }
+
+    /// Whether the program may take it for a command of its own.
+    pub fn is_command(&self) -> bool {
+        self.command
     }
 
     /// When to step again at the latest, if nothing happens before.
@@ -221,7 +245,7 @@ impl Delivery {
     }
 
     fn step_draft(&mut self, since: Instant, look: Look<'_>, now: Instant) -> Option<Action> {
-        let seen = look.folded || self.is_draft(look.draft);
+        let seen = look.folded || self.shows(look.draft);
         let gap = if self.bracketed || self.cooked {
             Duration::ZERO
         } else {
@@ -229,13 +253,23 @@ impl Delivery {
         };
         let read = look.pending == 0;
         let taken = seen && read && now >= since + gap;
-        let patience = if read || self.cooked { DRAFT_WAIT } else { UNREAD_WAIT };
+        let shown = look.draft.is_some() && !look.asks;
+        let patience = match shown && (read || self.cooked) {
+            true => DRAFT_WAIT,
+            false => UNREAD_WAIT,
+        };
         if !taken && now < since + patience {
             let wait = if seen && read { gap } else { patience };
             // That the program has read is no event: looked for once more when it could have drawn as well.
             let next = if now < since + DRAFT_WAIT { DRAFT_WAIT } else { patience };
             self.deadline = Some(since + wait.min(next));
             return None;
+        }
+        if !seen && !shown {
+            return Some(Action::Unverified(match look.asks {
+                true => "the program asked something while the text was on its way; Enter was not pressed",
+                false => "the program shows no draft any more; Enter was not pressed",
+            }));
         }
         self.phase = Phase::Entered {
             at: now,
@@ -253,12 +287,20 @@ impl Delivery {
         look: Look<'_>,
         now: Instant,
     ) -> Option<Action> {
-        let drafted = look.folded || self.is_draft(look.draft);
+        let drafted = look.folded || self.shows(look.draft);
         let seen = seen || drafted;
         let answered = look.last_output.is_some_and(|last| last >= at);
-        let gone = seen && !drafted && !look.unsent && look.pending == 0 && answered;
+        // A draft that is not drawn may still hold the text.
+        let known = look.draft.is_some() || look.works == Some(true);
+        let gone = seen && !drafted && known && !look.unsent && look.pending == 0 && answered;
         let left = if gone { left.or(Some(now)) } else { None };
-        if left.is_some_and(|since| now >= since + CONFIRM) {
+        self.worked_since = match look.works {
+            Some(true) => Some(self.worked_since.unwrap_or(now)),
+            _ => None,
+        };
+        self.worked |= self.worked_since.is_some_and(|since| now >= since + IS_A_TURN);
+        let turn = !self.command || look.works.is_none() || self.worked;
+        if left.is_some_and(|since| now >= since + CONFIRM) && turn {
             return Some(match self.cooked && !look.cooked {
                 // What the terminal had echoed was no draft of the program's: it was still coming up.
                 true => Action::Unverified("the program changed its terminal while the text was on its way"),
@@ -267,6 +309,7 @@ impl Delivery {
         }
         if now >= at + RECEIPT_WAIT {
             return Some(Action::Unverified(match (seen, drafted) {
+                _ if left.is_some() => "it begins with a slash and no turn followed: a command of the program's own",
                 (false, _) => "the text was never seen in the draft",
                 (true, true) => "the text stayed in the draft after Enter",
                 (true, false) => "the program has not read its input",
@@ -280,11 +323,18 @@ impl Delivery {
             left,
         };
         self.deadline = Some(match left {
-            Some(since) => since + CONFIRM,
+            Some(since) if turn => since + CONFIRM,
+            Some(_) => self
+                .worked_since
+                .map_or(at + RECEIPT_WAIT, |since| (since + IS_A_TURN).min(at + RECEIPT_WAIT)),
             None if presses == 1 && !again && now < at + SECOND_ENTER => at + SECOND_ENTER,
             None => at + RECEIPT_WAIT,
         });
         again.then_some(Action::Enter)
+    }
+
+    fn shows(&self, draft: Option<&str>) -> bool {
+        draft.is_some_and(|draft| self.is_draft(draft))
     }
 
     /// Whether the draft ends as the text ends. Programs wrap, indent and decorate drafts, so white space and lines of
@@ -333,13 +383,15 @@ mod tests {
             }
             self.delivery.step(
                 Look {
-                    draft: before_cursor,
+                    draft: Some(before_cursor),
                     folded: false,
                     pending,
                     cooked: false,
                     unsent: false,
                     written: 0,
                     last_output: self.last_output,
+                    works: None,
+                    asks: false,
                 },
                 now,
             )
@@ -364,6 +416,51 @@ mod tests {
         assert_eq!(bench.at(32, "", 0, true), None);
         assert_eq!(bench.at(34, "> fix the login", 0, true), None, "only a redraw");
         assert_eq!(bench.at(60, "> fix the login", 0, false), None);
+    }
+
+    #[test]
+    fn a_screen_without_a_draft_is_no_receipt_and_a_question_gets_no_enter() {
+        let start = Instant::now();
+        let look = |millis: u64, draft, asks| {
+            let now = start + Duration::from_millis(millis);
+            let look = Look {
+                draft,
+                folded: false,
+                pending: 0,
+                cooked: false,
+                unsent: false,
+                written: 0,
+                last_output: Some(now),
+                works: Some(false),
+                asks,
+            };
+            (look, now)
+        };
+        let begin = || {
+            Delivery::start("p".into(), "fix the login", true, false)
+                .expect("started")
+                .0
+        };
+        let mut torn = begin();
+        let mut step = |(look, now)| torn.step(look, now);
+        assert_eq!(step(look(0, Some("> fix the login"), false)), Some(Action::Enter));
+        assert_eq!(step(look(20, None, false)), None, "half of a screen");
+        assert_eq!(step(look(40, None, false)), None);
+        assert_eq!(
+            step(look(950, Some("> fix the login"), false)),
+            Some(Action::Enter),
+            "it had come too early"
+        );
+        assert_eq!(step(look(960, Some("> "), false)), None);
+        assert_eq!(step(look(970, Some("> "), false)), Some(Action::Delivered));
+
+        for (draft, asks) in [(Some("> "), true), (None, false)] {
+            let mut asked = begin();
+            assert_eq!(asked.step(look(0, draft, asks).0, start), None);
+            let (look, now) = look(4000, draft, asks);
+            let end = asked.step(look, now);
+            assert!(matches!(end, Some(Action::Unverified(_))), "{end:?}");
+        }
     }
 
     #[test]
@@ -408,13 +505,15 @@ mod tests {
         let start = Instant::now();
         let at = |delivery: &mut Delivery, seconds: u64, written: usize| {
             let look = Look {
-                draft: "> ",
+                draft: Some("> "),
                 folded: false,
                 pending: 4000,
                 cooked: false,
                 unsent: true,
                 written,
                 last_output: None,
+                works: None,
+                asks: false,
             };
             delivery.step(look, start + Duration::from_secs(seconds))
         };
@@ -440,13 +539,15 @@ mod tests {
             let (mut delivery, _) = Delivery::start("p".into(), "fix", false, true).expect("started");
             let start = Instant::now();
             let look = |before_cursor, cooked, last_output| Look {
-                draft: before_cursor,
+                draft: Some(before_cursor),
                 folded: false,
                 pending: 0,
                 cooked,
                 unsent: false,
                 written: 0,
                 last_output: Some(last_output),
+                works: None,
+                asks: false,
             };
             let later = |millis| start + Duration::from_millis(millis);
             assert_eq!(
@@ -479,5 +580,36 @@ mod tests {
         assert!(check_text(" \n").is_err());
         assert!(check_text("a\x1b[201~b").is_err());
         assert!(check_text(&"x".repeat(MAX_BYTES + 1)).is_err());
+    }
+
+    #[test]
+    fn a_text_with_a_slash_is_delivered_only_when_a_turn_follows() {
+        for (works, wanted) in [(true, true), (false, false)] {
+            let (mut delivery, _) = Delivery::start("p".into(), "/compact now", true, false).expect("started");
+            let start = Instant::now();
+            let at = |millis: u64| start + Duration::from_millis(millis);
+            let look = |draft, last_output: u64, works| Look {
+                draft: Some(draft),
+                folded: false,
+                pending: 0,
+                cooked: false,
+                unsent: false,
+                written: 0,
+                last_output: Some(at(last_output)),
+                works: Some(works),
+                asks: false,
+            };
+            assert_eq!(
+                delivery.step(look("> /compact now", 5, false), at(10)),
+                Some(Action::Enter)
+            );
+            assert_eq!(delivery.step(look("> ", 20, false), at(20)), None);
+            // A moment of work is no turn yet.
+            assert_eq!(delivery.step(look("> ", 20, true), at(40)), None);
+            assert_eq!(delivery.step(look("> ", 20, works), at(300)), None);
+            let end = delivery.step(look("> ", 20, works), at(800));
+            let end = end.or_else(|| delivery.step(look("> ", 20, false), at(4000)));
+            assert_eq!(end == Some(Action::Delivered), wanted, "{end:?}");
+        }
     }
 }

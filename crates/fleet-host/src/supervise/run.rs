@@ -111,6 +111,8 @@ struct Supervisor {
     prompt_line: Option<String>,
     /// Since when the program has been at its prompt at every look.
     matched_since: Option<Instant>,
+    /// The program was started with a prompt, and nothing has been seen of that turn yet.
+    first_turn_unseen: bool,
     /// When Enter was pressed on a turn of which nothing has been seen yet.
     entered_at: Option<Instant>,
     /// When the screen is to be looked at again though nothing new is written.
@@ -216,6 +218,7 @@ impl Supervisor {
             sign: None,
             prompt_line: None,
             matched_since: None,
+            first_turn_unseen: false,
             entered_at: None,
             look_again: None,
             interrupt: None,

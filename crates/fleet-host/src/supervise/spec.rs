@@ -51,6 +51,8 @@ pub struct Spec {
     pub signs: Signs,
     /// The key that interrupts a turn; empty where nobody knows it.
     pub interrupt: String,
+    /// The key that clears a draft; empty where there is none.
+    pub clear: String,
     /// The prompt that is part of `argv` or `stdin`: its request id.
     pub prompt_in_argv: Option<String>,
     /// The first prompt, to be pasted when the program is ready: request id and text.

@@ -1,10 +1,11 @@
 //! A scripted model endpoint as a program: coding agents talk to it as to their vendor's service.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use fleet_testkit::clis::{Setup, prepare};
 use fleet_testkit::model::{ModelServer, Options, Script};
 use nix::sys::signal::{SigSet, Signal};
 
@@ -28,6 +29,18 @@ struct Args {
     /// Append each request to this file, as lines of JSON that only you may read
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Write into this HOME what Claude Code, Codex, Pi, OpenCode and Gemini CLI need to talk to this endpoint
+    ///
+    /// The variables that they want follow the URL, `NAME=value` on a line each, and an empty line. A HOME that has
+    /// settings of theirs is refused.
+    #[arg(long, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// With --home: say that this folder is trusted
+    #[arg(long, value_name = "DIR", requires = "home")]
+    trust: Vec<PathBuf>,
+    /// With --home: let them write files of the workspace without a question
+    #[arg(long, requires = "home")]
+    edits: bool,
 }
 
 fn main() -> ExitCode {
@@ -67,8 +80,21 @@ fn run(args: &Args) -> Result<(), String> {
         ),
         None => format!("cannot listen on port {}: {error}", args.port),
     })?;
+    let mut said = format!("{}\n", server.url());
+    if let Some(home) = &args.home {
+        let trust: Vec<&Path> = args.trust.iter().map(PathBuf::as_path).collect();
+        let variables = prepare(&Setup {
+            home,
+            url: &server.url(),
+            trust: &trust,
+            edits: args.edits,
+        });
+        let variables = variables.map_err(|error| format!("cannot prepare {}: {error}", home.display()))?;
+        said.extend(variables.iter().map(|(name, value)| format!("{name}={value}\n")));
+        said.push('\n');
+    }
     // Whoever started it may have closed its output; it serves all the same.
-    let _ = writeln!(io::stdout(), "{}", server.url());
+    let _ = io::stdout().write_all(said.as_bytes());
     ends.wait()
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
     Ok(())

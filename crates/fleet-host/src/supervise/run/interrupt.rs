@@ -16,9 +16,6 @@ use super::{Running, Supervisor};
 const AGAIN: Duration = Duration::from_millis(600);
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// A terminal's key that clears a draft in every program of [`crate::harness`]; at an empty one it may end the program.
-const CLEAR: &[u8] = b"\x03";
-
 /// An interruption under way.
 #[derive(Debug)]
 pub(super) struct Interrupt {
@@ -78,9 +75,10 @@ impl Supervisor {
         }
         match state {
             State::Ready | State::Idle | State::Waiting(Reason::Limit | Reason::Login) => {
-                let own = self.keys_at.is_none();
+                let own = self.keys_at.is_none() && !self.spec.clear.is_empty();
                 if own && !cleared && !self.signs.is_empty(&self.look()) {
-                    self.press(CLEAR, now, true);
+                    let key = self.spec.clear.clone().into_bytes();
+                    self.press(&key, now, true);
                 } else {
                     self.end_interrupt(Ok(state));
                 }

@@ -68,6 +68,7 @@ impl Supervisor {
             } else {
                 Receipt::Argv
             };
+            self.first_turn_unseen = true;
             self.record(Source::Process, Fact::PromptTyped { id: id.clone() });
             self.record(Source::Process, Fact::PromptDelivered { id, by });
         }

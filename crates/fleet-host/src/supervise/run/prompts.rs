@@ -102,6 +102,10 @@ impl Supervisor {
         if self.delivery.is_some() || !(quiet || now >= matched + STAYS) {
             return;
         }
+        // Some programs show their prompt before they begin with the one they were started with.
+        if std::mem::take(&mut self.first_turn_unseen) {
+            self.entered_at = Some(now);
+        }
         // Between Enter and the first sign of work the screen is that of before.
         if let (Some(entered), Some(shows_in)) = (self.entered_at, self.signs.shows_work_in())
             && now < entered + shows_in
@@ -133,6 +137,7 @@ impl Supervisor {
 
     fn forget_rest(&mut self) {
         self.matched_since = None;
+        self.first_turn_unseen = false;
         self.entered_at = None;
         self.look_again = None;
     }
@@ -144,6 +149,7 @@ impl Supervisor {
         ScreenLook {
             cursor_line: self.screen.cursor_line(),
             before_cursor: self.screen.before_cursor(),
+            typed_row: self.screen.typed_row(),
             title: self.screen.title().map(str::to_owned),
             rows,
         }
@@ -220,16 +226,21 @@ impl Supervisor {
         if self.delivery.is_none() {
             return;
         }
-        let draft = self.signs.draft(&self.look()).unwrap_or_default();
+        let screen = self.look();
+        let draft = self.signs.draft(&screen);
+        let works = self.signs.shows_work_in().is_some();
+        let sign = self.signs.read(&screen).map(|(sign, _)| sign);
         let Some(delivery) = &mut self.delivery else { return };
         let look = Look {
-            draft: &draft,
-            folded: self.signs.is_folded(&draft),
+            draft: draft.as_deref(),
+            folded: draft.as_deref().is_some_and(|draft| self.signs.is_folded(draft)),
             pending: self.terminal.as_ref().map_or(0, Terminal::pending),
             cooked: self.terminal.as_ref().is_some_and(Terminal::is_cooked),
             unsent: !self.unsent.is_empty(),
             written: self.written,
             last_output: self.last_output,
+            works: works.then_some(sign == Some(Sign::Works)),
+            asks: matches!(sign, Some(Sign::Asks(Reason::Permission | Reason::Question))),
         };
         let (id, length) = (delivery.id.clone(), delivery.length);
         match delivery.step(look, now) {
@@ -281,7 +292,12 @@ impl Supervisor {
             },
         };
         self.record(Source::Screen, fact);
-        self.delivery = None;
+        let delivery = self.delivery.take();
+        // What is no command of the program's some programs put back, where the next prompt would be glued to it.
+        let put_back = delivery.is_some_and(|delivery| delivery.entered() && delivery.is_command());
+        if put_back && self.keys_at.is_none() && self.held_input.is_empty() && !self.signs.is_empty(&self.look()) {
+            self.unsent.extend_from_slice(self.spec.clear.as_bytes());
+        }
         // The program may be back at its prompt already: look again.
         self.dirty_since.get_or_insert_with(Instant::now);
         let held = std::mem::take(&mut self.held_input);

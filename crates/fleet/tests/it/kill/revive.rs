@@ -313,3 +313,18 @@ fn an_agent_whose_worktree_was_removed_is_not_resumed_but_can_be_killed() {
     assert!(listed(&env).is_empty());
     env.assert_nothing_left();
 }
+
+#[test]
+fn a_resume_waits_for_the_end_of_what_the_dead_program_has_left() {
+    let env = TestEnv::new();
+    env.config_with_scripted("on_exit = [\"sleep\", \"2\"]");
+    let repo = env.repo("repo", 1);
+    let record = create(&env, &repo, "slow");
+    let pid = i32::try_from(record["pid"].as_i64().expect("it runs")).expect("a process id");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).expect("it lives");
+    let _ = answer(&env, &repo, ["wait", "slow", "--until", "exited", "--timeout", "60"]);
+    let resumed = answer(&env, &repo, ["resume", "slow"]);
+    assert_eq!(resumed["agents"][0]["branch"], "slow", "{resumed}");
+    let _ = answer(&env, &repo, ["kill", "slow"]);
+    env.assert_nothing_left();
+}

@@ -1,0 +1,7 @@
+//! fleet with the real agent programs, against the scripted model endpoint.
+//!
+//! `cargo xtask test real` installs the programs and runs this where there is no network but loopback; plain
+//! `cargo test` leaves it out. [`world`] is what each test stands on.
+
+mod starts;
+mod world;
