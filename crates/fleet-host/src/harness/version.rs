@@ -31,7 +31,8 @@ pub enum Fit {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Said {
     size: u64,
-    changed: (i64, i64),
+    /// Of its content and of its place, in nanoseconds: two versions may be installed within a second.
+    changed: (i128, i128),
     line: String,
 }
 
@@ -46,7 +47,7 @@ pub fn of(home: &Home, programs: &[PathBuf], env: &[(String, String)]) -> Vec<St
     let said = parallel::map(programs.iter().collect(), parallel::cores(), |program: &PathBuf| {
         let file = program.canonicalize().ok()?;
         let meta = fs::metadata(&file).ok()?;
-        let (size, changed) = (meta.size(), (meta.mtime(), meta.ctime()));
+        let (size, changed) = (meta.size(), changed(&meta));
         if let Some(said) = known.get(&file)
             && (said.size, said.changed) == (size, changed)
         {
@@ -80,6 +81,14 @@ pub fn fit(line: &str, tested: &str) -> Fit {
         },
         _ => Fit::Unknown,
     }
+}
+
+fn changed(meta: &fs::Metadata) -> (i128, i128) {
+    let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+    (
+        nanoseconds(meta.mtime(), meta.mtime_nsec()),
+        nanoseconds(meta.ctime(), meta.ctime_nsec()),
+    )
 }
 
 fn ask(program: &Path, env: &[(String, String)]) -> String {
@@ -146,8 +155,8 @@ mod tests {
         write("agent 1.2.3");
         assert_eq!(of(&home, std::slice::from_ref(&program), &env), ["agent 1.2.3"]);
         assert_eq!(of(&home, std::slice::from_ref(&program), &env), ["agent 1.2.3"]);
-        write("agent 1.2.34");
-        assert_eq!(of(&home, std::slice::from_ref(&program), &env), ["agent 1.2.34"]);
+        write("agent 1.2.4");
+        assert_eq!(of(&home, std::slice::from_ref(&program), &env), ["agent 1.2.4"]);
         assert_eq!(fs::read_to_string(&asked).expect("asked").lines().count(), 2);
     }
 }

@@ -39,7 +39,8 @@ impl World {
         let setup = Setup {
             home: env.home(),
             url: &endpoint.url(),
-            trust: &[env.root(), &repo],
+            // Fleet itself answers for the folders.
+            trust: &[],
             edits: false,
         };
         let mut variables = clis::prepare(&setup).expect("a fresh HOME takes settings");
