@@ -1,8 +1,8 @@
 //! What a program asks before it works in a new folder, and how fleet answers: by an argument or a variable of that
 //! one child where the program takes one, else by [`added`] keys in the user's own file.
 //!
-//! Answered are whether the folder is trusted, the warning of Claude Code's bypass mode, and whether Claude Code may
-//! use the key in its environment. A login, the choice of a theme and everything else stays the user's to answer.
+//! Answered are whether the folder is trusted, the warning of Claude Code's bypass mode, whether Claude Code may use the
+//! key in its environment, and its first start where that needs no login. A login and everything else stays the user's.
 //!
 //! - Codex cannot be given a path with quotes as the key of `-c`; a whole table it takes, and joins it with the
 //!   user's own. In a linked worktree it asks about the main checkout.
@@ -30,6 +30,9 @@ pub enum Trust {
     /// By a variable.
     Gemini,
 }
+
+/// With one of these Claude Code needs no login, and so nothing of its first start, which also asks for a theme.
+const CREDENTIALS: [&str; 3] = ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"];
 
 /// Variables of a child, by name.
 pub type Env = Vec<(String, String)>;
@@ -65,9 +68,11 @@ pub fn answers_in_file(trust: Trust, env: &Env, folders: &[PathBuf]) -> Vec<Answ
     if trust != Trust::Claude {
         return Vec::new();
     }
+    let given = |name| value_of(env, name).filter(|value| !value.is_empty());
     let trusted = folders.iter().filter_map(|folder| folder.to_str()).map(Answer::trusts);
-    let key = value_of(env, "ANTHROPIC_API_KEY").filter(|key| !key.is_empty());
-    trusted.chain(key.map(Answer::uses_key)).collect()
+    let key = given("ANTHROPIC_API_KEY");
+    let onboarded = CREDENTIALS.iter().any(|name| given(name).is_some()).then(Answer::is_onboarded);
+    onboarded.into_iter().chain(trusted).chain(key.map(Answer::uses_key)).collect()
 }
 
 /// The file in which Claude Code, started with `env`, keeps what it was answered; `home` is the user's.

@@ -4,4 +4,5 @@
 //! `cargo test` leaves it out. [`world`] is what each test stands on.
 
 mod starts;
+mod trust;
 mod world;

@@ -1,6 +1,6 @@
 //! One agent program, pointed at a scripted endpoint, with a fleet and a repository around it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleet_testkit::clis::{self, Cli, Setup};
@@ -9,7 +9,7 @@ use fleet_testkit::{Cmd, TestEnv, poll_until};
 use serde_json::Value;
 
 /// How long anything may take on a loaded machine.
-pub(crate) const LONG: Duration = Duration::from_secs(120);
+pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 /// A HOME that was made for one program, with an endpoint of its own.
 ///
@@ -34,7 +34,7 @@ impl World {
         cli.require();
         let env = TestEnv::new();
         let repo = env.repo("repo", 3);
-        env.write_config(&format!("default_agent = \"{}\"\nclaude_flags = \"\"\n", cli.name()));
+        env.write_config(&config(cli, "claude_flags = \"\"\n"));
         let endpoint = ModelServer::start(script);
         let setup = Setup {
             home: env.home(),
@@ -55,6 +55,26 @@ impl World {
             endpoint,
             variables,
         }
+    }
+
+    /// Settings of fleet's in place of `claude_flags = ""`.
+    pub(crate) fn configure(&self, cli: Cli, lines: &str) {
+        self.env.write_config(&config(cli, lines));
+    }
+
+    /// The HOME, with what the program needs to find the endpoint.
+    pub(crate) fn home(&self) -> &Path {
+        self.env.home()
+    }
+
+    /// The main checkout.
+    pub(crate) fn repo(&self) -> &Path {
+        &self.repo
+    }
+
+    /// The worktree of an agent.
+    pub(crate) fn worktree(&self, branch: &str) -> PathBuf {
+        self.env.fleet_home().join("worktrees").join(branch)
     }
 
     /// What answers the program.
@@ -157,4 +177,8 @@ impl World {
         let _ = self.fleet(["kill", "*", "--delete-branch"]).output().success();
         self.env.assert_nothing_left();
     }
+}
+
+fn config(cli: Cli, lines: &str) -> String {
+    format!("default_agent = \"{}\"\n{lines}", cli.name())
 }

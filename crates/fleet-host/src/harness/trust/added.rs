@@ -9,14 +9,17 @@
 //! Claude Code itself writes its file at any time: under a lock of its own, which is taken here as well, and, when it
 //! does not get that, without. So the file is read again before it is replaced and after, until it says what it should.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fleet_core::id::AgentId;
 use fleet_core::{Error, Result, fault};
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -43,6 +46,8 @@ pub struct Added {
     pub key: Key,
     /// How many steps of the way to it were there before; when all were, it was there with a No by default.
     kept: usize,
+    /// Whether the file was not there before.
+    made: bool,
     /// The agents that need it.
     pub agents: BTreeSet<AgentId>,
 }
@@ -55,6 +60,8 @@ pub enum Key {
     Trusted(String),
     /// The key of the program's interface with this digest may be used.
     Approved(String),
+    /// The questions of the very first start need no answer.
+    Onboarded,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +72,9 @@ struct Record {
 
 const VERSION: u32 = 1;
 
+/// What a file says that is not there, and one in which nothing is left.
+const EMPTY: &str = "{}";
+
 /// How often the file may change under us before we leave it.
 const ROUNDS: usize = 8;
 
@@ -73,6 +83,14 @@ impl Answer {
     pub(super) fn trusts(folder: &str) -> Answer {
         Answer {
             key: Key::Trusted(folder.to_owned()),
+            item: String::new(),
+        }
+    }
+
+    /// Nothing is to be asked at the very first start.
+    pub(super) fn is_onboarded() -> Answer {
+        Answer {
+            key: Key::Onboarded,
             item: String::new(),
         }
     }
@@ -94,6 +112,7 @@ impl Key {
         match self {
             Key::Trusted(folder) => format!("trust for {folder}"),
             Key::Approved(_) => "approval of the API key".to_owned(),
+            Key::Onboarded => "no questions at the first start".to_owned(),
         }
     }
 
@@ -101,6 +120,7 @@ impl Key {
         match self {
             Key::Trusted(folder) => vec!["projects", folder, "hasTrustDialogAccepted"],
             Key::Approved(_) => vec!["customApiKeyResponses", "approved"],
+            Key::Onboarded => vec!["hasCompletedOnboarding"],
         }
     }
 }
@@ -114,12 +134,15 @@ pub struct Removed {
     pub failed: Vec<Error>,
 }
 
-/// Adds what is missing in `file` of the answers that agents want. One that is not there stays so: its program asks
-/// for a login first.
+/// Adds what is missing in `file` of the answers that agents want. One that is not there is made only when the answers
+/// are all that a first start asks; otherwise its program asks for a login first.
 ///
 /// Errors: the file is not what it should be, is another user's, or changes all the time. It is as it was then.
 pub fn add(home: &Home, file: &Path, wanted: &[(AgentId, Vec<Answer>)]) -> Result<()> {
-    if wanted.iter().all(|(_, answers)| answers.is_empty()) || !file.exists() {
+    let mut answers = wanted.iter().flat_map(|(_, answers)| answers);
+    // A link that leads nowhere is the user's, and no place for a file.
+    let wants_file = |answer: &Answer| answer.key == Key::Onboarded && !file.is_symlink();
+    if !answers.any(|answer| file.exists() || wants_file(answer)) {
         return Ok(());
     }
     files::create_private_dir("trust.folder", &home.trust())?;
@@ -138,7 +161,7 @@ pub fn add(home: &Home, file: &Path, wanted: &[(AgentId, Vec<Answer>)]) -> Resul
             }
         }
         if record != written {
-            if first && !replaced {
+            if first && !replaced && file.exists() {
                 files::write_atomic("trust.backup", &home.trust_backup(file), text.as_bytes(), 0o600)?;
             }
             write_record(home, &record)?;
@@ -206,7 +229,7 @@ fn with(text: &str, record: &mut Record, file: &Path, agent: &AgentId, answer: &
         .find(|each| each.file == file && each.key == answer.key);
     let path = answer.key.path();
     let set = match &answer.key {
-        Key::Trusted(_) => match at(&value, &path) {
+        Key::Trusted(_) | Key::Onboarded => match at(&value, &path) {
             Some(Value::Bool(true)) => None,
             None | Some(Value::Bool(false)) => Some(json_text::set(text, &path, &true.into())?),
             Some(other) => return Err(format!("has `{other}` for {}", answer.key.words())),
@@ -232,6 +255,7 @@ fn with(text: &str, record: &mut Record, file: &Path, agent: &AgentId, answer: &
                 file: file.to_owned(),
                 key: answer.key.clone(),
                 kept,
+                made: !file.exists(),
                 agents: BTreeSet::from([agent.clone()]),
             });
             Ok(text)
@@ -246,36 +270,50 @@ fn without(text: &str, added: &Added) -> Result<String, Unfit> {
     let value = json_text::parse(text)?;
     let path = added.key.path();
     match &added.key {
-        Key::Trusted(_) if at(&value, &path) != Some(&Value::Bool(true)) => Ok(text.to_owned()),
-        Key::Trusted(_) if added.kept == path.len() => Ok(json_text::set(text, &path, &false.into())?.0),
-        Key::Trusted(_) => json_text::unset(text, &path, added.kept),
         Key::Approved(digest) => {
             let is_it = |item: &str| files::digest(item.as_bytes()) == *digest;
             json_text::pull(text, &path, is_it, added.kept)
         }
+        // Somebody has taken it away, or says No now.
+        _ if at(&value, &path) != Some(&Value::Bool(true)) => Ok(text.to_owned()),
+        _ if added.kept == path.len() => Ok(json_text::set(text, &path, &false.into())?.0),
+        _ => json_text::unset(text, &path, added.kept),
     }
 }
 
+/// Removes the keys `added` from `file`, and the file itself when fleet has made it and nothing else is in it.
 fn take_out(file: &Path, added: &[Added]) -> Result<()> {
     if !file.exists() {
         return Ok(());
     }
+    let mut inmost_first: Vec<&Added> = added.iter().collect();
+    // What was made for one key may hold others.
+    inmost_first.sort_by_key(|each| Reverse(each.kept));
     let user = UserFile::open(file)?;
     user.change(|text| {
-        // Backwards: what was made for the first holds the others.
-        let all = added.iter().rev();
+        let all = inmost_first.iter();
         all.clone()
             .try_fold(text.to_owned(), |text, each| without(&text, each))
             .map_err(|why| user.unfit(&why))
-    })
+    })?;
+    let made = added.iter().any(|each| each.made);
+    match made && user.read()? == EMPTY {
+        true => files::remove_file("trust.user-file-gone", &user.real),
+        false => Ok(()),
+    }
 }
 
 /// Lets the keys that stay know what was made for those that went: the last one to go takes it along.
 fn pass_on(gone: &[Added], kept: &mut [Added]) {
-    for gone in gone.iter().filter(|gone| gone.kept == 0) {
-        let beside = |each: &&mut Added| each.file == gone.file && each.key.path()[0] == gone.key.path()[0];
-        for each in kept.iter_mut().filter(beside).filter(|each| each.kept == 1) {
-            each.kept = 0;
+    for gone in gone {
+        let way = gone.key.path();
+        for each in kept.iter_mut().filter(|each| each.file == gone.file) {
+            each.made |= gone.made;
+            let path = each.key.path();
+            let shared = path.iter().zip(&way).take_while(|(one, other)| one == other).count();
+            if gone.kept < each.kept && each.kept <= shared {
+                each.kept = gone.kept;
+            }
         }
     }
 }
@@ -302,7 +340,7 @@ fn read_record(home: &Home) -> Result<Record> {
     let path = home.trust_record();
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
             return Ok(Record {
                 v: VERSION,
                 added: Vec::new(),
@@ -342,9 +380,15 @@ struct UserFile {
 impl UserFile {
     fn open(file: &Path) -> Result<UserFile> {
         let io_error = |error| files::io_error("read", file, &error);
-        let real = file.canonicalize().map_err(io_error)?;
-        let owner = fs::metadata(&real).map_err(io_error)?.uid();
         let me = nix::unistd::geteuid().as_raw();
+        let (real, owner) = match file.exists() {
+            true => {
+                let real = file.canonicalize().map_err(io_error)?;
+                let owner = fs::metadata(&real).map_err(io_error)?.uid();
+                (real, owner)
+            }
+            false => (file.to_owned(), me),
+        };
         if owner != me {
             let message = format!("{} belongs to user {owner}, and this is user {me}", file.display());
             return Err(
@@ -367,7 +411,7 @@ impl UserFile {
                 return Ok(());
             }
             if self.read()? == text {
-                files::write_in_place_of("trust.user-file", &self.real, new.as_bytes())?;
+                self.write(&new)?;
             }
         }
         Err(Error::unavailable(format!(
@@ -377,8 +421,19 @@ impl UserFile {
     }
 
     fn read(&self) -> Result<String> {
-        let bytes = fs::read(&self.real).map_err(|error| files::io_error("read", &self.shown, &error))?;
+        let bytes = match fs::read(&self.real) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(EMPTY.to_owned()),
+            read => read.map_err(|error| files::io_error("read", &self.shown, &error))?,
+        };
         String::from_utf8(bytes).map_err(|_| self.unfit("is not UTF-8"))
+    }
+
+    fn write(&self, text: &str) -> Result<()> {
+        const SITE: &str = "trust.user-file";
+        match self.real.exists() {
+            true => files::write_in_place_of(SITE, &self.real, text.as_bytes()),
+            false => files::write_atomic(SITE, &self.real, text.as_bytes(), 0o600),
+        }
     }
 
     fn unfit(&self, why: &str) -> Error {
@@ -387,7 +442,11 @@ impl UserFile {
 }
 
 /// The lock of the program that owns a file: a folder beside it, which a crash leaves until it is too old.
-struct TheirLock(PathBuf);
+struct TheirLock {
+    folder: PathBuf,
+    /// Lets another fleet know, for as long as this process lives, that the folder is held.
+    _held: Option<Flock<File>>,
+}
 
 impl TheirLock {
     fn take(file: &Path) -> Result<TheirLock> {
@@ -400,11 +459,16 @@ impl TheirLock {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match fault::guard("trust.their-lock", || DirBuilder::new().mode(OURS).create(&path)) {
-                Ok(()) => return Ok(TheirLock(path)),
-                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                Ok(()) => {
+                    return Ok(TheirLock {
+                        _held: hold(&path),
+                        folder: path,
+                    });
+                }
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                     return Err(files::io_error("lock", file, &error));
                 }
-                Err(_) if is_stale(&path) => drop(TheirLock(path.clone())),
+                Err(_) if is_stale(&path) => let_go(&path),
                 Err(_) if Instant::now() > deadline => {
                     return Err(
                         Error::unavailable(format!("{} is locked by its program", file.display()))
@@ -420,22 +484,35 @@ impl TheirLock {
 
 impl Drop for TheirLock {
     fn drop(&mut self) {
-        let _ = fault::guard("trust.their-unlock", || fs::remove_dir(&self.0));
+        let_go(&self.folder);
     }
 }
 
-/// The mode of a lock that fleet made. Its program cannot tell it from its own; we can by the sticky bit, and know that
-/// the fleet that made it was killed, for we hold fleet's own lock.
+fn let_go(lock: &Path) {
+    let _ = fault::guard("trust.their-unlock", || fs::remove_dir(lock));
+}
+
+/// Takes the lock of flock(2) on a folder, unless somebody else has it.
+fn hold(folder: &Path) -> Option<Flock<File>> {
+    Flock::lock(File::open(folder).ok()?, FlockArg::LockExclusiveNonblock).ok()
+}
+
+/// The mode of a lock that fleet made. Its program cannot tell it from its own; we can, by the sticky bit.
 const OURS: u32 = 0o1700;
 
 /// Whether a lock is older than the program itself would wait for, or was left by a fleet that was killed.
 fn is_stale(lock: &Path) -> bool {
-    /// Another fleet, with another home, may be at the same file.
-    const OTHER_FLEET: Duration = Duration::from_secs(1);
+    /// Another fleet, with another home, may have made it a moment ago and not hold it yet.
+    const JUST_MADE: Duration = Duration::from_secs(1);
+    const TOO_OLD: Duration = Duration::from_secs(10);
     let Ok(meta) = fs::metadata(lock) else { return false };
-    let ours = meta.mode() & 0o7777 == OURS;
-    let age = meta.modified().ok().and_then(|made| made.elapsed().ok());
-    age.is_some_and(|age| age > if ours { OTHER_FLEET } else { Duration::from_secs(10) })
+    let Some(age) = meta.modified().ok().and_then(|made| made.elapsed().ok()) else {
+        return false;
+    };
+    match meta.mode() & 0o7777 == OURS {
+        true => age > JUST_MADE && hold(lock).is_some(),
+        false => age > TOO_OLD,
+    }
 }
 
 #[cfg(test)]

@@ -197,6 +197,8 @@ fn a_link_stays_one_and_permissions_stay_exactly() {
 fn a_file_that_fleet_does_not_understand_is_left_alone() {
     for text in [
         "{ not json",
+        "// mine\n{\n  \"projects\": {} // none yet\n}\n",
+        "",
         "[]",
         r#"{"projects":{"/w/one":7}}"#,
         r#"{"projects":{"/w/one":{"hasTrustDialogAccepted":"yes"}}}"#,
@@ -211,6 +213,119 @@ fn a_file_that_fleet_does_not_understand_is_left_alone() {
     fs::remove_file(&stage.file).expect("removed");
     stage.add(&id(1), &[trusts("/w/one")]).expect("nothing to do");
     assert!(!stage.file.exists(), "its program asks for a login first");
+}
+
+#[test]
+fn a_file_is_made_only_when_it_says_all_that_a_first_start_asks_and_goes_again() {
+    let all = [Answer::is_onboarded(), trusts("/w/one")];
+    let stage = Stage::new("");
+    fs::remove_file(&stage.file).expect("removed");
+    stage.add(&id(1), &all).expect("made");
+    assert_eq!(stage.says(&["hasCompletedOnboarding"]), Some(true.into()));
+    assert_eq!(stage.trusted("/w/one"), Some(true.into()));
+    let mode = fs::metadata(&stage.file).expect("meta").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    stage
+        .add(&id(2), &[Answer::is_onboarded(), trusts("/w/two")])
+        .expect("again");
+    stage.remove(&[&id(1)]);
+    assert_eq!(stage.trusted("/w/two"), Some(true.into()));
+    stage.remove(&[&id(2)]);
+    assert!(!stage.file.exists());
+
+    stage.add(&id(1), &all).expect("made");
+    let theirs = stage.text().replacen('{', "{\"numStartups\":1,", 1);
+    fs::write(&stage.file, theirs).expect("the program writes something");
+    stage.remove(&[&id(1)]);
+    assert_eq!(stage.text(), "{\"numStartups\":1}");
+
+    fs::remove_file(&stage.file).expect("removed");
+    symlink("/nowhere/at/all", &stage.file).expect("linked");
+    stage.add(&id(1), &all).expect("nothing to do");
+    assert!(stage.file.is_symlink() && !stage.file.exists());
+}
+
+#[test]
+fn what_the_user_does_meanwhile_stays() {
+    let stage = Stage::new(USERS);
+    let key = ["projects", "/w/one", "hasTrustDialogAccepted"];
+    stage.add(&id(1), &[trusts("/w/one")]).expect("added");
+    fs::write(&stage.file, USERS).expect("the user takes it away");
+    assert_eq!(stage.remove(&[&id(1)]), 1);
+    assert_eq!(stage.text(), USERS);
+
+    stage.add(&id(1), &[trusts("/w/one")]).expect("added");
+    let no = json_text::set(&stage.text(), &key, &false.into()).expect("the user says No").0;
+    fs::write(&stage.file, &no).expect("written");
+    assert_eq!(stage.remove(&[&id(1)]), 1);
+    assert_eq!(stage.text(), no);
+
+    fs::write(&stage.file, USERS).expect("written");
+    stage.add(&id(1), &[trusts("/w/one")]).expect("added");
+    fs::remove_file(&stage.file).expect("the user takes all away");
+    assert_eq!(stage.remove(&[&id(1)]), 1);
+    assert!(!stage.file.exists());
+}
+
+#[test]
+fn keys_that_came_again_in_another_order_leave_nothing() {
+    let stage = Stage::new(USERS);
+    stage.add(&id(1), &[trusts("/w/one"), trusts("/w/two")]).expect("added");
+    fs::write(&stage.file, "{}").expect("somebody begins anew");
+    stage.add(&id(1), &[trusts("/w/two"), trusts("/w/one")]).expect("again");
+    stage.remove(&[&id(1)]);
+    assert_eq!(stage.text(), "{}");
+
+    let (one, two) = (Answer::uses_key("one"), Answer::uses_key("two"));
+    stage.add(&id(1), &[one]).expect("added");
+    stage.add(&id(2), &[two]).expect("added");
+    stage.remove(&[&id(1)]);
+    stage.remove(&[&id(2)]);
+    assert_eq!(stage.text(), "{}");
+}
+
+#[test]
+fn two_fleets_at_once_leave_the_file_as_it_was() {
+    let stage = Stage::new(USERS);
+    let homes = ["one", "two"].map(|name| Home::at(stage.dir.path().join(name)));
+    thread::scope(|scope| {
+        for (number, home) in (0..).zip(&homes) {
+            let file = &stage.file;
+            scope.spawn(move || {
+                home.prepare().expect("prepared");
+                for round in 0..10 {
+                    let answer = trusts(&format!("/w/{number}/{round}"));
+                    add(home, file, &[(id(round), vec![answer])]).expect("added");
+                    if round % 2 == 0 {
+                        assert!(remove(home, |_| true).expect("removed").failed.is_empty());
+                    }
+                }
+            });
+        }
+    });
+    assert!((0..2).all(|number| stage.trusted(&format!("/w/{number}/9")) == Some(true.into())));
+    for home in &homes {
+        assert!(remove(home, |_| true).expect("removed").failed.is_empty());
+    }
+    assert_eq!(stage.text(), USERS);
+}
+
+#[test]
+fn the_lock_of_a_fleet_is_taken_over_when_that_was_killed_and_not_before() {
+    let stage = Stage::new(USERS);
+    let long_ago = std::time::SystemTime::UNIX_EPOCH;
+    let age = |lock: &Path| File::open(lock).expect("opened").set_modified(long_ago).expect("set");
+    let lock = TheirLock::take(&stage.file).expect("taken");
+    assert!(!is_stale(&lock.folder), "it was just made");
+    age(&lock.folder);
+    assert!(!is_stale(&lock.folder), "who made it is slow, and lives");
+    drop(lock);
+    let left = stage.dir.path().join(".claude.json.lock");
+    DirBuilder::new().mode(OURS).create(&left).expect("made");
+    age(&left);
+    assert!(is_stale(&left));
+    stage.add(&id(1), &[trusts("/w/one")]).expect("added");
+    assert!(!left.exists());
 }
 
 #[test]
