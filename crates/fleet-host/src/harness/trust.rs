@@ -71,8 +71,15 @@ pub fn answers_in_file(trust: Trust, env: &Env, folders: &[PathBuf]) -> Vec<Answ
     let given = |name| value_of(env, name).filter(|value| !value.is_empty());
     let trusted = folders.iter().filter_map(|folder| folder.to_str()).map(Answer::trusts);
     let key = given("ANTHROPIC_API_KEY");
-    let onboarded = CREDENTIALS.iter().any(|name| given(name).is_some()).then(Answer::is_onboarded);
-    onboarded.into_iter().chain(trusted).chain(key.map(Answer::uses_key)).collect()
+    let onboarded = CREDENTIALS
+        .iter()
+        .any(|name| given(name).is_some())
+        .then(Answer::is_onboarded);
+    onboarded
+        .into_iter()
+        .chain(trusted)
+        .chain(key.map(Answer::uses_key))
+        .collect()
 }
 
 /// The file in which Claude Code, started with `env`, keeps what it was answered; `home` is the user's.

@@ -208,6 +208,100 @@ fn a_removal_that_was_cut_off_is_completed_by_repair() {
 }
 
 #[test]
+fn a_file_that_fleet_has_made_goes_again_also_after_a_crash() {
+    let key = |cmd: Cmd| cmd.env("ANTHROPIC_API_KEY", "sk-made-up-abcdefghijklmnopqrst");
+    for point in [
+        None,
+        Some("trust.user-file-gone:before"),
+        Some("trust.user-file-gone:after"),
+    ] {
+        let stage = Stage::new(ASKS_FOR_PERMISSION);
+        fs::remove_file(&stage.file).expect("removed");
+        let _ = key(stage.run(&["create", "one"])).output().success();
+        let found = stage.seen("one").1;
+        assert!(is_trusted(&found, &stage.worktree("one")) && found.contains("\"hasCompletedOnboarding\":true"));
+        let kill = stage.run(&["kill", "one"]);
+        match point {
+            None => {
+                let _ = kill.output().success();
+            }
+            Some(point) => {
+                assert!(!kill.env("FLEET_FAULT", point).output().status.success());
+                let _ = stage.run(&["list", "--repair"]).output().success();
+            }
+        }
+        assert!(!stage.file.exists(), "{point:?}");
+        stage.env.assert_nothing_left();
+    }
+}
+
+#[test]
+fn logins_servers_and_settings_of_all_five_stay_to_the_byte() {
+    const FILES: [(&str, &str); 11] = [
+        (".claude.json", USERS),
+        (
+            ".claude/settings.json",
+            "{ \"permissions\": {\"allow\": [\"Bash(ls)\"]} }\n",
+        ),
+        (
+            ".claude/.credentials.json",
+            "{\"claudeAiOauth\": {\"accessToken\": \"made-up\"}}",
+        ),
+        (
+            ".codex/config.toml",
+            "# mine\nmodel = \"m\"\n[mcp_servers.db]\ncommand = \"db\"\n\n[projects.\"/own\"]\ntrust_level = \"trusted\"\n",
+        ),
+        (".codex/auth.json", "{\"OPENAI_API_KEY\": \"made-up\"}"),
+        (
+            ".gemini/settings.json",
+            "{\n  // mine\n  \"mcpServers\": {\"db\": {\"command\": \"db\"}}\n}\n",
+        ),
+        (".gemini/trustedFolders.json", "{\"/own\": \"TRUST_FOLDER\"}"),
+        (".gemini/oauth_creds.json", "{\"access_token\": \"made-up\"}"),
+        (
+            ".pi/agent/auth.json",
+            "{\"anthropic\": {\"type\": \"api_key\", \"key\": \"made-up\"}}",
+        ),
+        (
+            ".config/opencode/opencode.json",
+            "{\"mcp\": {\"db\": {\"type\": \"local\", \"command\": [\"db\"]}}}",
+        ),
+        (
+            ".local/share/opencode/auth.json",
+            "{\"x\": {\"type\": \"api\", \"key\": \"made-up\"}}",
+        ),
+    ];
+    let stage = Stage::new(ASKS_FOR_PERMISSION);
+    for (path, text) in FILES {
+        let path = stage.env.home().join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, text).expect("written");
+    }
+    let script = fs::read_to_string(stage.env.root().join("bin/claude")).expect("a script");
+    let (_, lines) = script.split_once('\n').expect("a first line");
+    let five = ["claude", "codex", "gemini", "opencode", "pi"];
+    for name in five {
+        stage.program(name, lines);
+        let _ = stage.run(&["create", name, "--agent", name]).output().success();
+        let (told, _) = stage.seen(name);
+        assert_eq!(
+            told.iter().any(|arg| arg.starts_with("projects={")),
+            name == "codex",
+            "{told:?}"
+        );
+    }
+    let _ = stage.run(&["kill", "*"]).output().success();
+    for (path, text) in FILES {
+        assert_eq!(
+            fs::read_to_string(stage.env.home().join(path)).expect("read"),
+            text,
+            "{path}"
+        );
+    }
+    stage.env.assert_nothing_left();
+}
+
+#[test]
 fn a_broken_file_stays_as_it_is_and_the_agent_starts_with_a_warning() {
     let stage = Stage::new(ASKS_FOR_PERMISSION);
     fs::write(&stage.file, "{ half").expect("written");

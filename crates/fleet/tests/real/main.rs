@@ -5,4 +5,5 @@
 
 mod starts;
 mod trust;
+mod users;
 mod world;

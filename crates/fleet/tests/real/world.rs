@@ -9,7 +9,7 @@ use fleet_testkit::{Cmd, TestEnv, poll_until};
 use serde_json::Value;
 
 /// How long anything may take on a loaded machine.
-pub(crate) const LONG: Duration = Duration::from_secs(20);
+pub(crate) const LONG: Duration = Duration::from_secs(120);
 
 /// A HOME that was made for one program, with an endpoint of its own.
 ///
@@ -72,9 +72,14 @@ impl World {
         &self.repo
     }
 
+    /// Where fleet keeps its things.
+    pub(crate) fn fleet_home(&self) -> &Path {
+        self.env.fleet_home()
+    }
+
     /// The worktree of an agent.
     pub(crate) fn worktree(&self, branch: &str) -> PathBuf {
-        self.env.fleet_home().join("worktrees").join(branch)
+        self.fleet_home().join("worktrees").join(branch)
     }
 
     /// What answers the program.

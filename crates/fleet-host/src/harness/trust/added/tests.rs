@@ -255,7 +255,9 @@ fn what_the_user_does_meanwhile_stays() {
     assert_eq!(stage.text(), USERS);
 
     stage.add(&id(1), &[trusts("/w/one")]).expect("added");
-    let no = json_text::set(&stage.text(), &key, &false.into()).expect("the user says No").0;
+    let no = json_text::set(&stage.text(), &key, &false.into())
+        .expect("the user says No")
+        .0;
     fs::write(&stage.file, &no).expect("written");
     assert_eq!(stage.remove(&[&id(1)]), 1);
     assert_eq!(stage.text(), no);
