@@ -19,7 +19,7 @@ use fleet_store::Store;
 
 use crate::app::App;
 use crate::caller::Caller;
-use crate::{end, kept, sessions, trash};
+use crate::{end, kept, sessions, trash, trust};
 
 /// A folder younger than this may belong to a start that has only begun.
 const JUST_MADE: Duration = Duration::from_secs(60);
@@ -60,6 +60,9 @@ pub fn repair(app: &App, caller: &Caller) -> Result<Repaired> {
         Some(Err(error)) => failed.push(format!("the tmux sessions: {}", error.message)),
         None => {}
     }
+    let (lines, errors) = trust::repair(app, &live);
+    done.extend(lines);
+    failed.extend(errors);
     done.extend(forget_folders(app, store)?);
     done.extend(finish_trash(app, store)?);
     done.extend(prune_worktrees(app, &live)?);

@@ -19,6 +19,7 @@ use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
 use crate::record::{AgentRecord, Naming, state_span};
+use crate::trust::{self, Asker};
 use crate::{child, end, kept, up};
 
 /// Revive agents that have ended or were lost: same worktree, same conversation
@@ -148,8 +149,10 @@ pub(crate) fn revive_all(app: &App, caller: &Caller, agents: Vec<Agent>, env: &[
 /// Refuses, before anything is stopped, what could not be revived.
 pub(crate) fn check(app: &App, caller: &Caller, agent: &Agent, given: &[String], verb: &str) -> Result<()> {
     require_workspace(agent)?;
-    child::environment(caller, &environment(caller, agent, given, verb)?)?;
-    let harness = app.harness(&app.config(caller, None)?, &agent.harness)?;
+    let env = child::environment(caller, &environment(caller, agent, given, verb)?)?;
+    let config = app.config(caller, None)?;
+    let harness = app.harness(&config, &agent.harness)?;
+    trust::check_root(&config, &harness, &env)?;
     child::program_path(&harness.command, caller).map(|_| ())
 }
 
@@ -206,7 +209,8 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], how: How)
 
     let config = app.config(caller, None)?;
     let harness = app.harness(&config, &agent.harness)?;
-    let env = child::environment(caller, &environment(caller, agent, given, how.verb())?)?;
+    let mut env = child::environment(caller, &environment(caller, agent, given, how.verb())?)?;
+    trust::check_root(&config, &harness, &env)?;
     let conversation = match (fresh, &agent.conversation) {
         (true, Some(_)) => Some(app.new_uuid()),
         (_, known) => known.clone(),
@@ -219,12 +223,19 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], how: How)
         };
         kept::keep(app, &talks_anew);
     }
-    let line = harness.command_line(&Launch {
+    let mut line = harness.command_line(&Launch {
         model: agent.model.as_deref(),
         prompt: None,
         conversation: conversation.as_deref(),
         resume: !fresh,
     })?;
+    let asker = Asker {
+        agent,
+        trust: harness.trust,
+        argv: &mut line.argv,
+        env: &mut env,
+    };
+    trust::answer(app, caller, &config, trust::main_of(agent).as_deref(), &mut [asker]);
     let generation = standing.generation.max(agent.generation) + 1;
     let spec = child::specification(app, caller, &config, agent, &harness, &line, &env, None, generation)?;
     let pid = launch(&app.executable, &spec, lock, |_| {})

@@ -4,4 +4,6 @@
 //! `cargo test` leaves it out. [`world`] is what each test stands on.
 
 mod starts;
+mod trust;
+mod users;
 mod world;
