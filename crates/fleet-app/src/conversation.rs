@@ -16,11 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a revived agent goes on with.
 #[derive(Debug)]
-pub(crate) struct GoesOn {
-    /// The id of its conversation, where one is known or chosen.
-    pub(crate) id: Option<String>,
-    /// Whether there is one to go on with; otherwise it begins the one of that id.
-    pub(crate) resume: bool,
+pub(crate) enum GoesOn {
+    /// With nothing: it begins a new conversation.
+    Anew,
+    /// With its conversation, by this id where one is known.
+    With(Option<String>),
 }
 
 /// What `agent`, which stands like this, goes on with. Error: its program does not tell which conversations it has, and
@@ -32,13 +32,15 @@ pub(crate) fn find(
     harness: &Harness,
     env: &[(String, String)],
 ) -> Result<GoesOn> {
+    if !standing.talked && harness.resumes_by_id() {
+        return Ok(GoesOn::Anew);
+    }
     // What the program has told of itself is newer than what it was given.
     let id = standing.conversation.as_ref().or(agent.conversation.as_ref()).cloned();
-    let resume = standing.talked || !harness.resumes_by_id();
-    if id.is_some() || !resume || harness.conversations.is_empty() {
-        return Ok(GoesOn { id, resume });
+    if id.is_some() || harness.conversations.is_empty() {
+        return Ok(GoesOn::With(id));
     }
-    let id = ask(caller, agent, harness, env).map_err(|error| {
+    let found = ask(caller, agent, harness, env).map_err(|error| {
         error
             .context(format!("the conversation of `{}` could not be found", agent.branch))
             .hint(format!(
@@ -46,10 +48,7 @@ pub(crate) fn find(
                 word(&agent.branch)
             ))
     })?;
-    Ok(GoesOn {
-        resume: id.is_some(),
-        id,
-    })
+    Ok(found.map_or(GoesOn::Anew, |id| GoesOn::With(Some(id))))
 }
 
 /// The newest conversation of the agent's workspace, as its program lists them; none when it has none there.

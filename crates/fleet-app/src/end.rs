@@ -23,7 +23,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::caller::Caller;
-use crate::{kept, trash};
+use crate::{kept, trash, trust};
 
 /// How an agent is to end.
 #[derive(Clone, Debug, Default)]
@@ -126,6 +126,7 @@ pub fn end(app: &App, caller: &Caller, agent: &Agent, options: &Options) -> Resu
         }
         remove_workspace(app, agent, options, &mut ended)?;
     }
+    ended.warnings.extend(trust::forget(app, &agent.id));
     if let Ok(runtime) = app.runtime() {
         let _ = files::remove_file("end.socket", &runtime.socket(&agent.id));
     }

@@ -18,5 +18,6 @@ mod request;
 pub mod sessions;
 pub mod start;
 mod trash;
+mod trust;
 mod up;
 mod updated;

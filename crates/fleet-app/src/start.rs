@@ -21,6 +21,7 @@ use fleet_store::{PortRange, Reservation};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::config::Config;
+use crate::trust::{self, Asker};
 use crate::{child, end, kept, up};
 
 /// What holds for all agents of one request.
@@ -69,6 +70,7 @@ struct Job {
     agent: Agent,
     harness: Harness,
     line: CommandLine,
+    env: Vec<(String, String)>,
     prompt: Option<String>,
     lock: Option<Lock>,
 }
@@ -80,7 +82,6 @@ struct Setting<'a> {
     repo: &'a Repo,
     config: &'a Config,
     options: &'a Options,
-    env: Vec<(String, String)>,
     base: Option<String>,
 }
 
@@ -121,6 +122,9 @@ pub fn start(
         )));
     }
     let env = child::environment(caller, &options.env)?;
+    for harness in &harnesses {
+        trust::check_root(&config, harness, &env)?;
+    }
     let base = if options.here {
         None
     } else {
@@ -193,7 +197,7 @@ pub fn start(
             let _ = files::remove_tree("create.unreserve", &app.home.agent_dir(&reservation.id));
         }
     })?;
-    let jobs: Vec<Job> = agents
+    let mut jobs: Vec<Job> = agents
         .into_iter()
         .zip(jobs)
         .zip(locks)
@@ -201,17 +205,27 @@ pub fn start(
             agent,
             harness,
             line,
+            env: env.clone(),
             prompt,
             lock,
         })
         .collect();
+    let mut askers: Vec<Asker<'_>> = jobs
+        .iter_mut()
+        .map(|job| Asker {
+            agent: &job.agent,
+            trust: job.harness.trust,
+            argv: &mut job.line.argv,
+            env: &mut job.env,
+        })
+        .collect();
+    trust::answer(app, caller, &config, repo.main_root.as_deref(), &mut askers);
     let setting = Setting {
         app,
         caller,
         repo: &repo,
         config: &config,
         options,
-        env,
         base,
     };
     let outcomes = parallel::map(jobs, parallel::cores(), |job| run_one(&setting, job));
@@ -280,7 +294,7 @@ fn make_and_launch(setting: &Setting<'_>, job: &mut Job) -> Result<u32> {
             agent,
             &job.harness,
             &job.line,
-            &setting.env,
+            &job.env,
             prompt,
             1,
         )?

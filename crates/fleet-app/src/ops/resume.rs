@@ -21,6 +21,7 @@ use crate::conversation::{self, GoesOn};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
 use crate::record::{AgentRecord, Naming, state_span};
+use crate::trust::{self, Asker};
 use crate::{child, end, kept, up};
 
 /// Revive agents that have ended or were lost: same worktree, same conversation
@@ -150,8 +151,10 @@ pub(crate) fn revive_all(app: &App, caller: &Caller, agents: Vec<Agent>, env: &[
 /// Refuses, before anything is stopped, what could not be revived.
 pub(crate) fn check(app: &App, caller: &Caller, agent: &Agent, given: &[String], verb: &str) -> Result<()> {
     require_workspace(agent)?;
-    child::environment(caller, &environment(caller, agent, given, verb)?)?;
-    let harness = app.harness(&app.config(caller, None)?, &agent.harness)?;
+    let env = child::environment(caller, &environment(caller, agent, given, verb)?)?;
+    let config = app.config(caller, None)?;
+    let harness = app.harness(&config, &agent.harness)?;
+    trust::check_root(&config, &harness, &env)?;
     child::program_path(&harness.command, caller).map(|_| ())
 }
 
@@ -208,15 +211,18 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], how: How)
 
     let config = app.config(caller, None)?;
     let harness = app.harness(&config, &agent.harness)?;
-    let env = child::environment(caller, &environment(caller, agent, given, how.verb())?)?;
+    let mut env = child::environment(caller, &environment(caller, agent, given, how.verb())?)?;
+    trust::check_root(&config, &harness, &env)?;
     let goes_on = match fresh {
-        true => GoesOn {
-            id: agent.conversation.as_ref().map(|_| app.new_uuid()),
-            resume: false,
-        },
+        true => GoesOn::Anew,
         false => conversation::find(caller, agent, &standing, &harness, &env)?,
     };
-    if let Some(new) = goes_on.id.as_ref().filter(|_| fresh) {
+    let (id, resume) = match goes_on {
+        GoesOn::With(id) => (id, true),
+        // With an id that was never used: some programs know the one before though nothing was said in it.
+        GoesOn::Anew => (agent.conversation.as_ref().map(|_| app.new_uuid()), false),
+    };
+    if let Some(new) = id.as_ref().filter(|_| !resume) {
         store.set_conversation("resume.conversation", &agent.id, new)?;
         let talks_anew = Agent {
             conversation: Some(new.clone()),
@@ -224,15 +230,22 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], how: How)
         };
         kept::keep(app, &talks_anew);
     }
-    let line = harness.command_line(&Launch {
+    let mut line = harness.command_line(&Launch {
         model: agent.model.as_deref(),
         prompt: None,
-        conversation: goes_on.id.as_deref(),
-        resume: goes_on.resume,
+        conversation: id.as_deref(),
+        resume,
     })?;
+    let asker = Asker {
+        agent,
+        trust: harness.trust,
+        argv: &mut line.argv,
+        env: &mut env,
+    };
+    trust::answer(app, caller, &config, trust::main_of(agent).as_deref(), &mut [asker]);
     let generation = standing.generation.max(agent.generation) + 1;
     let spec = Spec {
-        goes_on: goes_on.resume,
+        goes_on: resume,
         ..child::specification(app, caller, &config, agent, &harness, &line, &env, None, generation)?
     };
     let pid = launch(&app.executable, &spec, lock, |_| {})

@@ -9,6 +9,7 @@ mod many;
 mod pages;
 mod prompts;
 mod surfaces;
+mod trust;
 mod updated;
 mod upgrade;
 mod views;

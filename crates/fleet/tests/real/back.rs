@@ -48,17 +48,12 @@ fn come_back(cli: Cli) {
     let full = std::env::var_os("FLEET_TEST_FULL").is_some();
     let branches: Vec<String> = (1..=if full { 4 } else { 2 }).map(|n| format!("a{n}")).collect();
     let mut world = World::new(cli);
-    let all = || branches.iter().map(String::as_str).chain([QUIET]);
-    for branch in all() {
-        let _ = world.fleet(["create", branch]).output().success();
-    }
-    for branch in all() {
-        world.wait_state(branch, "ready");
-    }
     for branch in &branches {
+        world.start(branch);
         let typed = talk(&world, branch, "before");
         assert_eq!(typed, [said("before", branch)], "{branch}");
     }
+    world.start(QUIET);
     world.cut_power();
 
     let resumed = world.answer(["resume", "--all"]);

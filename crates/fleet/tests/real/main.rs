@@ -5,4 +5,6 @@
 
 mod back;
 mod starts;
+mod trust;
+mod users;
 mod world;
