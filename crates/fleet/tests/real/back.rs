@@ -94,6 +94,28 @@ fn write_down(cli: Cli, talked: usize) {
 }
 
 #[test]
+fn codex_goes_on_with_the_newer_of_two_conversations_of_a_worktree() {
+    let world = World::new(Cli::Codex);
+    world.start("a1");
+    assert_eq!(talk(&world, "a1", "before"), [said("before", "a1")]);
+    let _ = world.fleet(["restart", "a1", "--fresh"]).output().success();
+    world.wait_state("a1", "idle");
+    // Nothing was said in the new one yet, and the old one is not to be taken for it.
+    crash(&world, "a1");
+    let _ = world.fleet(["restart", "a1"]).output().success();
+    world.wait_state("a1", "idle");
+    assert_eq!(talk(&world, "a1", "anew"), [said("anew", "a1")]);
+    crash(&world, "a1");
+    let _ = world.fleet(["restart", "a1"]).output().success();
+    world.wait_state("a1", "idle");
+    assert_eq!(
+        talk(&world, "a1", "again"),
+        ["anew", "again"].map(|when| said(when, "a1"))
+    );
+    world.end();
+}
+
+#[test]
 fn claude_comes_back_in_its_conversation() {
     come_back(Cli::Claude);
 }
