@@ -11,23 +11,49 @@ mod session;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use self::clis::{CLIS, Cli};
 use self::session::{Programs, Session};
 use crate::args::Args;
 use crate::run::{Run, io, root};
 use crate::{Failure, Result, failed};
 
-pub(crate) const USAGE: &str = "usage: cargo xtask record --clis FOLDER [--prompts N] [CLI…]
+pub(crate) const USAGE: &str = "usage: cargo xtask record --clis FOLDER [--walk NAME | --prompts N] [CLI…]
 
 Records the states of the agent programs in FOLDER (FOLDER/CLI/node_modules/.bin/CLI), or of those named, into
 crates/fleet-host/tests/fixtures/states, or with --prompts what becomes of each kind of prompt in N tries, into
 crates/fleet-host/tests/fixtures/prompts. Takes some minutes for each.
 
   --clis FOLDER   where they are installed
+  --walk NAME     only this walk: free, asking or delegating; what the others have recorded stays
   --sizes N       with so many sizes of the terminal, of six";
 
 /// Rows and columns of the sessions: narrow and wide, low and high.
 const SIZES: [(u16, u16); 6] = [(24, 80), (50, 160), (30, 100), (40, 120), (20, 70), (60, 200)];
+
+/// What a session leads the program through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Walk {
+    /// Everything with a program that asks nothing.
+    Free,
+    /// The questions.
+    Asking,
+    /// A sub-agent that works in the background.
+    Delegating,
+}
+
+const WALKS: [Walk; 3] = [Walk::Free, Walk::Asking, Walk::Delegating];
+
+impl Walk {
+    fn name(self) -> &'static str {
+        match self {
+            Walk::Free => "free",
+            Walk::Asking => "asking",
+            Walk::Delegating => "delegating",
+        }
+    }
+}
 
 pub(crate) fn main(mut args: Args) -> Result<()> {
     let Some(folder) = args.value("--clis")? else {
@@ -38,13 +64,21 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     let count = count.map_err(|_| Failure::Usage("`--sizes` wants a number".to_owned()))?;
     let tries = args.value("--prompts")?.map(|tries| tries.parse::<usize>()).transpose();
     let tries = tries.map_err(|_| Failure::Usage("`--prompts` wants a number".to_owned()))?;
+    let walk = args.value("--walk")?;
+    let walks = match walk.as_deref() {
+        None => WALKS.to_vec(),
+        Some(name) => match WALKS.iter().find(|walk| walk.name() == name) {
+            Some(walk) => vec![*walk],
+            None => return Err(Failure::Usage(format!("`{name}` is no walk"))),
+        },
+    };
     let names = args.words()?;
     let folder = PathBuf::from(folder)
         .canonicalize()
         .map_err(io("find", Path::new("the folder of the programs")))?;
     if !alone()? {
         Run::cargo("build").args(["--workspace", "--bins"]).pass()?;
-        return inside(&folder, count, tries, &names);
+        return inside(&folder, count, tries, walk.as_deref(), &names);
     }
     Run::new("ip", Path::new("/"))
         .args(["link", "set", "lo", "up"])
@@ -66,11 +100,15 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
             continue;
         }
         let path = fixtures("states").join(format!("{}.jsonl", cli.name));
-        let mut lines = String::new();
+        let before = match walk {
+            Some(_) => fs::read_to_string(&path).unwrap_or_default(),
+            None => String::new(),
+        };
+        let mut recordings = Vec::new();
         for size in &SIZES[..count.min(SIZES.len())] {
-            for free in [true, false] {
-                lines.push_str(&record(&programs, cli, *size, free)?);
-                fs::write(&path, &lines).map_err(io("write", &path))?;
+            for walk in walks.iter().filter(|walk| **walk != Walk::Delegating || cli.delegates) {
+                recordings.extend(record(&programs, cli, *size, *walk)?);
+                fs::write(&path, beside(&before, &recordings)).map_err(io("write", &path))?;
             }
         }
         println!("wrote {}", path.display());
@@ -89,19 +127,29 @@ fn fixtures(kind: &str) -> PathBuf {
 }
 
 /// One session. When it is cut short, what was recorded before counts all the same.
-fn record(programs: &Programs, cli: &'static Cli, size: (u16, u16), free: bool) -> Result<String> {
-    let kind = if free { "free" } else { "asking" };
-    println!("{} at {}x{}, {kind}", cli.name, size.0, size.1);
-    let mut session = Session::start(programs, cli, size, free)?;
-    let done = if free {
-        session.walk_free()
-    } else {
-        session.walk_asking()
+fn record(programs: &Programs, cli: &'static Cli, size: (u16, u16), walk: Walk) -> Result<Vec<Value>> {
+    println!("{} at {}x{}, {}", cli.name, size.0, size.1, walk.name());
+    let mut session = Session::start(programs, cli, size, walk != Walk::Asking)?;
+    let done = match walk {
+        Walk::Free => session.walk_free(),
+        Walk::Asking => session.walk_asking(),
+        Walk::Delegating => session.walk_delegating(),
     };
     if let Err(Failure::Failed(why)) = &done {
         println!("  cut short: {why}");
     }
-    Ok(session.recordings().iter().map(|each| format!("{each}\n")).collect())
+    Ok(session.recordings().to_vec())
+}
+
+/// The lines of a file with `recordings`, behind those that it had `before` of other moments.
+fn beside(before: &str, recordings: &[Value]) -> String {
+    let anew = |line: &&str| {
+        let line: Value = serde_json::from_str(line).unwrap_or_default();
+        recordings.iter().any(|each| each["moment"] == line["moment"])
+    };
+    let kept = before.lines().filter(|line| !anew(line)).map(ToOwned::to_owned);
+    let lines = kept.chain(recordings.iter().map(Value::to_string));
+    lines.map(|line| line + "\n").collect()
 }
 
 /// Whether this process has no network but loopback.
@@ -113,7 +161,7 @@ fn alone() -> Result<bool> {
 }
 
 /// Runs itself again in a network namespace of its own.
-fn inside(folder: &Path, sizes: usize, tries: Option<usize>, names: &[String]) -> Result<()> {
+fn inside(folder: &Path, sizes: usize, tries: Option<usize>, walk: Option<&str>, names: &[String]) -> Result<()> {
     let own = std::env::current_exe().map_err(io("find", Path::new("this program")))?;
     let own = own.display().to_string();
     let folder = folder.display().to_string();
@@ -123,7 +171,13 @@ fn inside(folder: &Path, sizes: usize, tries: Option<usize>, names: &[String]) -
         .into_iter()
         .flat_map(|tries| ["--prompts".to_owned(), tries.to_string()])
         .collect();
-    Run::new("unshare", &root()).args(args).args(tries).args(names).pass()?;
+    let walk = walk.into_iter().flat_map(|walk| ["--walk", walk]);
+    Run::new("unshare", &root())
+        .args(args)
+        .args(tries)
+        .args(walk)
+        .args(names)
+        .pass()?;
     if names.iter().any(|name| !CLIS.iter().any(|cli| cli.name == name)) {
         return failed("a name is none of the five");
     }

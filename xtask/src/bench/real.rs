@@ -63,6 +63,10 @@ pub(super) const TURN_ROWS: &[&str] = &[
 /// Everything that a program may take, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 const STEP: Duration = Duration::from_millis(5);
+/// A program that has rested for so long rests.
+const STAYS: Duration = Duration::from_secs(1);
+/// How often is looked whether enough was heard, while nothing comes.
+const LISTEN: Duration = Duration::from_millis(100);
 
 /// All of them.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
@@ -381,25 +385,25 @@ impl Scene {
 
     /// Types a prompt, and follows what becomes of it.
     fn turn(&self, watched: &mut Watched, prompt: &str) -> Result<Turn> {
-        watched.client.input(prompt.as_bytes()).map_err(told)?;
-        watched.listen(Duration::from_millis(400), |_| false)?;
-        let entered = Instant::now();
-        watched.client.input(b"\r").map_err(told)?;
-        let Heard { at: worked, .. } = watched.listen(PATIENCE, |fact| matches!(fact, Fact::Busy { .. }))?;
-        let heard = watched.listen(PATIENCE, |fact| matches!(fact, Fact::Ready { .. }))?;
-        let (Some(worked), Some(rested)) = (worked, heard.at) else {
-            return failed(format!("the turn of `{prompt}` was not seen"));
+        let typed = |keys: &[u8], watched: &mut Watched| watched.client.input(keys).map_err(told);
+        typed(prompt.as_bytes(), watched)?;
+        // An Enter that follows too soon is a line break to some of them.
+        watched.hear(|heard| heard.begun.elapsed() > Duration::from_millis(600))?;
+        typed(b"\r", watched)?;
+        let heard = watched.hear(|heard| {
+            let rests = heard.rested.is_some_and(|(at, _)| at.elapsed() > STAYS);
+            rests && !self.endpoint.replied(prompt).is_empty()
+        })?;
+        let (Some(worked), Some((rested, drawn)), Some(sent)) = (
+            heard.worked,
+            heard.rested,
+            self.endpoint.replied(prompt).first().copied(),
+        ) else {
+            return failed(format!("the turn of `{prompt}` was not seen to its end"));
         };
-        let drawn = heard.last_output.unwrap_or(rested);
-        let rested_ms = now_ms() as f64 - millis(rested.elapsed());
-        let drawn_ms = rested_ms - millis(rested.saturating_duration_since(drawn));
-        let Some(sent) = self.endpoint.replied(prompt).first().copied() else {
-            return failed(format!("`{prompt}` has had no reply"));
-        };
-        // Whatever it draws of itself when it rests is over before the next turn.
-        watched.listen(Duration::from_secs(1), |_| false)?;
+        let drawn_ms = now_ms() as f64 - millis(drawn.elapsed());
         Ok(Turn {
-            to_work: millis(worked.saturating_duration_since(entered)),
+            to_work: millis(worked.saturating_duration_since(heard.begun)),
             to_rest: millis(rested.saturating_duration_since(drawn)),
             programs_own: drawn_ms - sent as f64,
         })
@@ -408,34 +412,43 @@ impl Scene {
 
 /// What came while one listened.
 struct Heard {
-    /// When the fact came; none when it did not.
-    at: Option<Instant>,
-    /// When the program last wrote before.
-    last_output: Option<Instant>,
+    begun: Instant,
+    /// When it was first known to work.
+    worked: Option<Instant>,
+    /// When it was known to rest, unless it worked again, and when it had last written before.
+    rested: Option<(Instant, Instant)>,
 }
 
 impl Watched {
-    /// Listens until a fact comes for which `wanted` is true, or for so long.
-    fn listen(&mut self, time: Duration, wanted: fn(&Fact) -> bool) -> Result<Heard> {
-        let deadline = Instant::now() + time;
-        let mut last_output = None;
-        loop {
-            let event = self.client.event(Some(deadline));
+    /// Listens until `enough`, or until patience is at an end.
+    fn hear(&mut self, enough: impl Fn(&Heard) -> bool) -> Result<Heard> {
+        let begun = Instant::now();
+        let mut heard = Heard {
+            begun,
+            worked: None,
+            rested: None,
+        };
+        let mut drawn = begun;
+        while !enough(&heard) && begun.elapsed() < PATIENCE {
+            let event = self.client.event(Some(Instant::now() + LISTEN));
             let now = Instant::now();
             match event {
-                Ok(Some(Event::Entry(entry))) if wanted(&entry.fact) => {
-                    return Ok(Heard {
-                        at: Some(now),
-                        last_output,
-                    });
-                }
-                Ok(Some(Event::Output(_))) => last_output = Some(now),
+                Ok(Some(Event::Output(_))) => drawn = now,
+                Ok(Some(Event::Entry(entry))) => match entry.fact {
+                    Fact::Busy { .. } => {
+                        heard.worked.get_or_insert(now);
+                        heard.rested = None;
+                    }
+                    Fact::Ready { .. } => heard.rested = Some((now, drawn)),
+                    _ => {}
+                },
                 Ok(Some(_)) => {}
                 Ok(None) => return failed("the supervisor has gone"),
-                Err(error) if error.kind == Kind::Timeout => return Ok(Heard { at: None, last_output }),
+                Err(error) if error.kind == Kind::Timeout => {}
                 Err(error) => return Err(told(error)),
             }
         }
+        Ok(heard)
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct Cli {
     pub(crate) asks: bool,
     /// Whether its model can ask the person something.
     pub(crate) questions: bool,
+    /// Whether its model can have a sub-agent work in the background.
+    pub(crate) delegates: bool,
 }
 
 /// The five.
@@ -35,6 +37,7 @@ pub(crate) static CLIS: [Cli; 5] = [
         leave: "/exit",
         asks: true,
         questions: true,
+        delegates: true,
     },
     Cli {
         name: "codex",
@@ -43,6 +46,7 @@ pub(crate) static CLIS: [Cli; 5] = [
         leave: "/quit",
         asks: true,
         questions: false,
+        delegates: false,
     },
     Cli {
         name: "gemini",
@@ -51,6 +55,7 @@ pub(crate) static CLIS: [Cli; 5] = [
         leave: "/quit",
         asks: true,
         questions: false,
+        delegates: false,
     },
     Cli {
         name: "opencode",
@@ -59,6 +64,7 @@ pub(crate) static CLIS: [Cli; 5] = [
         leave: "/exit",
         asks: true,
         questions: false,
+        delegates: false,
     },
     Cli {
         name: "pi",
@@ -67,17 +73,23 @@ pub(crate) static CLIS: [Cli; 5] = [
         leave: "/quit",
         asks: false,
         questions: false,
+        delegates: false,
     },
 ];
 
-/// What the endpoint answers where the words of a prompt are not enough: a question to the person, and for Codex
-/// commands that are to leave its sandbox, about which alone it asks.
+/// What the endpoint answers where the words of a prompt are not enough: a question to the person, a sub-agent in the
+/// background, and for Codex commands that are to leave its sandbox, about which alone it asks.
 pub(crate) fn script(cli: &str) -> serde_json::Value {
     let question = json!({ "questions": [{ "question": "Which one?", "header": "Pick", "multiSelect": false,
         "options": [{ "label": "First", "description": "the first" }, { "label": "Second", "description": "the second" }] }] });
     let call = |name: &str, input: &serde_json::Value| json!([{ "tool": { "name": name, "input": input } }]);
     let rule = |words: &str, calls: serde_json::Value| json!({ "when": { "contains": words }, "turns": [{ "calls": calls }, { "text": "it is done" }] });
-    let mut rules = vec![rule("ask me", call("AskUserQuestion", &question))];
+    let task = json!({ "description": "count slowly", "prompt": "run sleep 9\nsay counted", "subagent_type": "general-purpose",
+        "run_in_background": true });
+    let mut rules = vec![
+        rule("ask me", call("AskUserQuestion", &question)),
+        rule("delegate", call("Agent", &task)),
+    ];
     if cli == "codex" {
         for (words, line) in [
             ("run touch", "touch made.txt"),

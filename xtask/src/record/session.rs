@@ -214,6 +214,22 @@ impl Session {
         Ok(())
     }
 
+    /// With a program whose model can have a sub-agent work in the background. Its own turn is over meanwhile, and it
+    /// is not: it goes on by itself when the sub-agent has ended.
+    pub(super) fn walk_delegating(&mut self) -> Result<()> {
+        self.come_up()?;
+        for moment in ["a sub-agent works in the background", "a second one does"] {
+            self.prompt("delegate it")?;
+            self.wait("the sub-agent's tool", |session| Ok(session.runs("sleep 9")))?;
+            self.pause(Duration::from_secs(3));
+            self.record(moment, "working")?;
+            self.wait("the end of the tool", |session| Ok(!session.runs("sleep 9")))?;
+            self.settle()?;
+            self.settle()?;
+        }
+        self.record("the sub-agents have ended", "idle")
+    }
+
     fn record(&mut self, moment: &str, label: &str) -> Result<()> {
         let look = match self.look() {
             Ok(look) => json!(look),
