@@ -130,7 +130,7 @@ pub(crate) fn revive_all(app: &App, caller: &Caller, agents: Vec<Agent>, env: &[
             }),
         }
     }
-    let failures = up::come_up(app, caller, &revived.iter().collect::<Vec<_>>());
+    let failures = up::open_and_come_up(app, caller, &revived.iter().collect::<Vec<_>>());
     app.publish();
     for (agent, failure) in revived.into_iter().zip(failures) {
         match failure {
