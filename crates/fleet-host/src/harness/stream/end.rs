@@ -17,6 +17,16 @@ pub enum Exit {
     Signal(i32),
 }
 
+impl Exit {
+    /// The exit code as a shell gives it: 128 + n for signal n.
+    pub fn code(self) -> i32 {
+        match self {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
 /// What matters of the events for the outcome. Feed it every event.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
@@ -25,19 +35,41 @@ pub struct Seen {
     denied: u64,
     /// Lines that were no events, or too long.
     pub unread: u64,
+    said: String,
 }
 
 impl Seen {
     /// Takes one event in.
     pub fn note(&mut self, event: &Event) {
         match event {
-            Event::End { outcome, .. } => self.end = Some(*outcome),
-            Event::Error { outcome, .. } => self.error = Some(*outcome),
-            Event::Denied { .. } => self.denied += 1,
+            Event::End { outcome, text } => {
+                self.end = Some(*outcome);
+                self.say(text);
+            }
+            Event::Error { outcome, text } => {
+                self.error = Some(*outcome);
+                self.say(text);
+            }
+            Event::Denied { tool, about } => {
+                self.denied += 1;
+                self.say(&format!("{tool} {about}"));
+            }
             // What went wrong before a retry that worked is over.
             Event::Text { .. } | Event::Call { .. } => self.error = None,
             Event::Malformed { .. } | Event::Skipped { .. } => self.unread += 1,
             _ => {}
+        }
+    }
+
+    /// What was said last about something that went wrong: on one line, short, fit for a terminal. Empty if nothing was.
+    pub fn said(&self) -> &str {
+        &self.said
+    }
+
+    fn say(&mut self, text: &str) {
+        let text = super::short(&super::plain(text));
+        if !text.is_empty() {
+            self.said = text;
         }
     }
 }
@@ -157,7 +189,7 @@ mod tests {
             end,
             error,
             denied,
-            unread: 0,
+            ..Seen::default()
         }
     }
 
