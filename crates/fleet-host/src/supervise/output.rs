@@ -302,6 +302,14 @@ pub fn read(agent_dir: &Path, back: usize) -> io::Result<(Vec<Stretch>, bool)> {
     Ok((stretches, from > 0))
 }
 
+/// What the program itself wrote: its stream of events, where it has one.
+pub fn raw(agent_dir: &Path) -> Kept {
+    match Kept::Stream.folder(agent_dir).is_dir() {
+        true => Kept::Stream,
+        false => Kept::Screen,
+    }
+}
+
 /// A place in the kept output, behind what was read already. The default is its beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
