@@ -543,7 +543,9 @@ impl Supervisor {
         loop {
             match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::Exited(pid, code)) => self.reaped(pid.as_raw() as u32, Exit::Code(code)),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => self.reaped(pid.as_raw() as u32, Exit::Signal(signal as i32)),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                    self.reaped(pid.as_raw() as u32, Exit::Signal(signal as i32))
+                }
                 Ok(WaitStatus::StillAlive) | Err(_) => break,
                 Ok(_) => {}
             }

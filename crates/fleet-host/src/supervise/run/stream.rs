@@ -13,9 +13,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use super::{Supervisor, now};
-use crate::harness::stream::{
-    self, Cli, Errors, Event, Exit, Outcome, Reader, Seen, view, view_error, view_prompt,
-};
+use crate::harness::stream::{self, Cli, Errors, Event, Exit, Outcome, Reader, Seen, view, view_error, view_prompt};
 use crate::supervise::output::{Kept, Output};
 use crate::supervise::spec::Spec;
 use crate::{process, sys};
@@ -65,10 +63,7 @@ impl Stream {
 
     fn feed(&mut self, bytes: &[u8]) -> Vec<Event> {
         self.raw.write(bytes, (0, 0), now(), Vec::new);
-        let events = self
-            .reader
-            .as_mut()
-            .map_or_else(Vec::new, |reader| reader.feed(bytes));
+        let events = self.reader.as_mut().map_or_else(Vec::new, |reader| reader.feed(bytes));
         let before = self.unbroken;
         self.unbroken = match bytes.iter().rposition(|&byte| byte == b'\n') {
             Some(at) => bytes.len() - at - 1,
