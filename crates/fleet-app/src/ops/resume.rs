@@ -267,17 +267,19 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, with: &With<'_>, how: How) 
         };
         kept::keep(app, &talks_anew);
     }
+    // A run that told of no conversation has left none to go on with.
+    let goes_on = !fresh && (harness.stream().is_none() || told.is_some());
     let line = harness.command_line(&Launch {
         model: agent.model.as_deref(),
         // A terminal is given it when the program has come up again: not all take one as an argument then.
         prompt: with.prompt.as_deref().filter(|_| agent.headless),
         conversation: conversation.as_deref(),
-        resume: !fresh,
+        resume: goes_on,
     })?;
     let generation = standing.generation.max(agent.generation) + 1;
     let prompt = with.prompt.clone().map(|text| (app.new_id(), text));
     let spec = Spec {
-        goes_on: !fresh,
+        goes_on,
         ..child::specification(app, caller, &config, agent, &harness, &line, &env, prompt, generation)?
     };
     let pid = launch(&app.executable, &spec, lock, |_| {})
@@ -331,6 +333,7 @@ impl Show for Resumed {
                 span(Label::Name, naming.name(&agent.repo_name, &agent.branch)),
                 plain(" ("),
                 state_span(&agent.state),
+                agent.outcome_span(),
                 plain(")"),
             ]);
         }

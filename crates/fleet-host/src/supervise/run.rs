@@ -323,11 +323,13 @@ impl Supervisor {
             _ => return,
         };
         let Some(argv) = argv.as_deref() else { return };
-        let body = json!({
+        let mut body = json!({
             "hook": hook, "agent": self.spec.agent, "branch": self.spec.branch, "harness": self.spec.harness,
             "worktree": self.spec.cwd, "state": after.to_string(), "previous": before.to_string(), "at": at,
-            "outcome": self.standing().outcome.as_ref().map(|(outcome, _)| outcome.to_string()),
         });
+        if let (State::Exited(_), Some((outcome, _))) = (after, &self.standing().outcome) {
+            body["outcome"] = outcome.to_string().into();
+        }
         if let Some(notifier) = Notifier::start(hook, argv, &self.notifier_env, &body) {
             self.notifiers.push(notifier);
         }

@@ -12,7 +12,9 @@ use fleet_core::fact::Fact;
 use fleet_core::usage::Usage;
 use fleet_host::harness::stream::{self, Cli, Event, Exit, Outcome, Reader, view, view_prompt};
 use fleet_term::LogText;
-use fleet_testkit::{Cmd, TestEnv, binary, wait_until};
+use fleet_testkit::{Cmd, Pty, TestEnv, binary, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::drive::{LONG, journal, supervisor, text};
@@ -550,5 +552,114 @@ fn lines_that_are_no_events_or_far_too_long_change_nothing_and_leave_the_supervi
     ] {
         assert!(logs.contains(wanted), "{wanted}: {logs}");
     }
+    stage.end();
+}
+
+#[test]
+fn a_run_whose_supervisor_was_killed_is_lost_and_goes_on_with_the_next_prompt() {
+    let stage = Stage::recorded();
+    let create = ["create", "terminated", "-a", "pi", "--headless", "-p", "one"];
+    let _ = stage.fleet(&create).output().success();
+    wait_until(LONG, "its conversation", || {
+        stage
+            .logs("terminated")
+            .iter()
+            .any(|line| line.starts_with("conversation"))
+            .then_some(())
+    });
+    let pid = supervisor(&stage.env, &text(&stage.agent("terminated")["id"]));
+    let pid = Pid::from_raw(i32::try_from(pid).expect("a process id"));
+    kill(pid, Signal::SIGKILL).expect("it runs");
+    wait_until(LONG, "the loss", || {
+        (stage.agent("terminated")["state"] == "lost").then_some(())
+    });
+    let all = stage.fleet(&["resume", "--all"]).output().fails(2);
+    assert!(all.stderr.contains("fleet resume terminated --prompt TEXT"), "{all}");
+    let _ = stage.fleet(&["resume", "terminated", "-p", "-two"]).output().success();
+    let runs = stage.runs();
+    assert_eq!(runs[1]["prompt"], "-two");
+    assert!(runs[1]["argv"].to_string().contains("--session"), "{runs:?}");
+    let agent = stage.agent("terminated");
+    assert_eq!((&agent["state"], &agent["outcome"]), (&"working".into(), &Value::Null));
+    stage.end();
+}
+
+#[test]
+fn a_run_that_told_of_no_conversation_is_begun_again() {
+    let stage = Stage::empty();
+    stage.record(Cli::Codex, "again", b"", "code 0");
+    let create = [
+        "create",
+        "again",
+        "-a",
+        "codex",
+        "--headless",
+        "-p",
+        "one",
+        "--wait",
+        "exited",
+    ];
+    let _ = stage.fleet(&create).output().fails(1);
+    assert_eq!(stage.agent("again")["outcome"], "no terminal event");
+    let _ = stage.fleet(&["resume", "again", "-p", "two"]).output().success();
+    let _ = stage.fleet(&["wait", "again", "--until", "exited"]).output().fails(1);
+    assert!(
+        !stage.runs()[1]["argv"].to_string().contains("resume"),
+        "{:?}",
+        stage.runs()
+    );
+    stage.end();
+}
+
+#[test]
+fn a_view_shows_what_happens_as_it_happens() {
+    let stage = Stage::recorded();
+    let create = [
+        "create",
+        "interrupted",
+        "-a",
+        "claude",
+        "--headless",
+        "-p",
+        "look around",
+    ];
+    let _ = stage.fleet(&create).output().success();
+    let fleet = binary("fleet").display().to_string();
+    let mut view = Pty::spawn(
+        &stage.env,
+        &stage.repo,
+        &[&fleet, "attach", "--direct", "interrupted"],
+        30,
+        100,
+    );
+    view.wait_for_text("> look around", LONG);
+    let _ = stage
+        .fleet(&["prompt", "interrupted", "--interrupt"])
+        .output()
+        .success();
+    view.wait_for_text("ended, interrupted", LONG);
+    let _ = view.wait_exit(LONG);
+    stage.end();
+}
+
+#[test]
+fn an_agent_with_a_terminal_is_given_the_prompt_of_a_resume_when_it_is_up_again() {
+    let stage = Stage::empty();
+    stage.env.config_with_scripted("");
+    let _ = stage.fleet(&["create", "a", "--wait", "ready"]).output().success();
+    let prompt = ["prompt", "a", "exit 0"];
+    let _ = stage.fleet(&prompt).output();
+    let _ = stage.fleet(&["wait", "a", "--until", "exited"]).output().success();
+    let _ = stage
+        .fleet(&["resume", "a", "-p", "print back again"])
+        .output()
+        .success();
+    wait_until(LONG, "the prompt", || {
+        let received = stage.env.received();
+        received
+            .iter()
+            .any(|each| each.text == "print back again")
+            .then_some(())
+    });
     stage.end();
 }
