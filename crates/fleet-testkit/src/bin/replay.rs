@@ -65,5 +65,8 @@ fn log(argv: &[String], prompt: &str) -> io::Result<()> {
 }
 
 fn variable(name: &str) -> io::Result<String> {
-    std::env::var(name).map_err(|error| io::Error::other(format!("{name}: {error}")))
+    let value = std::env::var_os(name).ok_or_else(|| io::Error::other(format!("{name} is not set")))?;
+    value
+        .into_string()
+        .map_err(|_| io::Error::other(format!("{name} is no text")))
 }
