@@ -323,7 +323,7 @@ fn environment(caller: &Caller, agent: &Agent, given: &[String], verb: &str) -> 
 impl Show for Resumed {
     fn show(&self, page: &mut Page) {
         if self.agents.is_empty() && self.failed.is_empty() {
-            page.line("every agent runs already");
+            page.line("there is nothing to resume");
         }
         let failed = self.failed.iter().filter_map(|failed| failed.repo_name.as_deref());
         let naming = Naming::of(self.agents.iter().map(|agent| agent.repo_name.as_str()).chain(failed));

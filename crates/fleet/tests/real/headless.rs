@@ -1,4 +1,5 @@
-//! Each program without a terminal: an answer, the next run of the same conversation, and a service that refuses.
+//! Each program without a terminal: an answer, the next run of the same conversation, a service that refuses, and an
+//! interrupt.
 
 use fleet_core::usage::{Tokens, Usage};
 use fleet_testkit::clis::Cli;
@@ -90,6 +91,13 @@ fn runs_without_a_terminal(cli: Cli) {
     let create = ["create", "two", "--headless", "-p", REFUSED, "--wait", "exited"];
     let _ = world.fleet(create).output().fails(1);
     assert_eq!(world.agent("two")["outcome"], "login", "{}", world.screen("two"));
+
+    let create = ["create", "three", "--headless", "-p", "hang"];
+    let _ = world.fleet(create).output().success();
+    world.wait_request("the third run", |request| request.prompt() == "hang");
+    let _ = world.fleet(["prompt", "three", "--interrupt"]).output().success();
+    let agent = world.agent("three");
+    assert_eq!(agent["outcome"], "interrupted", "{agent} {}", world.screen("three"));
     world.end();
 }
 
