@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
-use fleet_core::agent::{Agent, Phase, State};
+use fleet_core::agent::{Agent, Phase, Standing, State};
 use fleet_core::id::{AgentId, base32};
+use fleet_core::outcome::Outcome;
 use fleet_core::target::{self, Candidate};
+use fleet_core::usage::Usage;
 use fleet_core::{Error, Kind, Result, Time};
 use fleet_host::git::{self, Repo};
 use fleet_host::harness::sign::Signs;
@@ -45,6 +47,10 @@ pub struct Seen {
     pub alive: bool,
     /// When the state was entered; none before the first fact.
     pub since: Option<Time>,
+    /// How its last run without a terminal ended, and what was said about it.
+    pub outcome: Option<(Outcome, String)>,
+    /// What it has used, as far as its program tells.
+    pub usage: Vec<Usage>,
 }
 
 impl App {
@@ -196,6 +202,24 @@ impl App {
         })
     }
 
+    /// The harness called `name`, without a terminal if that is asked for. Error: nobody knows how it runs so.
+    pub fn harness_for(&self, config: &Config, name: &str, headless: bool) -> Result<Harness> {
+        let harness = self.harness(config, name)?;
+        if !headless || harness.is_headless() {
+            return Ok(harness);
+        }
+        if config.harness.contains_key(&harness.name) {
+            let name = &harness.name;
+            return Err(
+                Error::usage(format!("nobody knows how `{name}` runs without a terminal")).hint(format!(
+                    "if it reads its prompt from standard input, say `prompt = \"stdin\"` in `[harness.{name}]`: \
+                     `fleet config edit`"
+                )),
+            );
+        }
+        harness.without_terminal()
+    }
+
     /// The live agents that `targets` and `batch` name, in order, each once.
     pub fn select(&self, caller: &Caller, targets: &[String], batch: Option<&str>) -> Result<Vec<Agent>> {
         if targets.is_empty() && batch.is_none() {
@@ -287,10 +311,17 @@ impl App {
             (None, true) => State::Starting,
             (_, false) => State::Lost,
         };
+        // The last fact does not have these, and the journal of an agent without a terminal is short.
+        let standing = match agent.headless {
+            true => Standing::fold(&journal::read(&folder).unwrap_or_default()),
+            false => Standing::default(),
+        };
         Seen {
             state,
             alive,
             since: last.map(|entry| entry.at),
+            outcome: standing.outcome,
+            usage: standing.used,
         }
     }
 

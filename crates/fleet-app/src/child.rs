@@ -59,6 +59,8 @@ pub(crate) fn specification(
         env,
         headless: agent.headless,
         stdin: line.stdin.clone(),
+        stream: harness.stream(),
+        goes_on: false,
         copy: Vec::new(),
         copy_from: PathBuf::new(),
         setup: Vec::new(),

@@ -45,6 +45,8 @@ pub struct Options {
     pub keep_going: bool,
     /// Variables for the child: `NAME` from the caller or `NAME=VALUE`.
     pub env: Vec<String>,
+    /// Without a terminal.
+    pub headless: bool,
     /// The state that the caller is going to wait for.
     pub until: Option<Until>,
 }
@@ -118,6 +120,10 @@ pub fn start(
         && matches!(options.until, Some(Until::State(State::Ready | State::Idle)))
     {
         let name = &blind.name;
+        if blind.is_headless() {
+            let message = format!("`{name}` without a terminal is never ready or idle: its run ends");
+            return Err(Error::usage(message).hint("wait for its end: `--wait exited`"));
+        }
         return Err(Error::usage(format!(
             "`{name}` has no `ready` rule, so nobody can tell when it is ready or idle"
         ))

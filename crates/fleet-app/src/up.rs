@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use fleet_core::Error;
 use fleet_core::agent::{Agent, Standing, State, Until};
+use fleet_core::outcome::Outcome;
 use fleet_host::process;
 use fleet_host::supervise::journal;
 
@@ -45,7 +46,12 @@ fn failure_of(app: &App, agent: &Agent) -> Option<Error> {
         return None;
     };
     let standing = Standing::fold(&journal::read(&app.home.agent_dir(&agent.id)).unwrap_or_default());
-    if code == 0 || standing.at_prompt.is_some() {
+    // A run whose stream tells how it ended was one, however short.
+    let told = standing
+        .outcome
+        .as_ref()
+        .is_some_and(|(outcome, _)| !matches!(outcome, Outcome::Crashed { .. }));
+    if code == 0 || standing.at_prompt.is_some() || told {
         return None;
     }
     let text = ops::logs::text(app, agent, 20).unwrap_or_default().join("\n");

@@ -16,6 +16,7 @@ pub mod version;
 use fleet_core::{Error, Result};
 
 use self::sign::Signs;
+use self::stream::Cli;
 use self::trust::Trust;
 
 /// How the program is given its first prompt. Later ones are pasted into its terminal, unless it has none.
@@ -25,6 +26,8 @@ pub enum PromptBy {
     Argv,
     /// On standard input, to its end: the program runs without a terminal and takes no second prompt.
     Stdin,
+    /// On standard input as well, and what it prints is a stream of events that fleet reads.
+    Stream(Cli),
     /// Pasted into its terminal.
     Paste,
 }
@@ -99,12 +102,42 @@ const MAX_ARGUMENT: usize = 128 * 1024 - 1;
 impl Harness {
     /// Whether it runs without a terminal.
     pub fn is_headless(&self) -> bool {
-        self.prompt == PromptBy::Stdin
+        matches!(self.prompt, PromptBy::Stdin | PromptBy::Stream(_))
+    }
+
+    /// Whose stream of events it prints, if it does.
+    pub fn stream(&self) -> Option<Cli> {
+        match self.prompt {
+            PromptBy::Stream(cli) => Some(cli),
+            _ => None,
+        }
+    }
+
+    /// The same program without a terminal. Error: fleet does not know how `self`, which is one of [`builtin`], runs
+    /// without one.
+    pub fn without_terminal(self) -> Result<Harness> {
+        let cli = Cli::named(&self.name)
+            .ok_or_else(|| Error::internal(format!("the stream of `{}` is not known", self.name)))?;
+        let conversation = if cli.takes_conversation() {
+            words(&["{id}"])
+        } else {
+            Vec::new()
+        };
+        Ok(Harness {
+            prompt: PromptBy::Stream(cli),
+            conversation,
+            signs: Signs::default(),
+            ..self
+        })
     }
 
     /// The command line of a launch. Errors: a model for a harness that cannot be told one, a prompt that is too
     /// long for an argument, no prompt for a program that only reads one.
     pub fn command_line(&self, launch: &Launch<'_>) -> Result<CommandLine> {
+        if let PromptBy::Stream(cli) = self.prompt {
+            let (program, flags) = self.command.split_at(self.command.len().min(1));
+            return cli.headless(program, flags, launch);
+        }
         let mut argv = self.command.clone();
         if launch.resume {
             let known = launch.conversation.is_some() || !self.resume.iter().any(|arg| arg.contains("{id}"));

@@ -2,8 +2,9 @@
 
 use clap::Args;
 use fleet_core::Result;
-use fleet_core::agent::{Agent, Standing};
+use fleet_core::agent::{Agent, Standing, State};
 use fleet_core::fact::{Entry, Fact};
+use fleet_core::usage::{Basis, Tokens, Usage};
 use fleet_host::supervise::{journal, output};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -70,12 +71,23 @@ impl Operation for Explain {
         Ok(Explanation {
             agent: AgentRecord::seen(&agent, &seen),
             alive: seen.alive,
-            rule: standing.state(seen.alive).1.to_owned(),
+            rule: rule(&agent, &standing, seen.alive),
             cursor_line: status.map(|status| status.cursor_line),
             queued: standing.queue.len(),
             facts: shown.map(without_text).collect(),
             warnings: missing_output(app, &agent).into_iter().collect(),
         })
+    }
+}
+
+/// The rule that won, and for a run without a terminal what came of it.
+fn rule(agent: &Agent, standing: &Standing, alive: bool) -> String {
+    let (state, rule) = standing.state(alive);
+    match (&standing.outcome, state) {
+        (Some((outcome, why)), State::Exited(_)) if why.is_empty() => format!("{rule}, {outcome}"),
+        (Some((outcome, why)), State::Exited(_)) => format!("{rule}, {outcome}: {why}"),
+        (_, State::Working) if agent.headless => "it runs without a terminal and has not ended".to_owned(),
+        _ => rule.to_owned(),
     }
 }
 
@@ -118,6 +130,9 @@ impl Show for Explanation {
         if let Some(line) = &self.cursor_line {
             page.line(format!("the cursor's line is {line:?}"));
         }
+        for usage in &self.agent.usage {
+            page.line(used(usage));
+        }
         let rows = self.facts.iter().map(|fact| {
             let text = |name: &str| fact[name].as_str().unwrap_or_default().to_owned();
             let rest: Vec<String> = fact
@@ -141,6 +156,31 @@ impl Show for Explanation {
         }
         page.table(&["seq", "at", "source", "fact", "state after", "more"], rows.collect());
     }
+}
+
+/// What was used with one model, as one source tells it.
+fn used(usage: &Usage) -> String {
+    let Tokens {
+        input,
+        cached,
+        cache_write,
+        output,
+        ..
+    } = usage.tokens;
+    let model = usage.model.as_deref().unwrap_or("a model that is not told");
+    let cost = usage
+        .cost_usd
+        .map(|cost| format!(", reported cost ${cost:.4}"))
+        .unwrap_or_default();
+    let basis = match usage.basis {
+        Basis::Reported => "",
+        Basis::Partial => ", at least",
+        Basis::WholeConversation => ", since the conversation began",
+    };
+    format!(
+        "tokens of {model}: {input} in, {cached} cached, {cache_write} to cache, {output} out{cost}{basis} (from {})",
+        usage.source
+    )
 }
 
 /// A value for a line of a table: a command can be of any length. The JSON answer has it whole.

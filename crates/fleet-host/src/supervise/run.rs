@@ -8,6 +8,7 @@ mod ending;
 mod interrupt;
 mod programs;
 mod prompts;
+mod stream;
 mod talk;
 
 use std::io::{self, Read, Write};
@@ -31,16 +32,18 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use self::interrupt::Interrupt;
+use self::stream::Stream;
 use super::child::Terminal;
 use super::journal::Journal;
 use super::notify::Notifier;
-use super::output::Output;
+use super::output::{Kept, Output};
 use super::prompt::Delivery;
 use super::spec::{Report, Spec};
 use super::stop::Stop;
 use super::views::Connection;
 use super::wire::{Outcome, Prompted};
 use crate::harness::sign::{Sign, SignReader};
+use crate::harness::stream::Exit;
 use crate::{exec, process, sys};
 
 /// Output counts as settled after this long without more.
@@ -104,6 +107,9 @@ struct Supervisor {
     screen: Screen,
     terminal: Option<Terminal>,
     pipe: Option<OwnedFd>,
+    /// The standard error of a child whose output is a stream of events.
+    errors: Option<OwnedFd>,
+    stream: Option<Stream>,
     child_stdin: Option<(std::process::ChildStdin, Vec<u8>)>,
     signs: SignReader,
     /// What the last look said; none when no rule matched.
@@ -197,7 +203,9 @@ impl Supervisor {
             .map_err(|error| Error::internal(format!("socket: {error}")))?;
 
         let journal = Journal::open(&spec.agent_dir)?;
-        let output = Output::open(&spec.agent_dir, spec.output_limit, spec.rows, spec.cols)
+        let output = Output::open(&spec.agent_dir, Kept::Screen, spec.output_limit, spec.rows, spec.cols)
+            .map_err(|error| crate::files::io_error("write", &spec.agent_dir, &error))?;
+        let stream = Stream::open(&spec, journal.standing())
             .map_err(|error| crate::files::io_error("write", &spec.agent_dir, &error))?;
         umask(callers_mask);
         let signs = SignReader::new(&spec.signs).map_err(|error| error.context(format!("`{}`", spec.harness)))?;
@@ -213,6 +221,8 @@ impl Supervisor {
             output,
             terminal: None,
             pipe: None,
+            errors: None,
+            stream,
             child_stdin: None,
             signs,
             sign: None,
@@ -269,6 +279,9 @@ impl Supervisor {
         }
         let screen = &self.screen;
         self.output.finish(screen.size(), || screen.snapshot());
+        if let Some(stream) = &mut self.stream {
+            stream.close();
+        }
         let _ = std::fs::remove_file(&self.spec.socket);
         Ok(())
     }
@@ -310,10 +323,13 @@ impl Supervisor {
             _ => return,
         };
         let Some(argv) = argv.as_deref() else { return };
-        let body = json!({
+        let mut body = json!({
             "hook": hook, "agent": self.spec.agent, "branch": self.spec.branch, "harness": self.spec.harness,
             "worktree": self.spec.cwd, "state": after.to_string(), "previous": before.to_string(), "at": at,
         });
+        if let (State::Exited(_), Some((outcome, _))) = (after, &self.standing().outcome) {
+            body["outcome"] = outcome.to_string().into();
+        }
         if let Some(notifier) = Notifier::start(hook, argv, &self.notifier_env, &body) {
             self.notifiers.push(notifier);
         }
@@ -346,6 +362,9 @@ impl Supervisor {
             let write = when(!self.unsent.is_empty() && self.pipe.is_none(), PollFlags::POLLOUT);
             fds.push(PollFd::new(fd, PollFlags::POLLIN | write));
         }
+        if let Some(errors) = &self.errors {
+            fds.push(PollFd::new(errors.as_fd(), PollFlags::POLLIN));
+        }
         if let Some((stdin, _)) = &self.child_stdin {
             fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLOUT));
         }
@@ -365,6 +384,7 @@ impl Supervisor {
         };
         let (signalled, called) = (came(self.signals.as_raw_fd()), came(self.listener.as_raw_fd()));
         let wrote = output.is_some_and(|fd| came(fd.as_raw_fd()));
+        let complained = self.errors.as_ref().is_some_and(|fd| came(fd.as_raw_fd()));
         let talked: Vec<u64> = self
             .connections
             .iter()
@@ -374,6 +394,9 @@ impl Supervisor {
         drop(fds);
         if wrote {
             self.read_output();
+        }
+        if complained {
+            self.read_errors();
         }
         if signalled {
             self.take_signals();
@@ -463,7 +486,9 @@ impl Supervisor {
                     return;
                 }
                 Ok(count) => {
-                    if self.pipe.is_some() {
+                    if self.pipe.is_some() && self.stream.is_some() {
+                        self.take_stream(&chunk[..count]);
+                    } else if self.pipe.is_some() {
                         let text = with_carriage_returns(&chunk[..count]);
                         self.keep(&text);
                     } else {
@@ -519,15 +544,18 @@ impl Supervisor {
         }
         loop {
             match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => self.reaped(pid.as_raw() as u32, code),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => self.reaped(pid.as_raw() as u32, 128 + signal as i32),
+                Ok(WaitStatus::Exited(pid, code)) => self.reaped(pid.as_raw() as u32, Exit::Code(code)),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                    self.reaped(pid.as_raw() as u32, Exit::Signal(signal as i32))
+                }
                 Ok(WaitStatus::StillAlive) | Err(_) => break,
                 Ok(_) => {}
             }
         }
     }
 
-    fn reaped(&mut self, pid: u32, code: i32) {
+    fn reaped(&mut self, pid: u32, exit: Exit) {
+        let code = exit.code();
         if let Some(index) = self.notifiers.iter().position(|each| each.pid == pid) {
             let notifier = self.notifiers.swap_remove(index);
             let code = (code != 128 + Signal::SIGKILL as i32).then_some(code);
@@ -565,6 +593,7 @@ impl Supervisor {
             Running::Child { pid: own } if own == pid => {
                 self.read_output();
                 self.running = Running::Nothing;
+                self.stream_ended(exit);
                 self.child_ended(code);
             }
             _ => {}

@@ -343,12 +343,17 @@ impl Supervisor {
             return Ok(());
         }
         if self.spec.headless {
-            return Err(
-                Error::refused("the agent runs without a terminal and has read its only prompt").hint(format!(
+            let error = Error::refused("the agent runs without a terminal and has read its only prompt");
+            return Err(match self.spec.stream {
+                Some(_) => error.hint(format!(
+                    "when its run has ended: `fleet resume {} --prompt TEXT`",
+                    fleet_core::name::word(&self.spec.branch)
+                )),
+                None => error.hint(format!(
                     "start another: `fleet create BRANCH --agent {} --prompt TEXT`",
                     self.spec.harness
                 )),
-            );
+            });
         }
         if self.stop.is_some() || self.standing().exited.is_some() {
             return Err(Error::refused("the agent is ending").hint(format!(
