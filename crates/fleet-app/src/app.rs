@@ -6,6 +6,7 @@ use std::sync::{Mutex, OnceLock};
 use fleet_core::agent::{Agent, Phase, State};
 use fleet_core::id::{AgentId, base32};
 use fleet_core::target::{self, Candidate};
+use fleet_core::usage::Usage;
 use fleet_core::{Error, Kind, Result, Time};
 use fleet_host::git::{self, Repo};
 use fleet_host::harness::sign::Signs;
@@ -44,6 +45,10 @@ pub struct Seen {
     pub alive: bool,
     /// When the state was entered; none before the first fact.
     pub since: Option<Time>,
+    /// The program's own id of its conversation, as it told it last.
+    pub conversation: Option<String>,
+    /// What it has used, as far as its program tells.
+    pub usage: Vec<Usage>,
 }
 
 impl App {
@@ -286,10 +291,14 @@ impl App {
             (None, true) => State::Starting,
             (_, false) => State::Lost,
         };
+        // The last fact does not have these.
+        let told = journal::told(&folder);
         Seen {
             state,
             alive,
             since: last.map(|entry| entry.at),
+            conversation: told.conversation,
+            usage: told.used,
         }
     }
 

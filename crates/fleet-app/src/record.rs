@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use fleet_core::Time;
 use fleet_core::agent::{Agent, Phase, Workspace};
 use fleet_core::id::AgentId;
+use fleet_core::usage::Usage;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,12 @@ pub struct AgentRecord {
     pub generation: u32,
     /// When its workspace went.
     pub ended_at: Option<Time>,
+    /// The program's own id of its conversation, as it told it last, else as it was given it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<String>,
+    /// What it has used over all runs, as its program tells, by model and source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usage: Vec<Usage>,
 }
 
 impl AgentRecord {
@@ -89,6 +96,8 @@ impl AgentRecord {
             env_names: agent.env_names,
             generation: agent.generation,
             ended_at: agent.ended_at,
+            conversation: seen.conversation.clone().or(agent.conversation),
+            usage: seen.usage.clone(),
         }
     }
 }

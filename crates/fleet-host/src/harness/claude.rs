@@ -6,7 +6,10 @@
 //!   looked at before anything is pasted.
 
 use fleet_core::agent::Reason;
+use serde_json::Value;
 
+use super::heard::{Heard, Written};
+use super::reporting::{Reporting, Surroundings};
 use super::sign::{Draft, Place, Rule, Sign, Signs};
 use super::{CTRL_C, ESCAPE, Harness, PromptBy, words};
 
@@ -77,4 +80,14 @@ fn signs() -> Signs {
         }),
         ..Signs::default()
     }
+}
+
+pub(super) fn heard(_event: &Value) -> Vec<Heard> {
+    Vec::new()
+}
+pub(super) fn written(_line: &[u8]) -> Option<Written> {
+    None
+}
+pub(super) fn reporting(_surroundings: &Surroundings<'_>) -> Reporting {
+    Reporting::default()
 }

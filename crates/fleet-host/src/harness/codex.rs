@@ -7,7 +7,10 @@
 //! - Its prompt shows a suggestion, which stands behind the cursor: only what is before the cursor was typed.
 
 use fleet_core::agent::Reason;
+use serde_json::Value;
 
+use super::heard::{Heard, Written};
+use super::reporting::{Reporting, Surroundings};
 use super::sign::{Draft, Place, Rule, Sign, Signs};
 use super::{CTRL_C, ESCAPE, Harness, PromptBy, words};
 
@@ -71,4 +74,14 @@ fn signs() -> Signs {
         }),
         ..Signs::default()
     }
+}
+
+pub(super) fn heard(_event: &Value) -> Vec<Heard> {
+    Vec::new()
+}
+pub(super) fn written(_line: &[u8]) -> Option<Written> {
+    None
+}
+pub(super) fn reporting(_surroundings: &Surroundings<'_>) -> Reporting {
+    Reporting::default()
 }

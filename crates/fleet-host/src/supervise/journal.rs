@@ -118,6 +118,22 @@ pub fn read(folder: &Path) -> Result<Vec<Entry>> {
     parse(&bytes).map_err(|error| error.context(path.display().to_string()))
 }
 
+/// What the program of the journal in `folder` told of itself, and nothing else: its conversation and what it used. Of a
+/// long journal only the lines of these are read.
+pub fn told(folder: &Path) -> Standing {
+    const KINDS: [&str; 2] = [r#""fact":"conversation""#, r#""fact":"used""#];
+    let bytes = std::fs::read(folder.join(FILE)).unwrap_or_default();
+    let tells = |line: &str| KINDS.iter().any(|kind| line.contains(kind));
+    let mut standing = Standing::default();
+    let lines = bytes.split(|byte| *byte == b'\n').map(std::str::from_utf8);
+    for line in lines.flatten().filter(|line| tells(line)) {
+        if let Ok(Entry { seq, fact, .. }) = serde_json::from_str(line) {
+            standing.apply(seq, &fact);
+        }
+    }
+    standing
+}
+
 /// The last entry of the journal in `folder`, read from the end of the file.
 pub fn last(folder: &Path) -> Option<Entry> {
     let path = folder.join(FILE);

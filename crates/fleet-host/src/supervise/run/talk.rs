@@ -54,6 +54,7 @@ impl Supervisor {
         match frame.kind {
             wire::kind::INPUT => self.typed(key, &frame.body),
             wire::kind::JSON => match serde_json::from_slice::<Value>(&frame.body) {
+                Ok(body) if body["op"] == "report" => self.asked_to_report(key, &body, frame.body.len()),
                 Ok(body) => self.take_request(key, &body),
                 Err(error) => {
                     self.send(
