@@ -1,6 +1,7 @@
 //! How an agent's program is led to tell of itself ([`fleet_host::harness::reporting`]): for one that has a terminal and
 //! is started by fleet's own description of it. What a headless one tells is its output.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fleet_core::Result;
@@ -52,8 +53,20 @@ pub(crate) fn reporting(
             command: &harness.command,
             var: &var,
             read: &read,
+            exists: &|path| path.symlink_metadata().is_ok(),
+            only_root_writes: &only_root_writes,
         },
     )
+}
+
+/// Whether nobody but root can write `path`, be it there or not, or put another in its place.
+fn only_root_writes(path: &Path) -> bool {
+    let roots_alone = |path: &Path| {
+        path.symlink_metadata()
+            .is_ok_and(|meta| !meta.is_symlink() && meta.uid() == 0 && meta.mode() & 0o022 == 0)
+    };
+    let there = path.ancestors().find(|path| path.symlink_metadata().is_ok());
+    there.is_some_and(|path| path.ancestors().all(roots_alone)) && nix::unistd::geteuid().is_root()
 }
 
 /// Writes the files that it wants.

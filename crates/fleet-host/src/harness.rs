@@ -185,6 +185,9 @@ pub fn heard(name: &str, event: &Value) -> Vec<Heard> {
     match name {
         "claude" => claude::heard(event),
         "codex" => codex::heard(event),
+        "gemini" => gemini::heard(event),
+        "opencode" => opencode::heard(event),
+        "pi" => pi::heard(event),
         _ => Vec::new(),
     }
 }
@@ -194,6 +197,7 @@ pub fn written(name: &str, line: &[u8]) -> Option<Written> {
     match name {
         "claude" => claude::written(line),
         "codex" => codex::written(line),
+        "gemini" => gemini::written(line),
         _ => None,
     }
 }
@@ -203,6 +207,9 @@ pub fn reporting(name: &str, surroundings: &Surroundings<'_>) -> Reporting {
     match name {
         "claude" => claude::reporting(surroundings),
         "codex" => codex::reporting(surroundings),
+        "gemini" => gemini::reporting(surroundings),
+        "opencode" => opencode::reporting(surroundings),
+        "pi" => pi::reporting(surroundings),
         _ => Reporting::default(),
     }
 }

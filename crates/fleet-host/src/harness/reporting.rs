@@ -26,6 +26,10 @@ pub struct Surroundings<'a> {
     pub var: &'a dyn Fn(&str) -> Option<String>,
     /// The text of a file; none when there is no such file.
     pub read: &'a dyn Fn(&Path) -> Option<String>,
+    /// Whether there is such a file or folder.
+    pub exists: &'a dyn Fn(&Path) -> bool,
+    /// Whether nobody but root can write this file, be it there or not, or put another in its place.
+    pub only_root_writes: &'a dyn Fn(&Path) -> bool,
 }
 
 /// What is added to a launch.
