@@ -13,6 +13,8 @@ pub mod reporting;
 pub mod sign;
 pub mod stream;
 
+use std::path::Path;
+
 use fleet_core::{Error, Result};
 use serde_json::Value;
 
@@ -184,12 +186,21 @@ pub fn builtin(name: &str, flags: &[String]) -> Option<Harness> {
 pub fn heard(name: &str, event: &Value) -> Vec<Heard> {
     match name {
         "claude" => claude::heard(event),
-        "codex" => codex::heard(event),
         "gemini" => gemini::heard(event),
         "opencode" => opencode::heard(event),
         "pi" => pi::heard(event),
         _ => Vec::new(),
     }
+}
+
+/// Whether the program of this harness keeps its transcripts open, so that they are found among its open files.
+pub fn keeps_transcripts_open(name: &str) -> bool {
+    name == "codex"
+}
+
+/// Whether a file that this harness's program has open is a transcript.
+pub fn is_transcript(name: &str, path: &Path) -> bool {
+    name == "codex" && codex::follows(path)
 }
 
 /// What a line of a transcript of this harness's program tells; none of most lines.
@@ -206,7 +217,6 @@ pub fn written(name: &str, line: &[u8]) -> Option<Written> {
 pub fn reporting(name: &str, surroundings: &Surroundings<'_>) -> Reporting {
     match name {
         "claude" => claude::reporting(surroundings),
-        "codex" => codex::reporting(surroundings),
         "gemini" => gemini::reporting(surroundings),
         "opencode" => opencode::reporting(surroundings),
         "pi" => pi::reporting(surroundings),

@@ -5,11 +5,11 @@
 //! - A prompt that is interrupted before the first word of the answer returns to the draft. The draft is therefore
 //!   looked at before anything is pasted.
 
-use fleet_core::agent::Reason;
-use serde_json::Value;
+mod reports;
 
-use super::heard::{Heard, Written};
-use super::reporting::{Reporting, Surroundings};
+use fleet_core::agent::Reason;
+
+pub(super) use self::reports::{heard, reporting, written};
 use super::sign::{Draft, Place, Rule, Sign, Signs};
 use super::{CTRL_C, ESCAPE, Harness, PromptBy, words};
 
@@ -80,14 +80,4 @@ fn signs() -> Signs {
         }),
         ..Signs::default()
     }
-}
-
-pub(super) fn heard(_event: &Value) -> Vec<Heard> {
-    Vec::new()
-}
-pub(super) fn written(_line: &[u8]) -> Option<Written> {
-    None
-}
-pub(super) fn reporting(_surroundings: &Surroundings<'_>) -> Reporting {
-    Reporting::default()
 }

@@ -6,11 +6,11 @@
 //! - A message of trouble begins with `■` and stays above the prompt until something else is said.
 //! - Its prompt shows a suggestion, which stands behind the cursor: only what is before the cursor was typed.
 
-use fleet_core::agent::Reason;
-use serde_json::Value;
+mod reports;
 
-use super::heard::{Heard, Written};
-use super::reporting::{Reporting, Surroundings};
+use fleet_core::agent::Reason;
+
+pub(super) use self::reports::{follows, written};
 use super::sign::{Draft, Place, Rule, Sign, Signs};
 use super::{CTRL_C, ESCAPE, Harness, PromptBy, words};
 
@@ -45,7 +45,7 @@ fn signs() -> Signs {
                 "dialog",
                 asks(Reason::Permission),
                 Place::Bottom(12),
-                r"› \d+\. [^\n]*(\n[^\n]*)*(enter continue · esc|[Pp]ress enter to (confirm|continue))",
+                r"› \d+\. [^\n]*(\n[^\n]*)*(enter (continue|confirm) · esc|[Pp]ress enter to (confirm|continue))",
             ),
             Rule::new(
                 "esc to interrupt",
@@ -74,14 +74,4 @@ fn signs() -> Signs {
         }),
         ..Signs::default()
     }
-}
-
-pub(super) fn heard(_event: &Value) -> Vec<Heard> {
-    Vec::new()
-}
-pub(super) fn written(_line: &[u8]) -> Option<Written> {
-    None
-}
-pub(super) fn reporting(_surroundings: &Surroundings<'_>) -> Reporting {
-    Reporting::default()
 }

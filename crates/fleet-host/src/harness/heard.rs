@@ -28,6 +28,8 @@ pub enum Heard {
     },
     /// A turn is over. The screen tells when the program takes prompts again; what was used is counted now.
     TurnEnded,
+    /// The transcripts have something new, though the turn goes on: a sub-agent has ended.
+    TranscriptGrew,
     /// A person is being asked. For [`Reason::Limit`] and [`Reason::Login`] this holds until work is seen again.
     Asked {
         /// What for.
@@ -61,9 +63,23 @@ pub enum Heard {
     },
 }
 
-/// One line of a transcript, as far as it tells of what was used.
+/// One line of a transcript, as far as it tells of the agent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Written {
+    /// The id of the conversation whose transcript it is.
+    Conversation {
+        /// The id.
+        id: String,
+    },
+    /// A turn began: a receipt, where the screen gave none.
+    TurnBegan {
+        /// When it was written.
+        at: Option<Time>,
+        /// The prompt.
+        text: String,
+        /// What `explain` calls it.
+        by: &'static str,
+    },
     /// The replies that follow are from this model, unless they say otherwise.
     Model(String),
     /// What one reply used. A reply may be written several times, each time with as much as was known.

@@ -116,6 +116,10 @@ impl Supervisor {
             self.look_again = Some(entered + shows_in);
             return;
         }
+        if let Some(until) = self.mid_turn_until(matched, now) {
+            self.look_again = Some(until);
+            return;
+        }
         self.entered_at = None;
         let standing = self.standing();
         match asked {
@@ -260,6 +264,7 @@ impl Supervisor {
                 self.finish_prompt(&id, Outcome::Refused, why);
             }
             Some(Action::Delivered) => self.finish_prompt(&id, Outcome::Delivered, "the text left the draft"),
+            Some(Action::Unverified(_)) if self.prompt_is_written() => {}
             Some(Action::Unverified(why)) => self.finish_prompt(&id, Outcome::Unverified, why),
         }
     }

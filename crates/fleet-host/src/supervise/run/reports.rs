@@ -24,6 +24,9 @@ use crate::sys;
 
 /// A question that the program told of is on the screen by then.
 const DRAWN: Duration = Duration::from_millis(1500);
+/// In the middle of a turn of which the program tells both ends, its prompt counts when it has stood for so long: for a
+/// moment it is seen between work and a question.
+const STANDS: Duration = Duration::from_millis(700);
 /// Handling an event larger than this leaves memory that is given back at once.
 const LARGE: usize = 64 * 1024;
 
@@ -32,6 +35,10 @@ const LARGE: usize = 64 * 1024;
 pub(super) struct Reports {
     /// What the program said that a person is asked for, and when.
     hold: Option<(Reason, Instant)>,
+    /// Whether the program has told of the end of a turn, so that it tells of others too.
+    tells_ends: bool,
+    /// Whether the program told that a turn began, and nothing has ended it.
+    turn_is_open: bool,
     /// Mark of a prompt that ended by the screen: the word of it may still come, and is no receipt of the next one.
     pub(super) unheard: Option<u64>,
     /// What the program's life had cost when it was last recorded, and what it says now.
@@ -77,7 +84,13 @@ impl Supervisor {
         let now = Instant::now();
         match heard {
             Heard::TurnBegan { text, by } => self.turn_began(text.as_deref(), by, now),
+            Heard::TranscriptGrew => {
+                self.transcripts.turn_ended(now);
+                self.read_transcripts(now);
+            }
             Heard::TurnEnded => {
+                self.reports.tells_ends = true;
+                self.reports.turn_is_open = false;
                 self.transcripts.turn_ended(now);
                 self.record_cost();
                 self.read_transcripts(now);
@@ -99,11 +112,7 @@ impl Supervisor {
                 }
                 self.dirty_since.get_or_insert(now);
             }
-            Heard::Conversation { id } => {
-                if self.standing().conversation.as_ref() != Some(&id) {
-                    self.record(Source::Program, Fact::Conversation { id });
-                }
-            }
+            Heard::Conversation { id } => self.told_conversation(id),
             Heard::Transcript { path } => self.transcripts.add(name, path),
             Heard::Used(usage) => drop(self.record(Source::Program, Fact::Used(usage))),
             Heard::CostSoFar { usd, source } => {
@@ -115,8 +124,23 @@ impl Supervisor {
         }
     }
 
+    pub(super) fn told_conversation(&mut self, id: String) {
+        if self.standing().conversation.as_ref() != Some(&id) {
+            self.record(Source::Program, Fact::Conversation { id });
+        }
+    }
+
+    /// A transcript has a turn that began with a text of this mark.
+    pub(super) fn written_turn(&mut self, mark: u64, by: &'static str) {
+        let delivery = self.delivery.as_ref().filter(|delivery| delivery.entered());
+        if delivery.is_some_and(|delivery| delivery.mark() == mark) {
+            self.told_of_prompt(by);
+        }
+    }
+
     /// The receipt of the prompt under way, or somebody else's turn.
     fn turn_began(&mut self, text: Option<&str>, by: &'static str, now: Instant) {
+        self.reports.turn_is_open = self.reports.tells_ends;
         let unheard = self.reports.unheard.take();
         if unheard.is_some() && unheard == text.map(mark) {
             return;
@@ -183,12 +207,27 @@ impl Supervisor {
         holds
     }
 
+    /// Until when a prompt that is seen since `matched` is in the middle of a turn; none if it is not.
+    pub(super) fn mid_turn_until(&self, matched: Instant, now: Instant) -> Option<Instant> {
+        let until = matched + STANDS;
+        (self.reports.turn_is_open && now < until).then_some(until)
+    }
+
+    /// The key that ends a turn was pressed, of which some programs tell nothing.
+    pub(super) fn turn_may_be_over(&mut self) {
+        self.reports.turn_is_open = false;
+    }
+
     /// What follows for what was told from a fact that is about to be recorded.
     pub(super) fn follow(&mut self, fact: &Fact) {
         if matches!(fact, Fact::Busy { .. } | Fact::Ready { .. }) {
             self.reports.hold = None;
         }
-        if matches!(fact, Fact::Ready { .. }) {
+        if matches!(fact, Fact::Interrupted | Fact::Ready { .. }) {
+            self.turn_may_be_over();
+        }
+        if matches!(fact, Fact::Ready { .. } | Fact::Asked { .. } | Fact::Stopping { .. }) {
+            self.find_transcripts();
             self.transcripts.turn_ended(Instant::now());
         }
         if matches!(fact, Fact::Started { .. }) {

@@ -204,6 +204,9 @@ impl Supervisor {
             self.activate(key, size);
         }
         self.keys_at = Some(Instant::now());
+        if bytes.iter().any(|byte| matches!(byte, 0x1b | 0x03)) {
+            self.turn_may_be_over();
+        }
         if self.delivery.is_some() {
             self.held_input.extend_from_slice(bytes);
             return;

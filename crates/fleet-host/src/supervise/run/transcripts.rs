@@ -17,11 +17,11 @@ use fleet_core::fact::{Entry, Fact, Source};
 use fleet_core::usage::{Tokens, Usage};
 use nix::fcntl::OFlag;
 
-use super::Supervisor;
+use super::{Running, Supervisor};
 use crate::harness::heard::Written;
-use crate::harness::written;
 use crate::supervise::journal;
-use crate::sys;
+use crate::supervise::prompt::mark;
+use crate::{harness, process, sys};
 
 /// Programs write the last lines of a turn a moment after they tell of its end.
 const LATER: Duration = Duration::from_millis(500);
@@ -55,6 +55,13 @@ struct Transcript {
     model: Option<String>,
     /// What was counted of the replies read last.
     replies: VecDeque<(String, Tokens)>,
+}
+
+/// What a line tells, once it is known to be new.
+enum Told {
+    Used(Usage),
+    Conversation(String),
+    TurnBegan(String, &'static str),
 }
 
 impl Transcripts {
@@ -118,18 +125,62 @@ impl Supervisor {
             counted_until(&entries)
         });
         let mut sums: Vec<Usage> = Vec::new();
+        let (mut conversation, mut turns) = (None, Vec::new());
         let mut more = false;
         for file in &mut self.transcripts.files {
-            more |= file.read_piece(since, &mut |usage| add(&mut sums, usage));
+            more |= file.read_piece(since, &mut |told| match told {
+                Told::Used(usage) => add(&mut sums, usage),
+                Told::Conversation(id) => conversation = Some(id),
+                Told::TurnBegan(text, by) => turns.push((mark(&text), by)),
+            });
         }
         if more {
             sys::trim_heap();
+        }
+        if let Some(id) = conversation {
+            self.told_conversation(id);
+        }
+        for (mark, by) in turns {
+            self.written_turn(mark, by);
         }
         for usage in sums {
             self.record(Source::Program, Fact::Used(usage));
         }
         more
     }
+
+    /// Follows what the program has open, where that is how its transcripts are found.
+    pub(super) fn find_transcripts(&mut self) {
+        let name = self.spec.harness.clone();
+        let Running::Child { pid } = self.running else { return };
+        if !harness::keeps_transcripts_open(&name) {
+            return;
+        }
+        // The program may be a small one that waits for the real one.
+        let table = process::Table::read();
+        let pids = std::iter::once(pid).chain(table.children(pid).map(|child| child.pid));
+        for path in pids.flat_map(open_files) {
+            if harness::is_transcript(&name, &path) {
+                self.transcripts.add(&name, path);
+            }
+        }
+    }
+
+    /// Whether a transcript tells that the prompt under way was taken, and then it has ended.
+    pub(super) fn prompt_is_written(&mut self) -> bool {
+        self.find_transcripts();
+        while self.delivery.is_some() && self.count_what_is_new() {}
+        self.delivery.is_none()
+    }
+}
+
+/// The files that a process has open; none of one that has gone.
+fn open_files(pid: u32) -> Vec<PathBuf> {
+    let links = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    links.filter_map(|link| std::fs::read_link(link.path()).ok()).collect()
 }
 
 fn add(sums: &mut Vec<Usage>, usage: Usage) {
@@ -164,7 +215,7 @@ fn counted_until(entries: &[Entry]) -> Time {
 
 impl Transcript {
     /// Reads on and tells what each reply adds. True if there is more than a piece.
-    fn read_piece(&mut self, since: Time, tell: &mut impl FnMut(Usage)) -> bool {
+    fn read_piece(&mut self, since: Time, tell: &mut impl FnMut(Told)) -> bool {
         let Some(mut file) = open(&self.path) else { return false };
         let length = file.metadata().map_or(0, |meta| meta.len());
         if length <= self.offset || file.seek(SeekFrom::Start(self.offset)).is_err() {
@@ -196,10 +247,13 @@ impl Transcript {
         true
     }
 
-    fn take_line(&mut self, line: &[u8], since: Time, tell: &mut impl FnMut(Usage)) {
-        match written(&self.harness, line) {
+    fn take_line(&mut self, line: &[u8], since: Time, tell: &mut impl FnMut(Told)) {
+        match harness::written(&self.harness, line) {
             None => {}
             Some(Written::Model(model)) => self.model = Some(model),
+            Some(Written::Conversation { id }) => tell(Told::Conversation(id)),
+            Some(Written::TurnBegan { at, .. }) if at.is_none_or(|at| at < since) => {}
+            Some(Written::TurnBegan { text, by, .. }) => tell(Told::TurnBegan(text, by)),
             Some(Written::Reply { at, .. }) if at.is_some_and(|at| at < since) => {}
             Some(Written::Reply { id, mut usage, .. }) => {
                 usage.model = usage.model.or_else(|| self.model.clone());
@@ -207,7 +261,7 @@ impl Transcript {
                     usage.tokens = self.not_counted(id, usage.tokens);
                 }
                 if usage.tokens != Tokens::default() {
-                    tell(usage);
+                    tell(Told::Used(usage));
                 }
             }
         }
