@@ -1,6 +1,6 @@
 //! One agent program, pointed at a scripted endpoint, with a fleet and a repository around it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleet_testkit::clis::{self, Cli, Setup};
@@ -59,6 +59,30 @@ impl World {
     /// What answers the program.
     pub(crate) fn endpoint(&self) -> &ModelServer {
         &self.endpoint
+    }
+
+    /// HOME.
+    pub(crate) fn home(&self) -> &Path {
+        self.env.home()
+    }
+
+    /// The repository.
+    pub(crate) fn repo(&self) -> &Path {
+        &self.repo
+    }
+
+    /// Keeps the fleet, its configuration and its worktrees in `folder` instead of HOME.
+    pub(crate) fn keep_fleet_in(&mut self, folder: &Path) {
+        let configuration = self.env.fleet_home().join("config.toml");
+        std::fs::copy(configuration, folder.join("config.toml")).expect("the folder can be written");
+        self.variables.push(("FLEET_HOME", folder.display().to_string()));
+    }
+
+    /// A run of a program of the agent's, as if the agent ran it.
+    pub(crate) fn program<'a>(&self, cli: Cli, args: impl IntoIterator<Item = &'a str>) -> Cmd {
+        let variables = self.variables.iter().map(|(name, value)| (name.into(), value.into()));
+        let run = self.env.program(clis::folder().join(cli.name()), args);
+        run.envs(variables).cwd(&self.repo).timeout(LONG)
     }
 
     /// A run of `fleet` in the repository.
