@@ -1,6 +1,6 @@
 //! One agent program, pointed at a scripted endpoint, with a fleet and a repository around it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleet_testkit::clis::{self, Cli, Setup};
@@ -54,6 +54,11 @@ impl World {
             endpoint,
             variables,
         }
+    }
+
+    /// The HOME of the program and of fleet.
+    pub(crate) fn home(&self) -> &Path {
+        self.env.home()
     }
 
     /// What answers the program.
