@@ -109,7 +109,7 @@ impl Machine {
 
 #[test]
 fn pi_tells_of_its_conversation_its_turns_and_what_they_used() {
-    let begins = |text| turn(text, "extension message_start");
+    let begins = |text| turn(text, "extension turn");
     let source = "message.usage";
     // It does not tell the thinking apart from the output.
     let [first, second, third] = USED.map(|used| Tokens { reasoning: 0, ..used });

@@ -85,9 +85,9 @@ pub(super) fn heard(event: &Value) -> Vec<Heard> {
     let said = |name: &str| event[name].as_str().map(str::to_owned);
     let heard = match event["type"].as_str() {
         Some("session_start") => said("id").map(|id| Heard::Conversation { id }),
-        Some("message_start") => Some(Heard::TurnBegan {
+        Some("turn") => Some(Heard::TurnBegan {
             text: said("text"),
-            by: "extension message_start",
+            by: "extension turn",
         }),
         Some("message_end") => used(event).map(Heard::Used),
         Some("agent_end") => Some(Heard::TurnEnded),

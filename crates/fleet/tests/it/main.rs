@@ -8,6 +8,7 @@ mod kill;
 mod many;
 mod pages;
 mod prompts;
+mod reports;
 mod surfaces;
 mod upgrade;
 mod views;

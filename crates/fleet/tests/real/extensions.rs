@@ -94,25 +94,15 @@ fn one_turn(world: &World, thinking: bool) -> Value {
     agent
 }
 
-/// One of a few prompts got its receipt from the program. Of program and screen whichever is first gives it, and either
-/// may be.
+/// Gives a command of the user's own, which the program makes another text of. On the screen it leaves the draft, as one
+/// does that begins no turn: only the program can tell.
 #[track_caller]
-fn receipt_by_program(world: &World) {
-    let by_program = || {
-        facts(world, "prompt_delivered")
-            .iter()
-            .any(|fact| fact["by"] == "program")
-    };
-    for n in 0..8 {
-        if by_program() {
-            return;
-        }
-        let prompt = format!("{PROMPT} {n}");
-        let _ = world.fleet(["prompt", AGENT, &prompt]).output().success();
-        world.wait_request("the answer", |request| request.prompt() == prompt && request.turn == 1);
-        world.wait_state(AGENT, "idle");
-    }
-    assert!(by_program(), "{:#?}", facts(world, "prompt_delivered"));
+fn command_is_told(world: &World) {
+    let sent = world.answer(["prompt", AGENT, "/greeting of mine", "--wait"]);
+    assert_eq!(sent["sent"][0]["outcome"], "delivered", "{sent}");
+    world.wait_request("the command", |request| request.prompt().trim() == "greet of mine");
+    let receipts = facts(world, "prompt_delivered");
+    assert_eq!(receipts.last().expect("a receipt")["by"], "program", "{receipts:#?}");
 }
 
 #[track_caller]
@@ -143,13 +133,14 @@ fn pi_tells_of_itself_beside_its_users_own_extension() {
     let world = world(Cli::Pi);
     let source = own("export default function (pi)", "pi.on(\"agent_end\", ran);");
     put(&world, ".pi/agent/extensions/own.ts", &source);
+    put(&world, ".pi/agent/prompts/greeting.md", "greet $@\n");
     world.start(AGENT);
     let agent = one_turn(&world, false);
     let id = agent["conversation"].as_str().expect("a conversation");
     let sessions = names(&world.home().join(".pi/agent/sessions"));
     assert!(sessions.iter().any(|name| name.contains(id)), "{id}: {sessions:?}");
     assert_eq!(agent["usage"][0]["model"], "scripted");
-    receipt_by_program(&world);
+    command_is_told(&world);
     own_ran(&world);
     world.end();
 }
@@ -165,12 +156,13 @@ fn opencode_tells_of_itself_beside_its_users_own_plugins() {
     let hook = "return { event: async ({ event }) => { if (event.type === \"session.idle\") ran(); } };";
     let source = own("export const Own = async () =>", hook);
     put(&world, ".config/opencode/plugins/own.js", &source);
+    put(&world, ".config/opencode/commands/greeting.md", "greet $ARGUMENTS\n");
     world.start(AGENT);
     let agent = one_turn(&world, true);
     let id = agent["conversation"].as_str().expect("a conversation");
     assert!(id.starts_with("ses_"), "{id}");
     assert_eq!(agent["usage"][0]["model"], "scripted");
-    receipt_by_program(&world);
+    command_is_told(&world);
     own_ran(&world);
     world.end();
 }

@@ -4,5 +4,6 @@
 //! `cargo test` leaves it out. [`world`] is what each test stands on.
 
 mod extensions;
+mod reports;
 mod starts;
 mod world;

@@ -56,14 +56,14 @@ impl World {
         }
     }
 
+    /// The HOME of the program and of fleet.
+    pub(crate) fn home(&self) -> &Path {
+        self.env.home()
+    }
+
     /// What answers the program.
     pub(crate) fn endpoint(&self) -> &ModelServer {
         &self.endpoint
-    }
-
-    /// HOME.
-    pub(crate) fn home(&self) -> &Path {
-        self.env.home()
     }
 
     /// The repository.

@@ -53,6 +53,8 @@ export const Fleet = async () => {
   const tell = supervisor(path);
   const children = new Set();
   const counted = new Set();
+  // A command that was typed by its name becomes another text.
+  const commands = new Map();
 
   // A reply is told of several times; what it used is whole when it is completed.
   const reply = ({ id, role, time, modelID, providerID, tokens, cost }) => {
@@ -62,10 +64,14 @@ export const Fleet = async () => {
   };
 
   return {
+    "command.execute.before": async ({ sessionID, command, arguments: words }) => {
+      commands.set(sessionID, `/${command} ${words}`);
+    },
     "chat.message": async ({ sessionID }, { parts }) => {
       if (children.has(sessionID)) return;
-      const typed = parts.filter((part) => part.type === "text" && !part.synthetic);
-      const text = typed.map((part) => part.text).join("\n");
+      const said = parts.filter((part) => part.type === "text" && !part.synthetic);
+      const text = commands.get(sessionID) ?? said.map((part) => part.text).join("\n");
+      commands.delete(sessionID);
       tell({ type: "chat.message", id: sessionID, text: text.length > LONGEST_TEXT ? undefined : text });
     },
     event: async ({ event: { type, properties } }) => {

@@ -107,11 +107,23 @@ export default function (pi: any) {
   pi.on("session_start", (_event: any, context: any) => {
     supervisor.tell({ type: "session_start", id: context.sessionManager.getSessionId() });
   });
-  // Also for what was typed while it worked: it comes when the model gets it.
+  // A template or a skill that was typed by its name becomes another text. What was typed is known at `input`, that it
+  // begins a turn at `before_agent_start`.
+  let typed: string | undefined;
+  let begun = false;
+  const begins = (text: string) => supervisor.tell({ type: "turn", text: text.length > LONGEST_TEXT ? undefined : text });
+  pi.on("input", (event: any) => {
+    typed = event.text;
+  });
+  pi.on("before_agent_start", (event: any) => {
+    begins(typed ?? event.prompt);
+    begun = true;
+  });
+  // What was typed while it worked comes when the model gets it.
   pi.on("message_start", (event: any) => {
     if (event.message?.role !== "user") return;
-    const text = textOf(event.message);
-    supervisor.tell({ type: "message_start", text: text.length > LONGEST_TEXT ? undefined : text });
+    if (!begun) begins(textOf(event.message));
+    begun = false;
   });
   pi.on("message_end", (event: any) => {
     const message = event.message;
