@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
-use fleet_core::agent::{Agent, Phase, Standing, State};
+use fleet_core::agent::{Agent, Phase, State};
 use fleet_core::id::{AgentId, base32};
 use fleet_core::outcome::Outcome;
 use fleet_core::target::{self, Candidate};
@@ -49,6 +49,8 @@ pub struct Seen {
     pub since: Option<Time>,
     /// How its last run without a terminal ended, and what was said about it.
     pub outcome: Option<(Outcome, String)>,
+    /// The program's own id of its conversation, as it told it last.
+    pub conversation: Option<String>,
     /// What it has used, as far as its program tells.
     pub usage: Vec<Usage>,
 }
@@ -303,7 +305,7 @@ impl App {
     pub fn see(&self, agent: &Agent) -> Seen {
         let folder = self.home.agent_dir(&agent.id);
         let alive = Lock::is_held(&self.home.agent_lock(&agent.id));
-        let last = journal::last(&folder);
+        let (last, told) = journal::glance(&folder);
         let written = last.as_ref().and_then(|entry| entry.state.parse::<State>().ok());
         let state = match (written, alive) {
             (Some(State::Exited(code)), _) => State::Exited(code),
@@ -311,17 +313,13 @@ impl App {
             (None, true) => State::Starting,
             (_, false) => State::Lost,
         };
-        // The last fact does not have these, and the journal of an agent without a terminal is short.
-        let standing = match agent.headless {
-            true => Standing::fold(&journal::read(&folder).unwrap_or_default()),
-            false => Standing::default(),
-        };
         Seen {
             state,
             alive,
             since: last.map(|entry| entry.at),
-            outcome: standing.outcome,
-            usage: standing.used,
+            outcome: told.outcome,
+            conversation: told.conversation,
+            usage: told.used,
         }
     }
 

@@ -58,13 +58,16 @@ pub struct AgentRecord {
     pub generation: u32,
     /// When its workspace went.
     pub ended_at: Option<Time>,
+    /// The program's own id of its conversation, as it told it last, else as it was given it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<String>,
     /// How its run without a terminal ended: `success`, `login`, `api error 403`, … as the table of outcomes has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
     /// What was said about a run that did not end in success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// What it has used over all runs, as its program tells, by model and source. Only without a terminal.
+    /// What it has used over all runs, as its program tells, by model and source.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub usage: Vec<Usage>,
 }
@@ -100,6 +103,7 @@ impl AgentRecord {
             env_names: agent.env_names,
             generation: agent.generation,
             ended_at: agent.ended_at,
+            conversation: seen.conversation.clone().or(agent.conversation),
             outcome: seen.outcome.as_ref().map(|(outcome, _)| outcome.to_string()),
             why: seen
                 .outcome

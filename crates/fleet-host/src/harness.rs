@@ -6,15 +6,22 @@
 mod claude;
 mod codex;
 mod gemini;
+pub mod heard;
 mod opencode;
 mod pi;
+pub mod reporting;
 pub mod sign;
 pub mod stream;
 pub mod trust;
 pub mod version;
 
-use fleet_core::{Error, Result};
+use std::path::Path;
 
+use fleet_core::{Error, Result};
+use serde_json::Value;
+
+use self::heard::{Heard, Written};
+use self::reporting::{Reporting, Surroundings};
 use self::sign::Signs;
 use self::stream::Cli;
 use self::trust::Trust;
@@ -131,6 +138,13 @@ impl Harness {
         })
     }
 
+    /// `argv`, a command line of this harness, with `args` behind the harness's own command.
+    pub fn with_args(&self, mut argv: Vec<String>, args: &[String]) -> Vec<String> {
+        let at = self.command.len().min(argv.len());
+        argv.splice(at..at, args.iter().cloned());
+        argv
+    }
+
     /// The command line of a launch. Errors: a model for a harness that cannot be told one, a prompt that is too
     /// long for an argument, no prompt for a program that only reads one.
     pub fn command_line(&self, launch: &Launch<'_>) -> Result<CommandLine> {
@@ -210,6 +224,48 @@ pub fn builtin(name: &str, flags: &[String]) -> Option<Harness> {
     Some(harness)
 }
 
+/// What `event`, as the program of this harness gives it, tells. Nothing, where nothing is known of such an event.
+pub fn heard(name: &str, event: &Value) -> Vec<Heard> {
+    match name {
+        "claude" => claude::heard(event),
+        "gemini" => gemini::heard(event),
+        "opencode" => opencode::heard(event),
+        "pi" => pi::heard(event),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether the program of this harness keeps its transcripts open, so that they are found among its open files.
+pub fn keeps_transcripts_open(name: &str) -> bool {
+    name == "codex"
+}
+
+/// Whether a file that this harness's program has open is a transcript.
+pub fn is_transcript(name: &str, path: &Path) -> bool {
+    name == "codex" && codex::follows(path)
+}
+
+/// What a line of a transcript of this harness's program tells; none of most lines.
+pub fn written(name: &str, line: &[u8]) -> Option<Written> {
+    match name {
+        "claude" => claude::written(line),
+        "codex" => codex::written(line),
+        "gemini" => gemini::written(line),
+        _ => None,
+    }
+}
+
+/// How the program of this harness is led to tell of itself. Empty where it cannot be.
+pub fn reporting(name: &str, surroundings: &Surroundings<'_>) -> Reporting {
+    match name {
+        "claude" => claude::reporting(surroundings),
+        "gemini" => gemini::reporting(surroundings),
+        "opencode" => opencode::reporting(surroundings),
+        "pi" => pi::reporting(surroundings),
+        _ => Reporting::default(),
+    }
+}
+
 /// The names that [`builtin`] knows.
 pub const BUILTIN: [&str; 5] = ["claude", "codex", "gemini", "opencode", "pi"];
 
@@ -260,6 +316,19 @@ mod tests {
         assert_eq!(
             argv(&claude, &resume),
             ["claude", "--dangerously-skip-permissions", "--resume", "u-1"]
+        );
+    }
+
+    #[test]
+    fn what_leads_a_program_to_report_stands_between_its_command_and_the_rest() {
+        let claude = builtin("claude", &words(&["--verbose"])).expect("built in");
+        let launch = Launch {
+            conversation: Some("u-1"),
+            ..Launch::default()
+        };
+        assert_eq!(
+            claude.with_args(argv(&claude, &launch), &words(&["--settings", "{}"])),
+            ["claude", "--verbose", "--settings", "{}", "--session-id", "u-1"]
         );
     }
 

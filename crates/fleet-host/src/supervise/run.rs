@@ -8,8 +8,10 @@ mod ending;
 mod interrupt;
 mod programs;
 mod prompts;
+mod reports;
 mod stream;
 mod talk;
+mod transcripts;
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -32,7 +34,9 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use self::interrupt::Interrupt;
+use self::reports::Reports;
 use self::stream::Stream;
+use self::transcripts::Transcripts;
 use super::child::Terminal;
 use super::journal::Journal;
 use super::notify::Notifier;
@@ -124,6 +128,8 @@ struct Supervisor {
     /// When the screen is to be looked at again though nothing new is written.
     look_again: Option<Instant>,
     interrupt: Option<Interrupt>,
+    reports: Reports,
+    transcripts: Transcripts,
     /// What held when the program was last at its prompt: bracketed paste, and line mode of the terminal.
     prompt_modes: Option<(bool, bool)>,
     running: Running,
@@ -232,6 +238,8 @@ impl Supervisor {
             entered_at: None,
             look_again: None,
             interrupt: None,
+            reports: Reports::default(),
+            transcripts: Transcripts::default(),
             prompt_modes: None,
             running: Running::Nothing,
             started_at: Instant::now(),
@@ -299,6 +307,7 @@ impl Supervisor {
     fn record(&mut self, src: Source, fact: Fact) -> bool {
         let before = self.state();
         let durable = matches!(fact, Fact::PromptQueued { .. });
+        self.follow(&fact);
         let Ok(entry) = self.journal.append(src, fact, now(), durable) else {
             return false;
         };
@@ -440,7 +449,7 @@ impl Supervisor {
         let delivery = self.delivery.as_ref().and_then(Delivery::deadline);
         let stop = self.stop.as_ref().map(|stop| stop.deadline);
         let interrupt = self.interrupt.as_ref().map(Interrupt::deadline);
-        let others = [self.deaf_until, self.look_again, interrupt];
+        let others = [self.deaf_until, self.look_again, interrupt, self.transcripts.due];
         [settle, first, keys, notifier, delivery, stop]
             .into_iter()
             .chain(others)
@@ -455,6 +464,7 @@ impl Supervisor {
         if self.look_again.take_if(|at| now >= *at).is_some() {
             self.dirty_since.get_or_insert(now);
         }
+        self.read_transcripts(now);
         self.look_at_screen(now);
         self.step_delivery(now);
         self.step_interrupt(now);
@@ -601,6 +611,7 @@ impl Supervisor {
     }
 
     fn child_ended(&mut self, code: i32) {
+        self.read_all_transcripts();
         if let Some(delivery) = self.delivery.take() {
             if delivery.entered() {
                 let why = "the program ended before a receipt was seen";

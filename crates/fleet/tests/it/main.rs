@@ -9,6 +9,7 @@ mod kill;
 mod many;
 mod pages;
 mod prompts;
+mod reports;
 mod surfaces;
 mod trust;
 mod upgrade;
