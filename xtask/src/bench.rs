@@ -1,31 +1,42 @@
 //! `cargo xtask bench`: what fleet costs, each row beside its floor measured in the same run.
 //!
 //! - [`rows`]: what is measured and how; [`stage`]: the world it happens in
+//! - [`seen`]: how soon a change of state is known; [`real`]: what is measured with the real agent programs, for which the
+//!   whole run goes into a network namespace of its own
 //! - [`sample`]: numbers and their spread; [`page`]: the table and the JSON
 
 mod page;
+mod real;
 mod rows;
 mod sample;
+mod seen;
 mod stage;
 
 use std::fs;
+use std::path::Path;
 
+use crate::alone::Alone;
 use crate::args::Args;
+use crate::clis;
 use crate::install::{self, GIT, TMUX};
 use crate::run::{Run, io, root, target};
-use crate::{Failure, Result};
+use crate::{Failure, Result, failed};
 use page::Report;
 use rows::GROUPS;
 use stage::Stage;
 
 pub(crate) const USAGE: &str = "usage: cargo xtask bench [ROW…] [--quick] [--json] [--no-build]
 
-Builds for release and measures the rows whose names begin with a ROW, or all. Writes target/bench.json, and after a
-run of all rows that was not --quick docs/benchmarks.md.
+Builds for release and measures the rows whose names begin with a ROW, or all; `real` means those with the real agent
+programs, which are installed first. Writes target/bench.json, and after a run of all rows that was not --quick
+docs/benchmarks.md.
 
   --quick      few samples: to see whether it works
   --json       print JSON instead of the table
   --no-build   measure the release programs that are there";
+
+/// The folder of the pinned programs, for the part that runs in a namespace.
+const INSIDE: &str = "FLEET_BENCH_CLIS";
 
 const PAGE: &str = "docs/benchmarks.md";
 
@@ -60,9 +71,12 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
             .pass()?;
     }
 
+    let asked = |name: &str| wanted.is_empty() || wanted.iter().any(|word| means(word, name));
+    if real::names().any(asked) && std::env::var_os(INSIDE).is_none() {
+        return go_inside();
+    }
     let mut stage = Stage::set(target().join("release"), quick)?;
     let mut report = Report::of_this_machine(&stage)?;
-    let asked = |name: &str| wanted.is_empty() || wanted.iter().any(|word| means(word, name));
     for group in GROUPS.iter().filter(|group| group.rows.iter().any(|name| asked(name))) {
         eprintln!("measuring {}", group.rows.join(", "));
         report.rows.extend((group.measure)(&mut stage)?);
@@ -85,6 +99,20 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     fs::write(&path, report.page(&present)).map_err(io("write", &path))?;
     eprintln!("wrote {PAGE}");
     Ok(())
+}
+
+/// Measures again what was built, where the real agent programs may run: they are at hand, and there is no network.
+fn go_inside() -> Result<()> {
+    let all: Vec<_> = clis::CLIS.iter().collect();
+    let programs = clis::install(&all, "the benchmark")?;
+    let alone = Alone::find("the benchmark")?;
+    let me = std::env::current_exe().map_err(io("find", Path::new("this program")))?;
+    let args = std::env::args().skip(1).filter(|arg| arg != "--no-build");
+    let run = alone.run(me, &root(), args).args(["--no-build"]);
+    match run.env(INSIDE, programs).status()? {
+        status if status.success() => Ok(()),
+        status => failed(format!("the measurement ended with {status}")),
+    }
 }
 
 /// A word means the row of that name, else all whose names begin with it.

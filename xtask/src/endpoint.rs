@@ -75,6 +75,25 @@ impl Endpoint {
         }
     }
 
+    /// When replies to this prompt of a person's were sent whole, in milliseconds since 1970, the first of each
+    /// conversation; in order.
+    pub(crate) fn replied(&self, prompt: &str) -> Vec<u64> {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let is_it = |line: &&Value| {
+            let last = line["prompts"].as_array().and_then(|all| all.last()?.as_str());
+            line["event"] == "request" && line["side"].is_null() && last.is_some_and(|last| last.trim() == prompt)
+        };
+        let end = |request: &Value| {
+            let mut ends = lines.iter().filter(|line| line["event"] == "end");
+            let end = ends.find(|line| line["n"] == request["n"] && line["outcome"] == "sent")?;
+            Some(request["at_ms"].as_u64()? + end["took_ms"].as_u64()?)
+        };
+        let mut ends: Vec<u64> = lines.iter().filter(is_it).filter_map(end).collect();
+        ends.sort_unstable();
+        ends
+    }
+
     /// How often a reply with this text was sent whole.
     fn said(&self, text: &str) -> usize {
         let log = fs::read_to_string(&self.log).unwrap_or_default();

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::args::Args;
 use crate::run::{Run, io, root, target};
-use crate::{Result, failed, prompts, states};
+use crate::{Result, drill, failed, prompts, states};
 
 pub(crate) const USAGE: &str = "usage: cargo xtask gen [--check]
 
@@ -25,6 +25,7 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     let printed = |name: &&'static str| Ok((*name, Run::new(&fleet, &root()).args(["__gen", name]).text()?));
     let mut pages = PAGES.iter().map(printed).collect::<Result<Vec<_>>>()?;
     pages.push(("prompts", prompts::page()?));
+    pages.push(("reboot-drill", drill::page()?));
     pages.push(("states", states::page()?));
     for (name, wanted) in pages {
         let path = dir.join(format!("{name}.md"));

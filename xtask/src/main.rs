@@ -14,6 +14,7 @@ mod args;
 mod bench;
 mod clis;
 mod demo;
+mod drill;
 mod endpoint;
 mod generate;
 mod install;

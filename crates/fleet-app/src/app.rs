@@ -348,6 +348,8 @@ fn own_harness(name: &str, own: &HarnessConfig) -> Harness {
         model: own.model.clone(),
         conversation: Vec::new(),
         resume: own.resume.clone(),
+        resume_last: Vec::new(),
+        conversations: Vec::new(),
         dashes: false,
         signs: own.ready.as_deref().map(Signs::prompt_only).unwrap_or_default(),
         interrupt: match own.interrupt {

@@ -269,6 +269,8 @@ pub struct Standing {
     pub stopping: bool,
     /// The program's own id of its conversation, as it told it last.
     pub conversation: Option<String>,
+    /// Whether there is a conversation to go on with: a prompt was given, or it has worked after it was ready.
+    pub talked: bool,
     /// What was used over all generations: one account for each model and source.
     pub used: Vec<Usage>,
     /// What was used since [`Standing::conversation`] was first told of.
@@ -312,9 +314,16 @@ impl Standing {
         self.seq = seq;
         match fact {
             Fact::Launched {
-                generation, ready_rule, ..
+                generation,
+                ready_rule,
+                fresh,
+                ..
             } => {
                 self.take_back();
+                if *fresh {
+                    self.conversation = None;
+                    self.talked = false;
+                }
                 self.generation = *generation;
                 self.ready_rule = *ready_rule;
                 self.child = None;
@@ -340,6 +349,8 @@ impl Standing {
                 self.asked = None;
             }
             Fact::Busy { rule } => {
+                // A person may have typed it: nobody else knows of that turn.
+                self.talked |= self.at_prompt == Some(true);
                 // Without a rule it only says that Enter was pressed: the program may still be coming up.
                 self.at_prompt = rule.as_ref().map(|_| false).or(self.at_prompt.map(|_| false));
                 self.asked = None;
@@ -358,12 +369,14 @@ impl Standing {
             Fact::PromptDelivered { .. } => {
                 self.typed = None;
                 self.typed_text = None;
+                self.talked = true;
                 self.turns += 1;
             }
             // It was given and nobody has seen how it was taken; the program's next prompt ends that turn as well.
             Fact::PromptUnverified { .. } => {
                 self.typed = None;
                 self.typed_text = None;
+                self.talked = true;
                 self.turns += 1;
             }
             Fact::PromptRefused { id, .. } => self.queue.retain(|(each, _)| each != id),
@@ -462,7 +475,37 @@ mod tests {
             boot: "b".into(),
             harness: "h".into(),
             ready_rule,
+            fresh: false,
         }
+    }
+
+    #[test]
+    fn there_is_a_conversation_to_go_on_with_once_something_was_said_and_none_after_a_fresh_start() {
+        let busy = |rule: &str| Fact::Busy {
+            rule: Some(rule.into()),
+        };
+        let again = |fresh| Fact::Launched {
+            generation: 2,
+            supervisor: 2,
+            boot: "b".into(),
+            harness: "h".into(),
+            ready_rule: true,
+            fresh,
+        };
+        let up = [launched(true), busy("it comes up"), Fact::Ready { rule: None }];
+        assert!(!standing(&up).talked);
+        let by_hand = [&up[..], &[busy("it works"), Fact::Conversation { id: "c".into() }]].concat();
+        let talked = standing(&by_hand);
+        assert!(talked.talked);
+        let resumed = standing(&[&by_hand[..], &[again(false)]].concat());
+        assert_eq!((resumed.talked, resumed.conversation.as_deref()), (true, Some("c")));
+        let fresh = standing(&[&by_hand[..], &[again(true)]].concat());
+        assert_eq!((fresh.talked, fresh.conversation), (false, None));
+        let refused = Fact::PromptUnverified {
+            id: "p".into(),
+            why: "nothing was seen".into(),
+        };
+        assert!(standing(&[launched(true), refused]).talked);
     }
 
     #[test]

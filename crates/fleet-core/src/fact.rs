@@ -85,6 +85,10 @@ pub enum Fact {
         harness: String,
         /// Whether the harness has a `ready` rule: without one the state stays `working`.
         ready_rule: bool,
+        /// Whether its conversation is a new one: at the start, and when it was asked for or there was none to go on
+        /// with.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        fresh: bool,
     },
     /// A file was copied into the workspace; the digest tells later whether it was edited.
     Copied {

@@ -54,6 +54,11 @@ pub struct Harness {
     pub conversation: Vec<String>,
     /// Arguments that go on with a conversation; `{id}` stands for its id. Empty: it starts anew.
     pub resume: Vec<String>,
+    /// The same where `resume` needs an id that nobody knows: arguments that go on with the newest conversation of the
+    /// folder it runs in.
+    pub resume_last: Vec<String>,
+    /// Arguments that list its conversations, for [`newest_conversation`]: where the newest one may be another agent's.
+    pub conversations: Vec<String>,
     /// Whether `--` goes before a prompt argument, so that a leading dash is text.
     pub dashes: bool,
     /// How its terminal is read.
@@ -145,6 +150,11 @@ impl Harness {
         argv
     }
 
+    /// Whether it is told which conversation to go on with. Such a program ends at once when there is none.
+    pub fn resumes_by_id(&self) -> bool {
+        self.resume.iter().any(|arg| arg.contains("{id}"))
+    }
+
     /// The command line of a launch. Errors: a model for a harness that cannot be told one, a prompt that is too
     /// long for an argument, no prompt for a program that only reads one.
     pub fn command_line(&self, launch: &Launch<'_>) -> Result<CommandLine> {
@@ -154,9 +164,9 @@ impl Harness {
         }
         let mut argv = self.command.clone();
         if launch.resume {
-            let known = launch.conversation.is_some() || !self.resume.iter().any(|arg| arg.contains("{id}"));
-            if known {
-                argv.extend(fill(&self.resume, "{id}", launch.conversation.unwrap_or_default()));
+            match launch.conversation {
+                None if self.resumes_by_id() => argv.extend(self.resume_last.iter().cloned()),
+                id => argv.extend(fill(&self.resume, "{id}", id.unwrap_or_default())),
             }
         } else if let Some(id) = launch.conversation {
             argv.extend(fill(&self.conversation, "{id}", id));
@@ -266,6 +276,15 @@ pub fn reporting(name: &str, surroundings: &Surroundings<'_>) -> Reporting {
     }
 }
 
+/// The id of the newest conversation in `folder`, of those that the program of this harness has `listed`; none when
+/// there is none. Error: what it listed cannot be read.
+pub fn newest_conversation(name: &str, listed: &str, folder: &Path) -> serde_json::Result<Option<String>> {
+    match name {
+        "opencode" => opencode::newest_conversation(listed, folder),
+        _ => Ok(None),
+    }
+}
+
 /// The names that [`builtin`] knows.
 pub const BUILTIN: [&str; 5] = ["claude", "codex", "gemini", "opencode", "pi"];
 
@@ -333,25 +352,34 @@ mod tests {
     }
 
     #[test]
-    fn codex_goes_on_with_the_last_conversation_of_its_folder() {
-        let codex = builtin("codex", &[]).expect("built in");
-        assert_eq!(
-            argv(
-                &codex,
-                &Launch {
+    fn a_conversation_is_resumed_by_its_id_and_else_as_the_newest_of_the_folder() {
+        let table: [(&str, &[&str], &[&str]); 5] = [
+            ("claude", &["--resume", "u-1"], &["--continue"]),
+            ("codex", &["resume", "u-1"], &["resume", "--last"]),
+            ("gemini", &["--resume", "u-1"], &["--resume", "latest"]),
+            ("opencode", &["--session", "u-1"], &[]),
+            ("pi", &["--session", "u-1"], &["--continue"]),
+        ];
+        for (name, by_id, last) in table {
+            let harness = builtin(name, &[]).expect("built in");
+            for (conversation, wanted) in [(Some("u-1"), by_id), (None, last)] {
+                let launch = Launch {
+                    conversation,
                     resume: true,
                     ..Launch::default()
-                }
-            ),
-            [
-                "codex",
-                "--no-daemon",
-                "-c",
-                "check_for_update_on_startup=false",
-                "resume",
-                "--last"
-            ]
-        );
+                };
+                assert_eq!(
+                    argv(&harness, &launch)[harness.command.len()..],
+                    words(wanted),
+                    "{name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn codex_starts_without_its_daemon() {
+        let codex = builtin("codex", &[]).expect("built in");
         assert_eq!(
             argv(
                 &codex,

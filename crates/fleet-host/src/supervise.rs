@@ -14,6 +14,7 @@ pub mod client;
 pub mod journal;
 pub mod launch;
 pub mod output;
+pub mod program;
 pub mod prompt;
 pub mod run;
 pub mod spec;

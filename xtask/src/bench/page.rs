@@ -32,6 +32,8 @@ pub(crate) enum Unit {
     Milliseconds,
     Mebibytes,
     Percent,
+    /// How many.
+    Count,
 }
 
 /// What a row must not pass, and what it should reach.
@@ -92,6 +94,10 @@ impl Row {
         }
     }
 
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// A row of milliseconds.
     pub(crate) fn times(name: &'static str, what: &str, ours: &Sample) -> Self {
         Self::new(name, what, Unit::Milliseconds, ours)
@@ -128,7 +134,7 @@ impl Row {
         let number = |summary: Option<Summary>| summary.map_or("none".to_owned(), |summary| self.unit.show(summary));
         let bounds = |pick: fn(&Bound) -> f64| match self.bound {
             Some(bound) if bound.is_ratio => format!("{} x", pick(&bound)),
-            Some(bound) => format!("{} {}", pick(&bound), self.unit.sign()),
+            Some(bound) => format!("{} {}", pick(&bound), self.unit.sign()).trim_end().to_owned(),
             None => String::new(),
         };
         [
@@ -160,6 +166,7 @@ impl Unit {
             Unit::Milliseconds => "ms",
             Unit::Mebibytes => "MiB",
             Unit::Percent => "% of a core",
+            Unit::Count => "",
         }
     }
 
@@ -180,6 +187,7 @@ impl Unit {
             count,
         } = summary;
         match count {
+            _ if self == Unit::Count => format!("{median:.0}"),
             1 => format!("{median:.digits$} {}", self.sign()),
             _ => format!("{median:.digits$} {} ({p10:.digits$}–{p90:.digits$})", self.sign()),
         }
@@ -200,7 +208,10 @@ impl Report {
         let model = cpu
             .lines()
             .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-        let args: Vec<String> = std::env::args().skip(1).collect();
+        // That the second part of a run measures what the first has built says nothing.
+        let second = std::env::var_os(super::INSIDE).is_some();
+        let args = std::env::args().skip(1);
+        let args: Vec<String> = args.filter(|arg| !(second && arg == "--no-build")).collect();
         Ok(Self {
             rows: Vec::new(),
             machine: Machine {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::page::{Bound, Row, Unit};
 use super::sample::Sample;
 use super::stage::{Repo, Stage, millis, timed};
+use super::{real, seen};
 use crate::procs::Process;
 use crate::run::io;
 use crate::{Failure, Result, failed};
@@ -43,6 +44,10 @@ pub(crate) const GROUPS: &[Group] = &[
         measure: prompt,
     },
     Group {
+        rows: &["state-work", "state-work-p99", "state-prompt", "state-prompt-p99"],
+        measure: seen::rows,
+    },
+    Group {
         rows: &["kill-20-clean"],
         measure: kill_clean,
     },
@@ -57,6 +62,18 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         rows: &["cli-start", "cli-size"],
         measure: cli,
+    },
+    Group {
+        rows: real::START_ROWS,
+        measure: real::starts,
+    },
+    Group {
+        rows: real::IDLE_ROWS,
+        measure: real::idle,
+    },
+    Group {
+        rows: real::TURN_ROWS,
+        measure: real::turns,
     },
 ];
 
@@ -407,7 +424,11 @@ fn bare(run: crate::run::Run) -> Result<f64> {
 }
 
 /// Both, in an order that changes from round to round, so that neither has the warmer machine.
-fn in_turns<A, B>(round: usize, a: impl FnOnce() -> Result<A>, b: impl FnOnce() -> Result<B>) -> Result<(A, B)> {
+pub(crate) fn in_turns<A, B>(
+    round: usize,
+    a: impl FnOnce() -> Result<A>,
+    b: impl FnOnce() -> Result<B>,
+) -> Result<(A, B)> {
     if round.is_multiple_of(2) {
         let a = a()?;
         Ok((a, b()?))

@@ -38,20 +38,26 @@ impl Sample {
 
     /// None of nothing.
     pub(crate) fn summary(&self) -> Option<Summary> {
+        Some(Summary {
+            median: self.at(0.5)?,
+            p10: self.at(0.1)?,
+            p90: self.at(0.9)?,
+            count: self.0.len(),
+        })
+    }
+
+    /// The value that one in a hundred is above: a sample of one, or of nothing.
+    pub(crate) fn worst_of_a_hundred(&self) -> Sample {
+        Sample::of(self.at(0.99))
+    }
+
+    /// The value that this part of them is below, from 0 to 1.
+    fn at(&self, part: f64) -> Option<f64> {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
-        let last = sorted.len().checked_sub(1)?;
-        let at = |part: f64| {
-            let place = part * last as f64;
-            let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
-            low + (high - low) * place.fract()
-        };
-        Some(Summary {
-            median: at(0.5),
-            p10: at(0.1),
-            p90: at(0.9),
-            count: sorted.len(),
-        })
+        let place = part * sorted.len().checked_sub(1)? as f64;
+        let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+        Some(low + (high - low) * place.fract())
     }
 }
 

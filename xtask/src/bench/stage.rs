@@ -16,6 +16,9 @@ use crate::{Failure, Result, failed};
 /// How long what was started may go on in the background before the next measurement.
 const SETTLE: Duration = Duration::from_millis(150);
 
+/// A program that never writes anything: what its screen shows is written by the benchmark.
+const STILL: &str = "[harness.still]\ncommand = [\"sleep\", \"1000000\"]\nprompt = \"paste\"\nready = \"^> ?$\"\n";
+
 /// The stage.
 #[derive(Debug)]
 pub(crate) struct Stage {
@@ -42,7 +45,7 @@ impl Stage {
         world.program("mkfifo", world.root(), [&pipe]).text()?;
         let program = programs.join("scripted-agent");
         let log = ["--receive-log".to_owned(), pipe.display().to_string()];
-        world.configure(&scripted(&program, &[&log[0], &log[1]]))?;
+        world.configure(&(scripted(&program, &[&log[0], &log[1]]) + STILL))?;
         let agent = std::iter::once(program.display().to_string()).chain(log).collect();
         let received = listen(&pipe)?;
         let stage = Self {

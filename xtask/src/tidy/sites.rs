@@ -154,6 +154,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("end.agent-dir", "the folder is there already"),
     ("end.session", "tmux is a view"),
     ("resume.conversation", "harnesses with a conversation of their own"),
+    ("resume.conversations", "a question"),
     ("supervisor.notifier", "notifiers are no part of an agent's life"),
 ];
 

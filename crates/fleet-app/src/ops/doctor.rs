@@ -17,7 +17,7 @@ use crate::caller::{Caller, Effect};
 use crate::config::{self, Config};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, bytes, plain, span};
-use crate::{trash, trust};
+use crate::{trash, trust, updated};
 
 /// Check git, tmux, the home, the database, the settings and the harnesses
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -83,6 +83,12 @@ impl Operation for Doctor {
                 }
                 checks.add_harnesses(app, caller, config, &harnesses);
                 checks.add_trust(app, config);
+            }
+        }
+        if let Ok(agents) = app.store().and_then(|store| store.agents_live()) {
+            let running = agents.iter().filter(|agent| app.see(agent).alive);
+            for line in updated::lines(app, running) {
+                checks.push_warning("update", line, "the conversation goes on after a restart");
             }
         }
         let config = config.ok();

@@ -15,6 +15,7 @@ use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, bytes, plain, span};
 use crate::record::{AgentRecord, state_span};
+use crate::updated;
 
 /// Say why an agent's state is what it is: the rule that won, and the facts it rests on
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -67,6 +68,7 @@ impl Operation for Explain {
         } else {
             None
         };
+        let updated = updated::lines(app, seen.alive.then_some(&agent));
         let shown = entries.iter().skip(entries.len().saturating_sub(self.facts));
         Ok(Explanation {
             agent: AgentRecord::seen(&agent, &seen),
@@ -75,7 +77,7 @@ impl Operation for Explain {
             cursor_line: status.map(|status| status.cursor_line),
             queued: standing.queue.len(),
             facts: shown.map(without_text).collect(),
-            warnings: missing_output(app, &agent).into_iter().collect(),
+            warnings: missing_output(app, &agent).into_iter().chain(updated).collect(),
         })
     }
 }

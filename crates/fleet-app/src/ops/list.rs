@@ -18,7 +18,7 @@ use crate::op::Operation;
 use crate::ops::explain::missing_output;
 use crate::page::{Label, Page, Show, Span, bytes, plain, span};
 use crate::record::{AgentRecord, state_span};
-use crate::{repair, trash};
+use crate::{repair, trash, updated};
 
 /// List agents with their state, CPU, memory, disk and age
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -111,10 +111,14 @@ impl Operation for List {
             (table.join().unwrap_or_default(), agents)
         });
         let agents = agents?;
-        let warnings = warnings(app, caller, &agents);
-        let agents = rows(app, &agents, &table, self.disk);
+        let mut warnings = warnings(app, caller, &agents);
+        let rows = rows(app, &agents, &table, self.disk);
+        // One that does not run takes the new program anyway.
+        let runs = |row: &Row| row.processes.is_some();
+        let running = agents.iter().zip(&rows).filter(|(_, row)| runs(row));
+        warnings.extend(updated::lines(app, running.map(|(agent, _)| agent)));
         Ok(Listing {
-            agents,
+            agents: rows,
             repaired: repaired.done,
             unrepaired: repaired.failed,
             warnings,

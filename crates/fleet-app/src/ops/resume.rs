@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::started::{NotStarted, local_text, without_values};
 use crate::app::App;
 use crate::caller::{Caller, Effect};
+use crate::conversation::{self, GoesOn};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
 use crate::record::{AgentRecord, Naming, state_span};
@@ -256,14 +257,16 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, with: &With<'_>, how: How) 
 
     let mut env = child::environment(caller, &environment(caller, agent, with.env, how.verb())?)?;
     trust::check_root(&config, &harness, &env)?;
-    // What the program has told of itself is newer than what it was given.
-    let told = standing.conversation.as_ref().filter(|_| harness.stream().is_some());
-    let conversation = match (fresh, &agent.conversation) {
-        (true, Some(_)) => Some(app.new_uuid()),
-        (true, None) => None,
-        (false, known) => told.or(known.as_ref()).cloned(),
+    let goes_on = match fresh {
+        true => GoesOn::Anew,
+        false => conversation::find(caller, agent, &standing, &harness, &env)?,
     };
-    if let Some(new) = conversation.as_ref().filter(|_| fresh) {
+    let (id, resume) = match goes_on {
+        GoesOn::With(id) => (id, true),
+        // With an id that was never used: some programs know the one before though nothing was said in it.
+        GoesOn::Anew => (agent.conversation.as_ref().map(|_| app.new_uuid()), false),
+    };
+    if let Some(new) = id.as_ref().filter(|_| !resume) {
         store.set_conversation("resume.conversation", &agent.id, new)?;
         let talks_anew = Agent {
             conversation: Some(new.clone()),
@@ -271,14 +274,12 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, with: &With<'_>, how: How) 
         };
         kept::keep(app, &talks_anew);
     }
-    // A run that told of no conversation has left none to go on with.
-    let goes_on = !fresh && (harness.stream().is_none() || told.is_some());
     let mut line = harness.command_line(&Launch {
         model: agent.model.as_deref(),
         // A terminal is given it when the program has come up again: not all take one as an argument then.
         prompt: with.prompt.as_deref().filter(|_| agent.headless),
-        conversation: conversation.as_deref(),
-        resume: goes_on,
+        conversation: id.as_deref(),
+        resume,
     })?;
     let asker = Asker {
         agent,
@@ -290,7 +291,7 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, with: &With<'_>, how: How) 
     let generation = standing.generation.max(agent.generation) + 1;
     let prompt = with.prompt.clone().map(|text| (app.new_id(), text));
     let spec = Spec {
-        goes_on,
+        goes_on: resume,
         ..child::specification(app, caller, &config, agent, &harness, &line, &env, prompt, generation)?
     };
     let pid = launch(&app.executable, &spec, lock, |_| {})

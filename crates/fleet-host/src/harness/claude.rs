@@ -22,6 +22,8 @@ pub(super) fn harness() -> Harness {
         model: words(&["--model", "{model}"]),
         conversation: words(&["--session-id", "{id}"]),
         resume: words(&["--resume", "{id}"]),
+        resume_last: words(&["--continue"]),
+        conversations: Vec::new(),
         dashes: true,
         signs: signs(),
         interrupt: ESCAPE.to_owned(),

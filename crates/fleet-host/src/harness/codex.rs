@@ -1,7 +1,7 @@
 //! Codex. Flags as its `--help` documents them; screens as version 0.169 draws them.
 //!
-//! - It chooses its conversation's id itself; `resume --last` means the newest one of the folder it runs in, and every
-//!   agent has a folder of its own.
+//! - It chooses its conversation's id itself. While nobody knows it `resume --last` means the newest one of the folder
+//!   it runs in, and every agent has a folder of its own.
 //! - Its terminal program otherwise starts a daemon that outlives it: hence `--no-daemon`.
 //! - A message of trouble begins with `■` and stays above the prompt until something else is said.
 //! - Its prompt shows a suggestion, which stands behind the cursor: only what is before the cursor was typed.
@@ -22,7 +22,9 @@ pub(super) fn harness() -> Harness {
         prompt: PromptBy::Argv,
         model: words(&["--model", "{model}"]),
         conversation: Vec::new(),
-        resume: words(&["resume", "--last"]),
+        resume: words(&["resume", "{id}"]),
+        resume_last: words(&["resume", "--last"]),
+        conversations: Vec::new(),
         dashes: true,
         signs: signs(),
         interrupt: ESCAPE.to_owned(),

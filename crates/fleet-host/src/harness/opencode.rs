@@ -2,6 +2,8 @@
 //!
 //! - It takes some seconds to come up, and what is typed before is gone: prompts wait for its box.
 //! - Control and C clears a draft, and leaves the program where there is none: it is not pressed.
+//! - All worktrees of a repository are one project to it: `--continue` goes on with the newest conversation of any of
+//!   them, which may be another agent's. So it is asked which ones it has, and where they were had.
 //! - The box's last line names the agent and the model; what is above it is the draft.
 //! - It tells of itself by a plugin of ours, in a layer of settings that adds to the user's. With a plugin it waits at its
 //!   start until it has installed a package into each of its folders of settings; without a network that is over a
@@ -11,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use fleet_core::agent::Reason;
 use fleet_core::usage::{Basis, Tokens, Usage};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::heard::Heard;
@@ -26,7 +29,9 @@ pub(super) fn harness() -> Harness {
         prompt: PromptBy::Paste,
         model: words(&["--model", "{model}"]),
         conversation: Vec::new(),
-        resume: words(&["--continue"]),
+        resume: words(&["--session", "{id}"]),
+        resume_last: Vec::new(),
+        conversations: words(&["session", "list", "--format", "json"]),
         dashes: false,
         signs: signs(),
         interrupt: ESCAPE.to_owned(),
@@ -195,4 +200,43 @@ fn used(event: &Value) -> Option<Usage> {
         source: "message.tokens".to_owned(),
         basis: Basis::Reported,
     })
+}
+/// One of the conversations that it lists.
+#[derive(Debug, Deserialize)]
+struct Conversation {
+    id: String,
+    directory: PathBuf,
+    /// Milliseconds since 1970.
+    updated: u64,
+}
+
+pub(super) fn newest_conversation(listed: &str, folder: &Path) -> serde_json::Result<Option<String>> {
+    // Without any it prints nothing.
+    if listed.trim().is_empty() {
+        return Ok(None);
+    }
+    let all: Vec<Conversation> = serde_json::from_str(listed)?;
+    let here = all.into_iter().filter(|each| each.directory == folder);
+    Ok(here.max_by_key(|each| each.updated).map(|newest| newest.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_conversation_is_one_of_the_folder_itself() {
+        let each = |id: &str, updated: u64, directory: &str| {
+            format!(
+                r#"{{"id":"{id}","title":"t","updated":{updated},"created":1,"projectId":"p","directory":"{directory}"}}"#
+            )
+        };
+        let all = [each("a", 9, "/w/other"), each("b", 3, "/w/one"), each("c", 5, "/w/one")];
+        let listed = format!("[{}]", all.join(","));
+        let newest = |listed: &str, folder: &str| newest_conversation(listed, Path::new(folder)).expect("a list");
+        assert_eq!(newest(&listed, "/w/one").as_deref(), Some("c"));
+        assert_eq!(newest(&listed, "/w"), None);
+        assert_eq!(newest("", "/w/one"), None);
+        assert!(newest_conversation("none", Path::new("/w")).is_err());
+    }
 }

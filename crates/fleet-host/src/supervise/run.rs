@@ -276,6 +276,7 @@ impl Supervisor {
             boot: process::boot_id().to_owned(),
             harness: self.spec.harness.clone(),
             ready_rule: !self.signs.is_blind(),
+            fresh: !self.spec.goes_on,
         };
         self.record(Source::Supervisor, launched);
         if let Err(error) = self.prepare() {

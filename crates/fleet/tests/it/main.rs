@@ -12,6 +12,7 @@ mod prompts;
 mod reports;
 mod surfaces;
 mod trust;
+mod updated;
 mod upgrade;
 mod views;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fleet_testkit::clis::{self, Cli, Setup};
 use fleet_testkit::model::{ModelServer, Request, Script};
-use fleet_testkit::{Cmd, TestEnv, poll_until};
+use fleet_testkit::{Cmd, TestEnv, kill_process, poll_until, wait_until};
 use serde_json::Value;
 
 /// How long anything may take on a loaded machine.
@@ -193,6 +193,22 @@ impl World {
             });
         let screens: String = screens.collect();
         format!("--- requests\n{}{screens}", self.endpoint.overview())
+    }
+
+    /// The power goes: every supervisor first, so that nobody can write a last word, then all the rest. From here on it
+    /// is after the next boot, when process ids mean nothing any more.
+    #[track_caller]
+    pub(crate) fn cut_power(&mut self) {
+        let supervisors = self.env.own_processes().into_iter();
+        let supervisors = supervisors.filter(|process| process.has_env("FLEET_ROLE", "supervisor"));
+        for process in supervisors.collect::<Vec<_>>() {
+            kill_process(process.pid);
+        }
+        self.env.end_processes();
+        wait_until(LONG, "the end of everything", || {
+            self.env.own_processes().is_empty().then_some(())
+        });
+        self.variables.push(("FLEET_TEST_BOOT_ID", "the-boot-after".to_owned()));
     }
 
     /// Kills every agent, and looks that nothing of them is left. The endpoint stays, with its log.

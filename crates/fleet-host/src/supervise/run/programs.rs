@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::Instant;
 
 use fleet_core::fact::{Fact, Receipt, Source};
@@ -9,6 +10,7 @@ use fleet_core::{Error, Result};
 
 use super::{Running, Supervisor, report};
 use crate::supervise::child::{self, Terminal};
+use crate::supervise::program::Program;
 use crate::supervise::spec::Report;
 use crate::sys;
 
@@ -59,6 +61,10 @@ impl Supervisor {
 
     pub(super) fn start_child(&mut self) -> io::Result<Running> {
         let argv = self.spec.argv.clone();
+        // Before it starts: what replaces it from now on is an update.
+        if let Some(program) = argv.first().and_then(|path| Program::look(Path::new(path))) {
+            program.keep(&self.spec.agent_dir);
+        }
         let (pid, start) = self.spawn("supervisor.child", &argv, self.spec.headless)?;
         self.started_at = Instant::now();
         self.record(Source::Process, Fact::Started { pid, start });
