@@ -174,13 +174,7 @@ impl Demo {
             }
             Harness::Pinned(_) => {
                 let clis = clis.expect("a pinned program runs in the part that was given the folder");
-                endpoint = Some(lead_to_endpoint(
-                    &mut world,
-                    &programs,
-                    clis,
-                    &repo,
-                    &writes(file, text),
-                )?);
+                endpoint = Some(lead_to_endpoint(&mut world, &programs, clis, &writes(file, text))?);
                 // What it may do without a question is in the settings that the endpoint has written.
                 world.configure("claude_flags = \"\"\n")?;
             }
@@ -437,11 +431,11 @@ fn writes(file: &str, text: &str) -> Value {
 }
 
 /// Starts the scripted model, and makes every agent program of this world use it.
-fn lead_to_endpoint(world: &mut World, programs: &Path, clis: &Path, repo: &Path, script: &Value) -> Result<Endpoint> {
+fn lead_to_endpoint(world: &mut World, programs: &Path, clis: &Path, script: &Value) -> Result<Endpoint> {
     let folder = world.root().to_owned();
     let (home, temporary) = (folder.join("home"), folder.join("tmp"));
     fs::create_dir(&temporary).map_err(io("make", &temporary))?;
-    let endpoint = Endpoint::start(programs, &folder, &home, &[&folder, repo], script)?;
+    let endpoint = Endpoint::start(programs, &folder, &home, script)?;
     let mut variables = endpoint.variables.clone();
     // Codex wants its HOME outside of the folder for temporary files.
     variables.push(("TMPDIR".into(), temporary.into()));

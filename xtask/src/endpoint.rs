@@ -25,16 +25,13 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     /// Starts it from the folder of our programs. Its script and log are put into `folder`; `home` gets the settings
-    /// of the agent programs, which then trust the folders in `trust`.
-    pub(crate) fn start(programs: &Path, folder: &Path, home: &Path, trust: &[&Path], script: &Value) -> Result<Self> {
+    /// of the agent programs. In which folders to trust is fleet's to answer.
+    pub(crate) fn start(programs: &Path, folder: &Path, home: &Path, script: &Value) -> Result<Self> {
         let path = folder.join("script.json");
         fs::write(&path, script.to_string()).map_err(io("write", &path))?;
-        let mut run = Run::new(programs.join("fleet-model"), folder)
+        let run = Run::new(programs.join("fleet-model"), folder)
             .args(["--script", "script.json", "--log", "model.jsonl", "--edits", "--home"])
             .args([home]);
-        for trusted in trust {
-            run = run.args(["--trust".as_ref(), trusted.as_os_str()]);
-        }
         let shown = run.shown().to_owned();
         let mut child = run
             .into_command()

@@ -11,6 +11,7 @@ use fleet_core::usage::Usage;
 use fleet_core::{Error, Kind, Result, Time};
 use fleet_host::git::{self, Repo};
 use fleet_host::harness::sign::Signs;
+use fleet_host::harness::trust::Trust;
 use fleet_host::harness::{self, Harness, PromptBy};
 use fleet_host::home::{Home, RuntimeDir};
 use fleet_host::lock::Lock;
@@ -359,6 +360,9 @@ fn own_harness(name: &str, own: &HarnessConfig) -> Harness {
         clear: String::new(),
         env: Vec::new(),
         install: own.install.clone(),
+        trust: Trust::Unasked,
+        tested: "",
+        limits: &[],
     }
 }
 

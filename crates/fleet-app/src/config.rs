@@ -67,6 +67,12 @@ settings! {
         opencode_flags: Vec<String> = Key::of(Shape::Words).default(r#""""#).example(r#""--agent plan""#);
         /// Arguments for every `pi`, written like `claude_flags`.
         pi_flags: Vec<String> = Key::of(Shape::Words).default(r#""""#).example(r#""--tools read,grep""#);
+        /// Whether what a program asks of a new folder (does the user trust it, may it bypass permissions, may it use
+        /// the API key in its environment) is answered Yes for its worktree and the main checkout. Claude Code
+        /// keeps that in the user's own `.claude.json`: fleet adds these keys, and removes them with the agent.
+        trust_worktrees: bool = Key::of(Shape::Switch).default("true").example("false");
+        /// Whether `claude` may bypass permissions as root, which it otherwise refuses: its `IS_SANDBOX` is set.
+        root_bypass: bool = Key::of(Shape::Switch).default("false").example("true");
         /// Files that are copied from the main checkout into each worktree, such as keys that git does not have.
         /// Paths are relative to the repository and cannot leave it.
         credential_files: Vec<String> = Key::of(Shape::Files)

@@ -17,4 +17,5 @@ mod request;
 pub mod sessions;
 pub mod start;
 mod trash;
+mod trust;
 mod up;

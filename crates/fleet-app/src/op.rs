@@ -93,7 +93,7 @@ pub struct Op {
     pub output: fn() -> Schema,
     /// The arguments of a parsed command line, local texts read, as JSON.
     pub from_matches: fn(&ArgMatches, &ReadText<'_>) -> Result<Value>,
-    call: fn(&App, &Caller, &str, Value) -> Result<Done>,
+    call: fn(&App, &Caller, Option<&str>, Value) -> Result<Done>,
 }
 
 impl Op {
@@ -164,14 +164,10 @@ pub fn dispatch(app: &App, caller: &Caller, name: &str, args: Value, request: Op
             None => error.hint("run `fleet --help` for the list"),
         }
     })?;
-    let request = match request {
-        Some(request) => request.to_owned(),
-        None => app.new_id(),
-    };
-    (op.call)(app, caller, &request, args)
+    (op.call)(app, caller, request, args)
 }
 
-fn call<O: Operation>(app: &App, caller: &Caller, id: &str, args: Value) -> Result<Done> {
+fn call<O: Operation>(app: &App, caller: &Caller, request: Option<&str>, args: Value) -> Result<Done> {
     let op: O = serde_json::from_value(args).map_err(|error| bad_arguments::<O>(&error))?;
     let effect = op.effect();
     caller.may(effect, O::NAME)?;
@@ -180,7 +176,8 @@ fn call<O: Operation>(app: &App, caller: &Caller, id: &str, args: Value) -> Resu
     }
     let mut args = op.redacted();
     shorten(&mut args);
-    if let Some(answer) = request::begin(app, id, O::NAME, &args)? {
+    let id = request.map_or_else(|| app.new_id(), str::to_owned);
+    if let Some(answer) = request::begin(app, &id, O::NAME, &args)? {
         let page = Page {
             blocks: vec![crate::page::Block::Raw(answer.to_string())],
         };
@@ -192,7 +189,7 @@ fn call<O: Operation>(app: &App, caller: &Caller, id: &str, args: Value) -> Resu
     }
     let done = op.run(app, caller).and_then(finish);
     let outcome = done.as_ref().map(|done| done.json.clone()).map_err(Clone::clone);
-    request::finish(app, id, &outcome);
+    request::finish(app, &id, &outcome, request.is_some());
     done
 }
 

@@ -19,7 +19,7 @@ use fleet_store::Store;
 
 use crate::app::App;
 use crate::caller::Caller;
-use crate::{end, kept, sessions};
+use crate::{end, kept, sessions, trash, trust};
 
 /// A folder younger than this may belong to a start that has only begun.
 const JUST_MADE: Duration = Duration::from_secs(60);
@@ -60,6 +60,9 @@ pub fn repair(app: &App, caller: &Caller) -> Result<Repaired> {
         Some(Err(error)) => failed.push(format!("the tmux sessions: {}", error.message)),
         None => {}
     }
+    let (lines, errors) = trust::repair(app, &live);
+    done.extend(lines);
+    failed.extend(errors);
     done.extend(forget_folders(app, store)?);
     done.extend(finish_trash(app, store)?);
     done.extend(prune_worktrees(app, &live)?);
@@ -263,7 +266,7 @@ fn forget_folders(app: &App, store: &Store) -> Result<Vec<String>> {
     Ok(done)
 }
 
-/// Removes from the trash what was on its way out when a removal was cut off.
+/// Removes from the trash, wherever it is, what was on its way out when a removal was cut off.
 fn finish_trash(app: &App, store: &Store) -> Result<Vec<String>> {
     let mut done = Vec::new();
     for agent in store
@@ -271,14 +274,16 @@ fn finish_trash(app: &App, store: &Store) -> Result<Vec<String>> {
         .into_iter()
         .filter(|agent| agent.phase == Phase::Ended)
     {
-        let trash = app.home.trash().join(agent.id.as_str());
-        if trash.exists()
-            && store
-                .salvage_get(agent.id.as_str())?
-                .is_none_or(|salvage| salvage.trash.is_none())
-        {
-            files::remove_tree("repair.trash", &trash)?;
-            done.push(format!("{}: completed the removal of its workspace", agent.branch));
+        let recorded = store.salvage_get(agent.id.as_str())?;
+        if recorded.is_some_and(|salvage| salvage.trash.is_some()) {
+            continue;
+        }
+        for folder in trash::folders_of(app, &agent) {
+            let trash = folder.join(agent.id.as_str());
+            if trash.exists() {
+                files::remove_tree("repair.trash", &trash)?;
+                done.push(format!("{}: completed the removal of its workspace", agent.branch));
+            }
         }
     }
     Ok(done)

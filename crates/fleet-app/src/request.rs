@@ -35,10 +35,10 @@ pub(crate) fn begin(app: &App, request: &str, verb: &str, args: &Value) -> Resul
         .hint("wait for it, or use another request id"))
 }
 
-/// Records how a request ended. That this fails does not undo what was done.
-pub(crate) fn finish(app: &App, request: &str, outcome: &Outcome) {
+/// Records how a request ended. That this fails does not undo what was done. `named`: its id was the caller's choice.
+pub(crate) fn finish(app: &App, request: &str, outcome: &Outcome, named: bool) {
     if let Ok(store) = app.store() {
-        let _ = store.finish("dispatch.finish", request, outcome);
+        let _ = store.finish("dispatch.finish", request, outcome, named);
     }
 }
 

@@ -6,6 +6,8 @@
 
 mod checks;
 
+use std::thread;
+
 use fleet_core::agent::{Agent, Phase, State, Until, Workspace};
 use fleet_core::{Error, Kind, Result, name};
 use fleet_host::files;
@@ -21,7 +23,8 @@ use fleet_store::{PortRange, Reservation};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::config::Config;
-use crate::{child, end, kept, up};
+use crate::trust::{self, Asker};
+use crate::{child, end, kept, sessions, up};
 
 /// What holds for all agents of one request.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +74,7 @@ struct Job {
     agent: Agent,
     harness: Harness,
     line: CommandLine,
+    env: Vec<(String, String)>,
     prompt: Option<String>,
     lock: Option<Lock>,
 }
@@ -82,8 +86,9 @@ struct Setting<'a> {
     repo: &'a Repo,
     config: &'a Config,
     options: &'a Options,
-    env: Vec<(String, String)>,
     base: Option<String>,
+    /// One agent alone: its session is opened beside its launch. Those of several are opened together, by one tmux.
+    alone: bool,
 }
 
 /// Starts all of `wanted` in `batch`. With `exclusive` a live batch of that name is an error.
@@ -127,6 +132,9 @@ pub fn start(
         )));
     }
     let env = child::environment(caller, &options.env)?;
+    for harness in &harnesses {
+        trust::check_root(&config, harness, &env)?;
+    }
     let base = if options.here {
         None
     } else {
@@ -199,7 +207,7 @@ pub fn start(
             let _ = files::remove_tree("create.unreserve", &app.home.agent_dir(&reservation.id));
         }
     })?;
-    let jobs: Vec<Job> = agents
+    let mut jobs: Vec<Job> = agents
         .into_iter()
         .zip(jobs)
         .zip(locks)
@@ -207,18 +215,29 @@ pub fn start(
             agent,
             harness,
             line,
+            env: env.clone(),
             prompt,
             lock,
         })
         .collect();
+    let mut askers: Vec<Asker<'_>> = jobs
+        .iter_mut()
+        .map(|job| Asker {
+            agent: &job.agent,
+            trust: job.harness.trust,
+            argv: &mut job.line.argv,
+            env: &mut job.env,
+        })
+        .collect();
+    trust::answer(app, caller, &config, repo.main_root.as_deref(), &mut askers);
     let setting = Setting {
         app,
         caller,
         repo: &repo,
         config: &config,
         options,
-        env,
         base,
+        alone: jobs.len() == 1,
     };
     let outcomes = parallel::map(jobs, parallel::cores(), |job| run_one(&setting, job));
     let outcomes = come_up(&setting, outcomes);
@@ -286,7 +305,7 @@ fn make_and_launch(setting: &Setting<'_>, job: &mut Job) -> Result<u32> {
             agent,
             &job.harness,
             &job.line,
-            &setting.env,
+            &job.env,
             prompt,
             1,
         )?
@@ -294,8 +313,13 @@ fn make_and_launch(setting: &Setting<'_>, job: &mut Job) -> Result<u32> {
     let branch = agent.branch.clone();
     let progress = setting.caller.progress.clone();
     kept::keep(app, agent);
-    let pid = launch(&app.executable, &spec, lock, |command| {
-        progress(&format!("{branch}: {command}"))
+    let pid = thread::scope(|scope| {
+        if setting.alone {
+            scope.spawn(|| sessions::open_if_possible(app, setting.caller, &[agent]));
+        }
+        launch(&app.executable, &spec, lock, |command| {
+            progress(&format!("{branch}: {command}"))
+        })
     })?;
     match app.store()?.set_started("create.started", &agent.id, pid, 1)? {
         true => Ok(pid),
@@ -312,7 +336,11 @@ fn make_and_launch(setting: &Setting<'_>, job: &mut Job) -> Result<u32> {
 /// One whose end the caller is going to wait for has been an agent, however short its life.
 fn come_up(setting: &Setting<'_>, outcomes: Vec<Outcome>) -> Vec<Outcome> {
     let started: Vec<&Agent> = outcomes.iter().filter_map(|each| each.result.as_ref().ok()).collect();
-    let mut failures = up::come_up(setting.app, setting.caller, &started).into_iter();
+    let mut failures = match setting.alone {
+        true => up::come_up(setting.app, &started),
+        false => up::open_and_come_up(setting.app, setting.caller, &started),
+    }
+    .into_iter();
     let waited_for = setting.options.until == Some(Until::Exited);
     let mut check = |agent: Agent| match failures.next().flatten().filter(|_| !waited_for) {
         Some(error) => {

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
+use fleet_core::agent::Agent;
 use fleet_host::files;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,12 @@ pub(crate) fn folders(app: &App, config: Option<&Config>) -> BTreeSet<PathBuf> {
         .chain(beside)
         .chain([app.home.trash()])
         .collect()
+}
+
+/// The folders in which the workspace of `agent` can be on its way out: the home's, and the one beside it.
+pub(crate) fn folders_of(app: &App, agent: &Agent) -> Vec<PathBuf> {
+    let beside = agent.worktree.parent().map(|parent| parent.join(BESIDE));
+    [app.home.trash()].into_iter().chain(beside).collect()
 }
 
 /// Bytes on disk of all entries of the trash, measured now. The folders that hold them do not count: an empty trash

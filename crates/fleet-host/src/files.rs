@@ -29,6 +29,19 @@ pub fn write_cache(site: &'static str, path: &Path, bytes: &[u8], mode: u32) -> 
     replace(site, path, bytes, mode, |_| Ok(()))
 }
 
+/// As [`write_atomic`], for a file that is there and is somebody's own: it keeps its permissions exactly.
+pub fn write_in_place_of(site: &'static str, path: &Path, bytes: &[u8]) -> Result<()> {
+    let permissions = fs::metadata(path)
+        .map_err(|error| io_error("read", path, &error))?
+        .permissions();
+    let finish = |file: &File| {
+        // The mode that a file is opened with is less the umask.
+        file.set_permissions(permissions.clone())?;
+        file.sync_data()
+    };
+    replace(site, path, bytes, 0o600, finish)
+}
+
 fn replace(
     site: &'static str,
     path: &Path,

@@ -10,11 +10,14 @@ mod opencode;
 mod pi;
 pub mod sign;
 pub mod stream;
+pub mod trust;
+pub mod version;
 
 use fleet_core::{Error, Result};
 
 use self::sign::Signs;
 use self::stream::Cli;
+use self::trust::Trust;
 
 /// How the program is given its first prompt. Later ones are pasted into its terminal, unless it has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,12 @@ pub struct Harness {
     pub env: Vec<(String, String)>,
     /// The command that installs it.
     pub install: Option<String>,
+    /// How what it asks of a new folder is answered.
+    pub trust: Trust,
+    /// The version that it was tested with; empty for one that nobody tested.
+    pub tested: &'static str,
+    /// What does not work with it, or not as with others; a line each.
+    pub limits: &'static [&'static str],
 }
 
 /// Control and C.

@@ -112,6 +112,27 @@ impl Home {
         self.root.join("trash.json")
     }
 
+    /// What concerns the keys that fleet adds to users' own files.
+    pub fn trust(&self) -> PathBuf {
+        self.root.join("trust")
+    }
+
+    /// Which keys these are.
+    pub fn trust_record(&self) -> PathBuf {
+        self.trust().join("added.json")
+    }
+
+    /// The copy of `file` from before the first key was added.
+    pub fn trust_backup(&self, file: &Path) -> PathBuf {
+        let hash = files::digest(file.as_os_str().as_bytes());
+        self.trust().join(format!("{}.before", &hash[..8]))
+    }
+
+    /// The versions of agent programs, as they last said.
+    pub fn versions(&self) -> PathBuf {
+        self.root.join("versions.json")
+    }
+
     /// Makes the folders that are missing, for their owner only. Errors: a network file system, a read-only or
     /// a full one.
     pub fn prepare(&self) -> Result<()> {

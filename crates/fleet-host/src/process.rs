@@ -128,6 +128,11 @@ fn staged_boot_id() -> Option<String> {
     }
 }
 
+/// Whether this process is root's.
+pub fn is_root() -> bool {
+    nix::unistd::getuid().is_root()
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use std::io::{BufRead, BufReader};

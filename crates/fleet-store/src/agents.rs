@@ -48,11 +48,12 @@ impl Store {
 
     /// Records that the agent's program runs as process `pid`, in its launch number `generation`.
     ///
-    /// Answers whether it changed anything: not when the agent is ending, nor when a later launch was recorded.
+    /// Answers whether it changed anything: not when the agent is ending, nor when a later launch was recorded. The
+    /// agent's journal says the same, so this waits for no disk: right behind a checkout it would wait for all files.
     pub fn set_started(&self, site: &'static str, id: &AgentId, pid: u32, generation: u32) -> Result<bool> {
         let sql = "UPDATE agents SET phase = 'started', pid = ?2, generation = ?3
                    WHERE id = ?1 AND phase IN ('reserved', 'started') AND generation <= ?3";
-        self.write(site, |transaction| {
+        self.write_unsynced(site, |transaction| {
             Ok(transaction.execute(sql, params![id.as_str(), pid, generation])? == 1)
         })
     }

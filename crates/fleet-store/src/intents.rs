@@ -2,7 +2,7 @@
 //! is found again.
 
 use fleet_core::{Error, Result, Time};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, Transaction, params};
 use serde_json::Value;
 
 use crate::failure::Attempt;
@@ -57,6 +57,8 @@ const PRUNE_EVERY: i64 = 64;
 impl Store {
     /// Records a request before it is carried out, or tells what became of it.
     ///
+    /// The first record that the operation makes of its effect puts this one on the disk as well.
+    ///
     /// # Errors
     /// `Conflict` when the same id was used for another operation or with other arguments.
     pub fn begin(
@@ -68,7 +70,7 @@ impl Store {
         now: Time,
         owner: &Owner,
     ) -> Result<Begun> {
-        self.write(site, |transaction| {
+        self.write_unsynced(site, |transaction| {
             if let Some((known, outcome)) = find(transaction, request)? {
                 if known.verb != verb {
                     let message = format!("request `{request}` was a `{}`, not a `{verb}`", known.verb);
@@ -104,16 +106,19 @@ impl Store {
         })
     }
 
-    /// Records how a request ended, and answers whether it was still open; the first end stands.
-    pub fn finish(&self, site: &'static str, request: &str, outcome: &Outcome) -> Result<bool> {
+    /// Records how a request ended, and answers whether it was still open; the first end stands. It is put on the disk
+    /// at once when `may_come_again`: somebody else knows the request's id, and may ask after a power failure.
+    pub fn finish(&self, site: &'static str, request: &str, outcome: &Outcome, may_come_again: bool) -> Result<bool> {
         let (state, result) = match outcome {
             Ok(answer) => ("done", values::json(answer)?),
             Err(error) => ("failed", values::json(error)?),
         };
         let sql = "UPDATE intents SET state = ?2, result = ?3 WHERE request = ?1 AND state = 'open'";
-        self.write(site, |transaction| {
-            Ok(transaction.execute(sql, params![request, state, result])? == 1)
-        })
+        let end = |transaction: &Transaction<'_>| Ok(transaction.execute(sql, params![request, state, result])? == 1);
+        match may_come_again {
+            true => self.write(site, end),
+            false => self.write_unsynced(site, end),
+        }
     }
 
     /// Every request that has not ended, oldest first.

@@ -102,6 +102,29 @@ impl Store {
         })
     }
 
+    /// The same without waiting for the disk: what a power failure takes of it follows from something else that is
+    /// kept, or is worth nothing then. The death of the process takes nothing, and the next [`Store::write`] syncs it
+    /// with its own, since the log is one file.
+    pub(crate) fn write_unsynced<T>(
+        &self,
+        site: &'static str,
+        act: impl FnOnce(&Transaction<'_>) -> Attempt<T>,
+    ) -> Result<T> {
+        fault::guard(site, || {
+            let _turn = self.turn()?;
+            let mut connection = self.connection();
+            let out = connection
+                .pragma_update(None, "synchronous", "NORMAL")
+                .map_err(Into::into)
+                .and_then(|()| transact(&mut connection, act));
+            // Not while a transaction is open, and there is none: it was committed or rolled back.
+            let _ = connection.pragma_update(None, "synchronous", "FULL");
+            let out = out.map_err(|failure| failure.explain(&self.path, &connection))?;
+            shorten_log(&connection, &self.path);
+            Ok(out)
+        })
+    }
+
     /// Runs `act`, which only reads.
     pub(crate) fn read<T>(&self, act: impl FnOnce(&Connection) -> Attempt<T>) -> Result<T> {
         let connection = self.connection();
@@ -317,6 +340,10 @@ mod tests {
         store
             .publish_state("test", &path.with_file_name("state.json"))
             .expect("a first write");
+        let inside = store.write_unsynced("test", |tx| {
+            Ok(tx.query_row("PRAGMA synchronous", [], |row| row.get::<_, i64>(0))?)
+        });
+        assert_eq!(inside.expect("a write"), 1, "what need not be on the disk at once");
         let settings = ["journal_mode", "synchronous", "foreign_keys"].map(|name| pragma(&store, name));
         assert_eq!(settings, ["wal", "2", "1"]);
         for name in names(path.parent().expect("folder")) {

@@ -522,7 +522,7 @@ fn requests_that_ended_are_forgotten_after_a_week_and_open_ones_are_not() {
         assert_eq!(begin(request, if request == "recent" { 4 } else { 1 }), Begun::New);
     }
     for request in ["done", "recent"] {
-        assert!(store.finish(SITE, request, &Ok(json!({}))).expect("finished"));
+        assert!(store.finish(SITE, request, &Ok(json!({})), false).expect("finished"));
     }
     for number in 0..64 {
         begin(&format!("later-{number}"), 10);
@@ -551,10 +551,10 @@ fn a_request_is_carried_out_once() {
         (owner(1), args.clone(), Time(3))
     );
     assert_eq!(store.open_intents().expect("open").len(), 1);
-    assert!(store.finish(SITE, "r1", &Ok(json!({ "id": 7 }))).expect("finish"));
+    assert!(store.finish(SITE, "r1", &Ok(json!({ "id": 7 })), true).expect("finish"));
     assert!(
         !store
-            .finish(SITE, "r1", &Err(Error::failed("late")))
+            .finish(SITE, "r1", &Err(Error::failed("late")), true)
             .expect("the first end stands")
     );
     assert_eq!(begin(3), Begun::Done(Ok(json!({ "id": 7 }))));
@@ -571,7 +571,7 @@ fn a_failed_request_tells_its_error_again() {
     store
         .begin(SITE, "r1", "create", &json!({}), Time(0), &owner(1))
         .expect("begin");
-    store.finish(SITE, "r1", &Err(error.clone())).expect("finish");
+    store.finish(SITE, "r1", &Err(error.clone()), true).expect("finish");
     let again = store
         .begin(SITE, "r1", "create", &json!({}), Time(0), &owner(1))
         .expect("begin");

@@ -144,6 +144,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "a conflict in what is not to be added; in a scratch index",
     ),
     ("tmux.", "a question"),
+    (
+        "trust.",
+        "for `claude` alone: crates/fleet/tests/it/trust.rs walks them with a script of that name",
+    ),
     ("create.unreserve", "two requests that want one name"),
     ("create.worktree-root", "the folder is there already"),
     ("dispatch.take-over", "two requests of one id"),

@@ -1,17 +1,23 @@
 //! `doctor`: whether everything that fleet needs is there and fit.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use fleet_core::{Error, Kind, Result};
-use fleet_host::exec::{Cmd, find_program};
-use fleet_host::{git, harness};
+use fleet_host::exec::find_program;
+use fleet_host::git;
+use fleet_host::harness::trust::added;
+use fleet_host::harness::version::{self, Fit};
+use fleet_host::harness::{self, Harness};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::caller::{Caller, Effect};
+use crate::config::{self, Config};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, bytes, plain, span};
-use crate::trash;
+use crate::{trash, trust};
 
 /// Check git, tmux, the home, the database, the settings and the harnesses
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -71,23 +77,12 @@ impl Operation for Doctor {
                 checks.add("settings", Ok(app.home.config().display().to_string()));
                 let mut names: Vec<&str> = harness::BUILTIN.to_vec();
                 names.extend(config.harness.keys().map(String::as_str));
+                let mut harnesses = Vec::new();
                 for name in names {
-                    let harness = app.harness(config, name)?;
-                    let program = harness.command.first().cloned().unwrap_or_default();
-                    let found = find_program(&program, caller.var("PATH").unwrap_or_default());
-                    match (found, name == config.default_agent) {
-                        (Some(path), _) => checks.add(&format!("harness {name}"), Ok(version_of(&path))),
-                        (None, default) => checks.checks.push(Check {
-                            what: format!("harness {name}"),
-                            level: if default { "warning" } else { "info" }.to_owned(),
-                            found: format!("`{program}` is not installed"),
-                            hint: harness
-                                .install
-                                .filter(|_| default)
-                                .map(|install| format!("install it: `{install}`")),
-                        }),
-                    }
+                    harnesses.push(app.harness(config, name)?);
                 }
+                checks.add_harnesses(app, caller, config, &harnesses);
+                checks.add_trust(app, config);
             }
         }
         let config = config.ok();
@@ -104,20 +99,45 @@ impl Operation for Doctor {
     }
 }
 
-/// What a harness says of its version; its path when it says nothing.
-fn version_of(path: &std::path::Path) -> String {
-    let output = Cmd::new("doctor.version", path, std::path::Path::new("/"))
-        .arg("--version")
-        .timeout(std::time::Duration::from_secs(10))
-        .output();
-    let text = output.map(|output| output.text()).unwrap_or_default();
-    match text.lines().find(|line| !line.trim().is_empty()) {
-        Some(line) => format!(
-            "{} ({})",
-            line.trim().chars().take(60).collect::<String>(),
-            path.display()
+fn installed(harness: &Harness, program: &Path, line: &str) -> Check {
+    let tested = harness.tested;
+    let (level, says) = match version::fit(line, tested) {
+        Fit::Tested => ("ok", "the tested version".to_owned()),
+        Fit::Newer => (
+            "warning",
+            format!("newer than the tested {tested}: states and receipts may be wrong"),
         ),
-        None => path.display().to_string(),
+        Fit::Older => (
+            "warning",
+            format!("older than the tested {tested}: it may lack what fleet uses"),
+        ),
+        Fit::Unknown if tested.is_empty() => ("ok", String::new()),
+        Fit::Unknown => ("warning", format!("it tells no version; tested is {tested}")),
+    };
+    let version = match line {
+        "" => program.display().to_string(),
+        line => format!("{line} ({})", program.display()),
+    };
+    let says = (!says.is_empty()).then_some(says);
+    let limits = harness.limits.iter().map(|limit| (*limit).to_owned());
+    let found: Vec<String> = std::iter::once(version).chain(says).chain(limits).collect();
+    let install = harness.install.as_ref().filter(|_| level == "warning");
+    Check {
+        what: format!("harness {}", harness.name),
+        level: level.to_owned(),
+        found: found.join("; "),
+        hint: install.map(|install| format!("to have the tested one: `{install}@{tested}`")),
+    }
+}
+
+fn missing(harness: &Harness, default: bool) -> Check {
+    let program = harness.command.first().map(String::as_str).unwrap_or_default();
+    let install = harness.install.as_ref().filter(|_| default);
+    Check {
+        what: format!("harness {}", harness.name),
+        level: if default { "warning" } else { "info" }.to_owned(),
+        found: format!("`{program}` is not installed"),
+        hint: install.map(|install| format!("install it: `{install}`")),
     }
 }
 
@@ -138,6 +158,60 @@ impl Checks {
             },
         };
         self.checks.push(check);
+    }
+
+    /// Each program: where it is, which version, whether that was tested, and what does not work.
+    fn add_harnesses(&mut self, app: &App, caller: &Caller, config: &Config, harnesses: &[Harness]) {
+        let path = caller.var("PATH").unwrap_or_default();
+        let find = |harness: &Harness| find_program(harness.command.first()?, path);
+        let found: Vec<_> = harnesses.iter().map(find).collect();
+        let programs: Vec<PathBuf> = found.iter().flatten().cloned().collect();
+        let env: Vec<_> = caller
+            .env
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let mut lines = version::of(&app.home, &programs, &env).into_iter();
+        for (harness, program) in harnesses.iter().zip(found) {
+            let check = match program {
+                Some(program) => installed(harness, &program, &lines.next().unwrap_or_default()),
+                None => missing(
+                    harness,
+                    harness.name == config::canonical_harness(&config.default_agent),
+                ),
+            };
+            let runs = check.level != "info";
+            self.checks.push(check);
+            if let Err(refused) = trust::check_root(config, harness, &env)
+                && runs
+            {
+                let hint = refused.hint.unwrap_or_default();
+                self.push_warning(&format!("harness {}", harness.name), refused.message, &hint);
+            }
+        }
+    }
+
+    /// What fleet has put into files of the user's.
+    fn add_trust(&mut self, app: &App, config: &Config) {
+        let keys = match added::list(&app.home) {
+            Ok(keys) => keys,
+            Err(error) => return self.add("trust", Err(error)),
+        };
+        for (file, keys) in trust::by_file(&keys) {
+            let words: Vec<String> = keys.iter().map(|key| key.key.words()).collect();
+            let found = format!("fleet added to {}: {}", file.display(), words.join(", "));
+            match keys.iter().any(|key| key.agents.is_empty()) {
+                true => self.push_warning("trust", found, "remove what no agent needs: `fleet list --repair`"),
+                false => self.add("trust", Ok(found)),
+            }
+        }
+        if keys.is_empty() {
+            let found = match config.trust_worktrees {
+                true => "fleet has added nothing to files of yours",
+                false => "`trust_worktrees` is off: programs ask for themselves",
+            };
+            self.add("trust", Ok(found.to_owned()));
+        }
     }
 
     fn push_warning(&mut self, what: &str, found: String, hint: &str) {

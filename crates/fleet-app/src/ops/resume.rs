@@ -21,6 +21,7 @@ use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
 use crate::record::{AgentRecord, Naming, state_span};
+use crate::trust::{self, Asker};
 use crate::{child, end, kept, up};
 
 /// Revive agents that have ended or were lost: same worktree, same conversation
@@ -157,7 +158,7 @@ pub(crate) fn revive_all(app: &App, caller: &Caller, agents: Vec<Agent>, with: &
             }),
         }
     }
-    let failures = up::come_up(app, caller, &revived.iter().collect::<Vec<_>>());
+    let failures = up::open_and_come_up(app, caller, &revived.iter().collect::<Vec<_>>());
     app.publish();
     for (agent, failure) in revived.into_iter().zip(failures) {
         match failure {
@@ -176,9 +177,11 @@ pub(crate) fn revive_all(app: &App, caller: &Caller, agents: Vec<Agent>, with: &
 /// Refuses, before anything is stopped, what could not be revived.
 pub(crate) fn check(app: &App, caller: &Caller, agent: &Agent, with: &With<'_>, how: How) -> Result<()> {
     require_workspace(agent)?;
-    child::environment(caller, &environment(caller, agent, with.env, how.verb())?)?;
-    let harness = app.harness_for(&app.config(caller, None)?, &agent.harness, agent.headless)?;
+    let env = child::environment(caller, &environment(caller, agent, with.env, how.verb())?)?;
+    let config = app.config(caller, None)?;
+    let harness = app.harness_for(&config, &agent.harness, agent.headless)?;
     require_prompt(agent, &harness, with, how)?;
+    trust::check_root(&config, &harness, &env)?;
     child::program_path(&harness.command, caller).map(|_| ())
 }
 
@@ -251,7 +254,8 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, with: &With<'_>, how: How) 
     let left = || process::marked(&id).iter().map(process::Process::identity).collect();
     process::end_all(left, std::time::Duration::from_millis(500));
 
-    let env = child::environment(caller, &environment(caller, agent, with.env, how.verb())?)?;
+    let mut env = child::environment(caller, &environment(caller, agent, with.env, how.verb())?)?;
+    trust::check_root(&config, &harness, &env)?;
     // What the program has told of itself is newer than what it was given.
     let told = standing.conversation.as_ref().filter(|_| harness.stream().is_some());
     let conversation = match (fresh, &agent.conversation) {
@@ -269,13 +273,20 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, with: &With<'_>, how: How) 
     }
     // A run that told of no conversation has left none to go on with.
     let goes_on = !fresh && (harness.stream().is_none() || told.is_some());
-    let line = harness.command_line(&Launch {
+    let mut line = harness.command_line(&Launch {
         model: agent.model.as_deref(),
         // A terminal is given it when the program has come up again: not all take one as an argument then.
         prompt: with.prompt.as_deref().filter(|_| agent.headless),
         conversation: conversation.as_deref(),
         resume: goes_on,
     })?;
+    let asker = Asker {
+        agent,
+        trust: harness.trust,
+        argv: &mut line.argv,
+        env: &mut env,
+    };
+    trust::answer(app, caller, &config, trust::main_of(agent).as_deref(), &mut [asker]);
     let generation = standing.generation.max(agent.generation) + 1;
     let prompt = with.prompt.clone().map(|text| (app.new_id(), text));
     let spec = Spec {

@@ -8,6 +8,7 @@
 use fleet_core::agent::Reason;
 
 use super::sign::{Draft, Place, Rule, Sign, Signs};
+use super::trust::Trust;
 use super::{CTRL_C, ESCAPE, Harness, PromptBy, words};
 
 pub(super) fn harness() -> Harness {
@@ -24,6 +25,9 @@ pub(super) fn harness() -> Harness {
         clear: CTRL_C.to_owned(),
         env: Vec::new(),
         install: Some("npm install -g @anthropic-ai/claude-code".to_owned()),
+        trust: Trust::Claude,
+        tested: "2.1.197",
+        limits: &[],
     }
 }
 

@@ -9,6 +9,7 @@
 use fleet_core::agent::Reason;
 
 use super::sign::{Draft, Place, Rule, Sign, Signs};
+use super::trust::Trust;
 use super::{CTRL_C, ESCAPE, Harness, PromptBy, words};
 
 pub(super) fn harness() -> Harness {
@@ -25,6 +26,9 @@ pub(super) fn harness() -> Harness {
         clear: CTRL_C.to_owned(),
         env: Vec::new(),
         install: Some("npm install -g @openai/codex".to_owned()),
+        trust: Trust::Codex,
+        tested: "0.169.0",
+        limits: &["it reports tokens, and no cost"],
     }
 }
 

@@ -6,6 +6,7 @@
 use fleet_core::agent::Reason;
 
 use super::sign::{Draft, Place, Rule, Sign, Signs};
+use super::trust::Trust;
 use super::{CTRL_C, ESCAPE, Harness, PromptBy, words};
 
 pub(super) fn harness() -> Harness {
@@ -22,6 +23,9 @@ pub(super) fn harness() -> Harness {
         clear: CTRL_C.to_owned(),
         env: Vec::new(),
         install: Some("npm install -g @google/gemini-cli".to_owned()),
+        trust: Trust::Gemini,
+        tested: "0.61.0",
+        limits: &["it reports tokens, and no cost"],
     }
 }
 

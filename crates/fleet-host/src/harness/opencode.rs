@@ -7,6 +7,7 @@
 use fleet_core::agent::Reason;
 
 use super::sign::{Draft, Place, Rule, Sign, Signs};
+use super::trust::Trust;
 use super::{ESCAPE, Harness, PromptBy, words};
 
 pub(super) fn harness() -> Harness {
@@ -23,6 +24,9 @@ pub(super) fn harness() -> Harness {
         clear: String::new(),
         env: Vec::new(),
         install: Some("npm install -g opencode-ai".to_owned()),
+        trust: Trust::Unasked,
+        tested: "1.18.33",
+        limits: &["its shell tool may write outside of the worktree without a question"],
     }
 }
 

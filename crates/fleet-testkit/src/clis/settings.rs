@@ -80,7 +80,7 @@ fn variables(url: &str) -> Vec<(&'static str, String)> {
 fn files(setup: &Setup<'_>) -> Vec<(&'static str, String)> {
     let Setup { url, trust, edits, .. } = *setup;
     let trust: Vec<String> = trust.iter().map(|folder| folder.display().to_string()).collect();
-    vec![
+    let mut files = vec![
         (".claude.json", claude_state(&trust).to_string()),
         (".claude/settings.json", claude(edits).to_string()),
         (".codex/config.toml", codex(url, &trust)),
@@ -88,7 +88,11 @@ fn files(setup: &Setup<'_>) -> Vec<(&'static str, String)> {
         (".pi/agent/settings.json", pi().to_string()),
         (".config/opencode/opencode.json", opencode(url).to_string()),
         (".gemini/settings.json", gemini(edits).to_string()),
-    ]
+    ];
+    if !trust.is_empty() {
+        files.push((".gemini/trustedFolders.json", gemini_trusted(&trust).to_string()));
+    }
+    files
 }
 
 /// What Claude Code keeps of its first start, which would otherwise ask for a theme and a login and fail without a
@@ -192,7 +196,7 @@ fn opencode(url: &str) -> Value {
 fn gemini(edits: bool) -> Value {
     let mode = if edits { "auto_edit" } else { "default" };
     json!({
-        "security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": false}},
+        "security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": true}},
         "general": {
             "enableAutoUpdate": false,
             "enableAutoUpdateNotification": false,
@@ -201,6 +205,11 @@ fn gemini(edits: bool) -> Value {
         "privacy": {"usageStatisticsEnabled": false},
         "telemetry": {"enabled": false},
     })
+}
+
+fn gemini_trusted(trust: &[String]) -> Value {
+    let trusted = trust.iter().map(|folder| (folder.clone(), json!("TRUST_FOLDER")));
+    trusted.collect::<Map<_, _>>().into()
 }
 
 #[cfg(test)]
@@ -252,6 +261,7 @@ mod tests {
         let all: Vec<_> = files(&trusting);
         let text = |wanted: &str| &all.iter().find(|(path, _)| *path == wanted).unwrap().1;
         assert!(text(".claude.json").contains(r#""/a \"b\"":{"hasTrustDialogAccepted":true}"#));
+        assert_eq!(text(".gemini/trustedFolders.json"), r#"{"/a \"b\"":"TRUST_FOLDER"}"#);
         assert!(text(".codex/config.toml").ends_with("[projects.\"/a \\\"b\\\"\"]\ntrust_level = \"trusted\"\n"));
     }
 }

@@ -10,6 +10,7 @@ mod many;
 mod pages;
 mod prompts;
 mod surfaces;
+mod trust;
 mod upgrade;
 mod views;
 

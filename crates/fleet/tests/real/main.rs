@@ -5,4 +5,6 @@
 
 mod headless;
 mod starts;
+mod trust;
+mod users;
 mod world;

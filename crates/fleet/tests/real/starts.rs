@@ -1,8 +1,9 @@
-//! Each program starts, takes a prompt, and goes without a trace.
+//! Each program starts without a question, takes a prompt, and goes without a trace; what is the user's stays theirs.
 
 use fleet_testkit::clis::Cli;
 use fleet_testkit::scan;
 
+use crate::users::Users;
 use crate::world::World;
 
 const AGENT: &str = "one";
@@ -12,7 +13,9 @@ const PROMPT: &str = "say hello from the endpoint";
 #[track_caller]
 fn takes_one_prompt(cli: Cli) {
     let world = World::new(cli);
+    let users = Users::settle(&world, cli);
     world.start(AGENT);
+    users.wait_served();
     let id = world.agent(AGENT)["id"].as_str().expect("a living agent").to_owned();
     let processes = || scan::processes(|process| process.has_env("FLEET_AGENT", &id));
     assert!(!processes().is_empty(), "no process of {}", cli.name());
@@ -27,6 +30,7 @@ fn takes_one_prompt(cli: Cli) {
     );
     world.end();
     assert_eq!(processes(), [], "of {}", cli.name());
+    users.assert_kept();
     // Only now: what was sent twice may have arrived late.
     assert_eq!(world.arrivals(PROMPT), 1, "{}", world.endpoint().overview());
 }

@@ -1,6 +1,6 @@
 //! One agent program, pointed at a scripted endpoint, with a fleet and a repository around it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleet_testkit::clis::{self, Cli, Setup};
@@ -34,12 +34,13 @@ impl World {
         cli.require();
         let env = TestEnv::new();
         let repo = env.repo("repo", 3);
-        env.write_config(&format!("default_agent = \"{}\"\nclaude_flags = \"\"\n", cli.name()));
+        env.write_config(&config(cli, "claude_flags = \"\"\n"));
         let endpoint = ModelServer::start(script);
         let setup = Setup {
             home: env.home(),
             url: &endpoint.url(),
-            trust: &[env.root(), &repo],
+            // Fleet itself answers for the folders.
+            trust: &[],
             edits: false,
         };
         let mut variables = clis::prepare(&setup).expect("a fresh HOME takes settings");
@@ -54,6 +55,31 @@ impl World {
             endpoint,
             variables,
         }
+    }
+
+    /// Settings of fleet's in place of `claude_flags = ""`.
+    pub(crate) fn configure(&self, cli: Cli, lines: &str) {
+        self.env.write_config(&config(cli, lines));
+    }
+
+    /// The HOME, with what the program needs to find the endpoint.
+    pub(crate) fn home(&self) -> &Path {
+        self.env.home()
+    }
+
+    /// The main checkout.
+    pub(crate) fn repo(&self) -> &Path {
+        &self.repo
+    }
+
+    /// Where fleet keeps its things.
+    pub(crate) fn fleet_home(&self) -> &Path {
+        self.env.fleet_home()
+    }
+
+    /// The worktree of an agent.
+    pub(crate) fn worktree(&self, branch: &str) -> PathBuf {
+        self.fleet_home().join("worktrees").join(branch)
     }
 
     /// What answers the program.
@@ -156,4 +182,8 @@ impl World {
         let _ = self.fleet(["kill", "*", "--delete-branch"]).output().success();
         self.env.assert_nothing_left();
     }
+}
+
+fn config(cli: Cli, lines: &str) -> String {
+    format!("default_agent = \"{}\"\n{lines}", cli.name())
 }

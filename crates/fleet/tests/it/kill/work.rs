@@ -474,3 +474,23 @@ fn an_empty_trash_holds_nothing_and_one_beside_worktrees_elsewhere_counts() {
     );
     env.assert_nothing_left();
 }
+
+#[test]
+fn a_removal_that_was_cut_off_is_completed_wherever_the_workspace_went() {
+    let env = TestEnv::new();
+    env.config_with_scripted("");
+    let repo = env.repo("repo", 2);
+    let made = create(&env, &repo, "work");
+    let (dir, id) = (worktree(&made), text(&made["id"]));
+    let _ = fleet(&env, &repo, ["kill", "work", "--force"]).output().success();
+
+    let beside = dir.parent().expect("a folder").join(".fleet-trash").join(&id);
+    let own = env.fleet_home().join("trash").join(&id);
+    for left in [&beside, &own] {
+        fs::create_dir_all(left.join("worktree")).expect("made");
+        fs::write(left.join("worktree/file"), "half removed").expect("written");
+    }
+    let told = fleet(&env, &repo, ["list", "--repair"]).output().success().stdout;
+    assert_eq!(told.matches("completed the removal").count(), 2, "{told}");
+    assert!(!beside.exists() && !own.exists());
+}
