@@ -5,7 +5,9 @@ use std::sync::{Mutex, OnceLock};
 
 use fleet_core::agent::{Agent, Phase, State};
 use fleet_core::id::{AgentId, base32};
+use fleet_core::outcome::Outcome;
 use fleet_core::target::{self, Candidate};
+use fleet_core::usage::Usage;
 use fleet_core::{Error, Kind, Result, Time};
 use fleet_host::git::{self, Repo};
 use fleet_host::harness::sign::Signs;
@@ -45,6 +47,12 @@ pub struct Seen {
     pub alive: bool,
     /// When the state was entered; none before the first fact.
     pub since: Option<Time>,
+    /// How its last run without a terminal ended, and what was said about it.
+    pub outcome: Option<(Outcome, String)>,
+    /// The program's own id of its conversation, as it told it last.
+    pub conversation: Option<String>,
+    /// What it has used, as far as its program tells.
+    pub usage: Vec<Usage>,
 }
 
 impl App {
@@ -196,6 +204,24 @@ impl App {
         })
     }
 
+    /// The harness called `name`, without a terminal if that is asked for. Error: nobody knows how it runs so.
+    pub fn harness_for(&self, config: &Config, name: &str, headless: bool) -> Result<Harness> {
+        let harness = self.harness(config, name)?;
+        if !headless || harness.is_headless() {
+            return Ok(harness);
+        }
+        if config.harness.contains_key(&harness.name) {
+            let name = &harness.name;
+            return Err(
+                Error::usage(format!("nobody knows how `{name}` runs without a terminal")).hint(format!(
+                    "if it reads its prompt from standard input, say `prompt = \"stdin\"` in `[harness.{name}]`: \
+                     `fleet config edit`"
+                )),
+            );
+        }
+        harness.without_terminal()
+    }
+
     /// The live agents that `targets` and `batch` name, in order, each once.
     pub fn select(&self, caller: &Caller, targets: &[String], batch: Option<&str>) -> Result<Vec<Agent>> {
         if targets.is_empty() && batch.is_none() {
@@ -279,7 +305,7 @@ impl App {
     pub fn see(&self, agent: &Agent) -> Seen {
         let folder = self.home.agent_dir(&agent.id);
         let alive = Lock::is_held(&self.home.agent_lock(&agent.id));
-        let last = journal::last(&folder);
+        let (last, told) = journal::glance(&folder);
         let written = last.as_ref().and_then(|entry| entry.state.parse::<State>().ok());
         let state = match (written, alive) {
             (Some(State::Exited(code)), _) => State::Exited(code),
@@ -291,6 +317,9 @@ impl App {
             state,
             alive,
             since: last.map(|entry| entry.at),
+            outcome: told.outcome,
+            conversation: told.conversation,
+            usage: told.used,
         }
     }
 

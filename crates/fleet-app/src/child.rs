@@ -12,6 +12,7 @@ use fleet_host::supervise::spec::{self, Spec};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::config::Config;
+use crate::reporting;
 use crate::sessions::{COLS, ROWS};
 
 /// The specification of a launch without files to copy and commands to run.
@@ -45,7 +46,10 @@ pub(crate) fn specification(
         Some((id, _)) if line.holds_prompt => (Some(id), None),
         other => (None, other),
     };
-    let argv = program_path(&line.argv, caller)?;
+    let told = reporting::reporting(app, config, agent, harness, &env);
+    reporting::prepare(&told)?;
+    env.extend(told.env);
+    let argv = harness.with_args(program_path(&line.argv, caller)?, &told.args);
     Ok(Spec {
         v: spec::VERSION,
         agent: agent.id.clone(),
@@ -59,6 +63,7 @@ pub(crate) fn specification(
         env,
         headless: agent.headless,
         stdin: line.stdin.clone(),
+        stream: harness.stream(),
         goes_on: false,
         copy: Vec::new(),
         copy_from: PathBuf::new(),

@@ -32,6 +32,11 @@ pub(crate) fn find(
     harness: &Harness,
     env: &[(String, String)],
 ) -> Result<GoesOn> {
+    if harness.stream().is_some() {
+        // A run without a terminal that told of no conversation has left none to go on with.
+        let told = standing.conversation.clone();
+        return Ok(told.map_or(GoesOn::Anew, |id| GoesOn::With(Some(id))));
+    }
     if !standing.talked && harness.resumes_by_id() {
         return Ok(GoesOn::Anew);
     }

@@ -89,7 +89,7 @@ pub(crate) fn take_turn(app: &App, id: &AgentId) -> Result<Lock> {
 
 /// Ends `agent`. When its work cannot be saved everything stays but the processes, and the error says so.
 ///
-/// The tmux session is the caller's to close: sessions are closed together.
+/// The tmux session is the caller's to close, since sessions are closed together; one to forget is closed here.
 pub fn end(app: &App, caller: &Caller, agent: &Agent, options: &Options) -> Result<Ended> {
     let store = app.store()?;
     let folder = app.home.agent_dir(&agent.id);
@@ -134,10 +134,12 @@ pub fn end(app: &App, caller: &Caller, agent: &Agent, options: &Options) -> Resu
     kept::keep_end(app, &agent.id);
     store.set_phase("end.done", &agent.id, &[Phase::Ending], Phase::Ended, app.now())?;
     let branch_stays = agent.made_branch && git::branch_exists(&agent.repo, &agent.branch).unwrap_or(true);
-    if options.forget && ended.salvage.is_none() && !branch_stays {
+    if options.forget {
         let _ = app
             .tmux(caller)
             .and_then(|tmux| tmux.kill_sessions("end.session", &[agent.session.as_str()]));
+    }
+    if options.forget && ended.salvage.is_none() && !branch_stays {
         kept::drop_record(app, &agent.id)?;
         store.erase("end.forget", &agent.id)?;
         drop(turn);

@@ -14,6 +14,7 @@ pub mod ops;
 pub mod page;
 pub mod record;
 pub mod repair;
+mod reporting;
 mod request;
 pub mod sessions;
 pub mod start;

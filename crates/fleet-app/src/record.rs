@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use fleet_core::Time;
 use fleet_core::agent::{Agent, Phase, Workspace};
 use fleet_core::id::AgentId;
+use fleet_core::outcome::Outcome;
+use fleet_core::usage::Usage;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +58,18 @@ pub struct AgentRecord {
     pub generation: u32,
     /// When its workspace went.
     pub ended_at: Option<Time>,
+    /// The program's own id of its conversation, as it told it last, else as it was given it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<String>,
+    /// How its run without a terminal ended: `success`, `login`, `api error 403`, … as the table of outcomes has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// What was said about a run that did not end in success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// What it has used over all runs, as its program tells, by model and source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usage: Vec<Usage>,
 }
 
 impl AgentRecord {
@@ -89,6 +103,29 @@ impl AgentRecord {
             env_names: agent.env_names,
             generation: agent.generation,
             ended_at: agent.ended_at,
+            conversation: seen.conversation.clone().or(agent.conversation),
+            outcome: seen.outcome.as_ref().map(|(outcome, _)| outcome.to_string()),
+            why: seen
+                .outcome
+                .as_ref()
+                .map(|(_, why)| why.clone())
+                .filter(|why| !why.is_empty()),
+            usage: seen.usage.clone(),
+        }
+    }
+
+    /// Whether its run without a terminal has ended, and not in success.
+    pub(crate) fn has_failed(&self) -> bool {
+        let success = Outcome::Success.to_string();
+        self.outcome.as_ref().is_some_and(|outcome| *outcome != success)
+    }
+
+    /// Its outcome for a line, behind its state; empty where there is none.
+    pub(crate) fn outcome_span(&self) -> Span {
+        match &self.outcome {
+            None => span(Label::Plain, ""),
+            Some(outcome) if self.has_failed() => span(Label::Bad, format!(", {outcome}")),
+            Some(outcome) => span(Label::Good, format!(", {outcome}")),
         }
     }
 }

@@ -92,6 +92,13 @@ pub fn open(app: &App, caller: &Caller, agents: &[&Agent]) -> Result<()> {
     failed.map_or(Ok(()), Err)
 }
 
+/// The same; a failure is a warning only: the agents run, and tmux is a view that `attach` opens when it can.
+pub(crate) fn open_if_possible(app: &App, caller: &Caller, agents: &[&Agent]) {
+    if let Err(error) = open(app, caller, agents) {
+        (caller.progress)(&none_opened(&error));
+    }
+}
+
 /// The warning that agents run without their tmux sessions.
 pub fn none_opened(error: &Error) -> String {
     let hint = error

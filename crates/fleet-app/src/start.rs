@@ -6,6 +6,8 @@
 
 mod checks;
 
+use std::thread;
+
 use fleet_core::agent::{Agent, Phase, State, Until, Workspace};
 use fleet_core::{Error, Kind, Result, name};
 use fleet_host::files;
@@ -22,7 +24,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::config::Config;
 use crate::trust::{self, Asker};
-use crate::{child, end, kept, up};
+use crate::{child, end, kept, sessions, up};
 
 /// What holds for all agents of one request.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +45,8 @@ pub struct Options {
     pub keep_going: bool,
     /// Variables for the child: `NAME` from the caller or `NAME=VALUE`.
     pub env: Vec<String>,
+    /// Without a terminal.
+    pub headless: bool,
     /// The state that the caller is going to wait for.
     pub until: Option<Until>,
 }
@@ -83,6 +87,8 @@ struct Setting<'a> {
     config: &'a Config,
     options: &'a Options,
     base: Option<String>,
+    /// One agent alone: its session is opened beside its launch. Those of several are opened together, by one tmux.
+    alone: bool,
 }
 
 /// Starts all of `wanted` in `batch`. With `exclusive` a live batch of that name is an error.
@@ -114,6 +120,10 @@ pub fn start(
         && matches!(options.until, Some(Until::State(State::Ready | State::Idle)))
     {
         let name = &blind.name;
+        if blind.is_headless() {
+            let message = format!("`{name}` without a terminal is never ready or idle: its run ends");
+            return Err(Error::usage(message).hint("wait for its end: `--wait exited`"));
+        }
         return Err(Error::usage(format!(
             "`{name}` has no `ready` rule, so nobody can tell when it is ready or idle"
         ))
@@ -227,6 +237,7 @@ pub fn start(
         config: &config,
         options,
         base,
+        alone: jobs.len() == 1,
     };
     let outcomes = parallel::map(jobs, parallel::cores(), |job| run_one(&setting, job));
     let outcomes = come_up(&setting, outcomes);
@@ -302,8 +313,13 @@ fn make_and_launch(setting: &Setting<'_>, job: &mut Job) -> Result<u32> {
     let branch = agent.branch.clone();
     let progress = setting.caller.progress.clone();
     kept::keep(app, agent);
-    let pid = launch(&app.executable, &spec, lock, |command| {
-        progress(&format!("{branch}: {command}"))
+    let pid = thread::scope(|scope| {
+        if setting.alone {
+            scope.spawn(|| sessions::open_if_possible(app, setting.caller, &[agent]));
+        }
+        launch(&app.executable, &spec, lock, |command| {
+            progress(&format!("{branch}: {command}"))
+        })
     })?;
     match app.store()?.set_started("create.started", &agent.id, pid, 1)? {
         true => Ok(pid),
@@ -320,7 +336,11 @@ fn make_and_launch(setting: &Setting<'_>, job: &mut Job) -> Result<u32> {
 /// One whose end the caller is going to wait for has been an agent, however short its life.
 fn come_up(setting: &Setting<'_>, outcomes: Vec<Outcome>) -> Vec<Outcome> {
     let started: Vec<&Agent> = outcomes.iter().filter_map(|each| each.result.as_ref().ok()).collect();
-    let mut failures = up::come_up(setting.app, setting.caller, &started).into_iter();
+    let mut failures = match setting.alone {
+        true => up::come_up(setting.app, &started),
+        false => up::open_and_come_up(setting.app, setting.caller, &started),
+    }
+    .into_iter();
     let waited_for = setting.options.until == Some(Until::Exited);
     let mut check = |agent: Agent| match failures.next().flatten().filter(|_| !waited_for) {
         Some(error) => {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use fleet_core::Error;
 use fleet_core::agent::{Agent, Standing, State, Until};
+use fleet_core::outcome::Outcome;
 use fleet_host::process;
 use fleet_host::supervise::journal;
 
@@ -15,19 +16,20 @@ use crate::{ops, sessions};
 /// A program that neither rests nor works nor ends within this time counts as up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Opens the sessions of `agents`, which have just been launched, and waits until each of their programs waits for
-/// something, has worked for a while, or has ended. For each the error that it failed with, if it failed before it
-/// came up.
-pub(crate) fn come_up(app: &App, caller: &Caller, agents: &[&Agent]) -> Vec<Option<Error>> {
+/// Opens the sessions of `agents`, which have just been launched, and meanwhile waits until each of them is up, as
+/// [`come_up`] does.
+pub(crate) fn open_and_come_up(app: &App, caller: &Caller, agents: &[&Agent]) -> Vec<Option<Error>> {
+    thread::scope(|scope| {
+        scope.spawn(|| sessions::open_if_possible(app, caller, agents));
+        come_up(app, agents)
+    })
+}
+
+/// Waits until each program of `agents`, which have just been launched, waits for something, has worked for a while,
+/// or has ended. For each the error that it failed with, if it failed before it came up.
+pub(crate) fn come_up(app: &App, agents: &[&Agent]) -> Vec<Option<Error>> {
     let pids: Vec<u32> = agents.iter().filter_map(|agent| agent.pid).collect();
-    let gone = thread::scope(|scope| {
-        let gone = scope.spawn(|| process::settle(&pids, PATIENCE));
-        if let Err(error) = sessions::open(app, caller, agents) {
-            // The agents run, and tmux is only a view: `attach` opens it when it can.
-            (caller.progress)(&sessions::none_opened(&error));
-        }
-        gone.join().unwrap_or_default()
-    });
+    let gone = process::settle(&pids, PATIENCE);
     let failure = |agent: &&Agent| {
         let ended = agent.pid.is_some_and(|pid| gone.contains(&pid));
         if ended { failure_of(app, agent) } else { None }
@@ -44,7 +46,12 @@ fn failure_of(app: &App, agent: &Agent) -> Option<Error> {
         return None;
     };
     let standing = Standing::fold(&journal::read(&app.home.agent_dir(&agent.id)).unwrap_or_default());
-    if code == 0 || standing.at_prompt.is_some() {
+    // A run whose stream tells how it ended was one, however short.
+    let told = standing
+        .outcome
+        .as_ref()
+        .is_some_and(|(outcome, _)| !matches!(outcome, Outcome::Crashed { .. }));
+    if code == 0 || standing.at_prompt.is_some() || told {
         return None;
     }
     let text = ops::logs::text(app, agent, 20).unwrap_or_default().join("\n");

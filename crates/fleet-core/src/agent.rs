@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::fact::{Entry, Fact};
 use crate::id::AgentId;
-use crate::usage::{Basis, Usage};
+use crate::outcome::Outcome;
+use crate::usage::{Basis, Tokens, Usage};
 use crate::{Error, Time};
 
 /// Why an agent waits for a person.
@@ -272,6 +273,10 @@ pub struct Standing {
     pub talked: bool,
     /// What was used over all generations: one account for each model and source.
     pub used: Vec<Usage>,
+    /// What was used since [`Standing::conversation`] was first told of.
+    pub used_in_conversation: Tokens,
+    /// How this generation's run without a terminal ended, and what was said about it.
+    pub outcome: Option<(Outcome, String)>,
 }
 
 impl Standing {
@@ -328,6 +333,7 @@ impl Standing {
                 self.asked = None;
                 self.typed = None;
                 self.stopping = false;
+                self.outcome = None;
             }
             Fact::Copied { path, sha256 } => {
                 self.copied.retain(|(each, _)| each != path);
@@ -374,8 +380,17 @@ impl Standing {
                 self.turns += 1;
             }
             Fact::PromptRefused { id, .. } => self.queue.retain(|(each, _)| each != id),
-            Fact::Conversation { id } => self.conversation = Some(id.clone()),
-            Fact::Used(usage) => self.account(usage),
+            Fact::Conversation { id } => {
+                if self.conversation.as_ref() != Some(id) {
+                    self.used_in_conversation = Tokens::default();
+                }
+                self.conversation = Some(id.clone());
+            }
+            Fact::Used(usage) => {
+                self.used_in_conversation += usage.tokens;
+                self.account(usage);
+            }
+            Fact::Ended { outcome, text } => self.outcome = Some((*outcome, text.clone())),
             Fact::Stopping { .. } => self.stopping = true,
             Fact::Exited { code } => {
                 self.take_back();
@@ -582,6 +597,38 @@ mod tests {
             .map(|each| (each.tokens.input, each.cost_usd, each.basis))
             .collect();
         assert_eq!(sums, [(20, Some(0.5), Basis::Partial), (1, None, Basis::Reported)]);
+    }
+
+    #[test]
+    fn another_conversation_has_used_nothing_yet_and_another_run_has_not_ended_yet() {
+        let talks = |id: &str| Fact::Conversation { id: id.into() };
+        let used = Fact::Used(Usage {
+            model: None,
+            tokens: Tokens {
+                input: 5,
+                ..Tokens::default()
+            },
+            cost_usd: None,
+            source: "turn".into(),
+            basis: Basis::Reported,
+        });
+        let ended = Fact::Ended {
+            outcome: Outcome::Success,
+            text: String::new(),
+        };
+        let facts = [
+            launched(false),
+            talks("a"),
+            used.clone(),
+            ended,
+            launched(false),
+            talks("a"),
+            used.clone(),
+        ];
+        let same = standing(&facts);
+        assert_eq!((same.used_in_conversation.input, same.outcome), (10, None));
+        let other = standing(&[facts.as_slice(), &[talks("b"), used]].concat());
+        assert_eq!((other.used_in_conversation.input, other.used[0].tokens.input), (5, 15));
     }
 
     #[test]

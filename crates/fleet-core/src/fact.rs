@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Time;
 use crate::agent::Reason;
+use crate::outcome::Outcome;
 use crate::usage::Usage;
 
 /// The version of the journal's format. A journal that starts with a newer one is refused, never half read.
@@ -182,6 +183,14 @@ pub enum Fact {
         /// Without the polite waits.
         force: bool,
     },
+    /// How a run without a terminal ended, by its stream and its exit together; [`Fact::Exited`] follows.
+    Ended {
+        /// How.
+        #[serde(flatten)]
+        outcome: Outcome,
+        /// What the program or the service said about it, short and fit for a terminal; empty at a success.
+        text: String,
+    },
     /// The child ended.
     Exited {
         /// Its exit code; 128 + n when signal n ended it.
@@ -213,6 +222,21 @@ mod tests {
         let line = r#"{"v":1,"seq":9,"at":"2026-11-21T00:00:00Z","src":"oracle","fact":"dreamt","of":"sheep","state":"working"}"#;
         let entry: Entry = serde_json::from_str(line).expect("an entry");
         assert_eq!((entry.seq, entry.src, entry.fact), (9, Source::Unknown, Fact::Unknown));
+    }
+
+    #[test]
+    fn the_end_of_a_run_reads_back_and_an_unknown_one_is_kept_as_unknown() {
+        let line = r#"{"v":1,"seq":7,"at":"2026-11-21T00:00:00Z","src":"program","fact":"ended","outcome":"api_error","status":403,"text":"no","state":"working"}"#;
+        let entry: Entry = serde_json::from_str(line).expect("an entry");
+        let ended = |outcome| Fact::Ended {
+            outcome,
+            text: "no".into(),
+        };
+        assert_eq!(entry.fact, ended(Outcome::ApiError { status: Some(403) }));
+        let again: Entry = serde_json::from_str(&serde_json::to_string(&entry).expect("json")).expect("an entry");
+        assert_eq!(again, entry);
+        let newer: Entry = serde_json::from_str(&line.replace("api_error", "evaporated")).expect("an entry");
+        assert_eq!(newer.fact, ended(Outcome::Unknown));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod fault;
 pub mod id;
 pub mod name;
 pub mod nearest;
+pub mod outcome;
 pub mod target;
 pub mod time;
 pub mod usage;

@@ -2,10 +2,11 @@
 
 use std::ops::{AddAssign, Sub};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Tokens of one or more replies. The numbers are disjoint, but for `reasoning`, which is a part of `output`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tokens {
     /// Read by the model and neither taken from nor put into a cache.
     pub input: u64,
@@ -20,7 +21,7 @@ pub struct Tokens {
 }
 
 /// How far a [`Usage`] can be relied on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
     /// The program's own account of finished replies.
@@ -33,7 +34,7 @@ pub enum Basis {
 }
 
 /// What was used since the last event of this kind.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
     /// The model as the program calls it; none where it does not say.
     pub model: Option<String>,

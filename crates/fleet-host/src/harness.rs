@@ -6,8 +6,10 @@
 mod claude;
 mod codex;
 mod gemini;
+pub mod heard;
 mod opencode;
 mod pi;
+pub mod reporting;
 pub mod sign;
 pub mod stream;
 pub mod trust;
@@ -16,8 +18,12 @@ pub mod version;
 use std::path::Path;
 
 use fleet_core::{Error, Result};
+use serde_json::Value;
 
+use self::heard::{Heard, Written};
+use self::reporting::{Reporting, Surroundings};
 use self::sign::Signs;
+use self::stream::Cli;
 use self::trust::Trust;
 
 /// How the program is given its first prompt. Later ones are pasted into its terminal, unless it has none.
@@ -27,6 +33,8 @@ pub enum PromptBy {
     Argv,
     /// On standard input, to its end: the program runs without a terminal and takes no second prompt.
     Stdin,
+    /// On standard input as well, and what it prints is a stream of events that fleet reads.
+    Stream(Cli),
     /// Pasted into its terminal.
     Paste,
 }
@@ -106,7 +114,40 @@ const MAX_ARGUMENT: usize = 128 * 1024 - 1;
 impl Harness {
     /// Whether it runs without a terminal.
     pub fn is_headless(&self) -> bool {
-        self.prompt == PromptBy::Stdin
+        matches!(self.prompt, PromptBy::Stdin | PromptBy::Stream(_))
+    }
+
+    /// Whose stream of events it prints, if it does.
+    pub fn stream(&self) -> Option<Cli> {
+        match self.prompt {
+            PromptBy::Stream(cli) => Some(cli),
+            _ => None,
+        }
+    }
+
+    /// The same program without a terminal. Error: fleet does not know how `self`, which is one of [`builtin`], runs
+    /// without one.
+    pub fn without_terminal(self) -> Result<Harness> {
+        let cli = Cli::named(&self.name)
+            .ok_or_else(|| Error::internal(format!("the stream of `{}` is not known", self.name)))?;
+        let conversation = if cli.takes_conversation() {
+            words(&["{id}"])
+        } else {
+            Vec::new()
+        };
+        Ok(Harness {
+            prompt: PromptBy::Stream(cli),
+            conversation,
+            signs: Signs::default(),
+            ..self
+        })
+    }
+
+    /// `argv`, a command line of this harness, with `args` behind the harness's own command.
+    pub fn with_args(&self, mut argv: Vec<String>, args: &[String]) -> Vec<String> {
+        let at = self.command.len().min(argv.len());
+        argv.splice(at..at, args.iter().cloned());
+        argv
     }
 
     /// Whether it is told which conversation to go on with. Such a program ends at once when there is none.
@@ -117,6 +158,10 @@ impl Harness {
     /// The command line of a launch. Errors: a model for a harness that cannot be told one, a prompt that is too
     /// long for an argument, no prompt for a program that only reads one.
     pub fn command_line(&self, launch: &Launch<'_>) -> Result<CommandLine> {
+        if let PromptBy::Stream(cli) = self.prompt {
+            let (program, flags) = self.command.split_at(self.command.len().min(1));
+            return cli.headless(program, flags, launch);
+        }
         let mut argv = self.command.clone();
         if launch.resume {
             match launch.conversation {
@@ -189,6 +234,48 @@ pub fn builtin(name: &str, flags: &[String]) -> Option<Harness> {
     Some(harness)
 }
 
+/// What `event`, as the program of this harness gives it, tells. Nothing, where nothing is known of such an event.
+pub fn heard(name: &str, event: &Value) -> Vec<Heard> {
+    match name {
+        "claude" => claude::heard(event),
+        "gemini" => gemini::heard(event),
+        "opencode" => opencode::heard(event),
+        "pi" => pi::heard(event),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether the program of this harness keeps its transcripts open, so that they are found among its open files.
+pub fn keeps_transcripts_open(name: &str) -> bool {
+    name == "codex"
+}
+
+/// Whether a file that this harness's program has open is a transcript.
+pub fn is_transcript(name: &str, path: &Path) -> bool {
+    name == "codex" && codex::follows(path)
+}
+
+/// What a line of a transcript of this harness's program tells; none of most lines.
+pub fn written(name: &str, line: &[u8]) -> Option<Written> {
+    match name {
+        "claude" => claude::written(line),
+        "codex" => codex::written(line),
+        "gemini" => gemini::written(line),
+        _ => None,
+    }
+}
+
+/// How the program of this harness is led to tell of itself. Empty where it cannot be.
+pub fn reporting(name: &str, surroundings: &Surroundings<'_>) -> Reporting {
+    match name {
+        "claude" => claude::reporting(surroundings),
+        "gemini" => gemini::reporting(surroundings),
+        "opencode" => opencode::reporting(surroundings),
+        "pi" => pi::reporting(surroundings),
+        _ => Reporting::default(),
+    }
+}
+
 /// The id of the newest conversation in `folder`, of those that the program of this harness has `listed`; none when
 /// there is none. Error: what it listed cannot be read.
 pub fn newest_conversation(name: &str, listed: &str, folder: &Path) -> serde_json::Result<Option<String>> {
@@ -248,6 +335,19 @@ mod tests {
         assert_eq!(
             argv(&claude, &resume),
             ["claude", "--dangerously-skip-permissions", "--resume", "u-1"]
+        );
+    }
+
+    #[test]
+    fn what_leads_a_program_to_report_stands_between_its_command_and_the_rest() {
+        let claude = builtin("claude", &words(&["--verbose"])).expect("built in");
+        let launch = Launch {
+            conversation: Some("u-1"),
+            ..Launch::default()
+        };
+        assert_eq!(
+            claude.with_args(argv(&claude, &launch), &words(&["--settings", "{}"])),
+            ["claude", "--verbose", "--settings", "{}", "--session-id", "u-1"]
         );
     }
 

@@ -176,7 +176,7 @@ fn with_streams(name: &str, command: Command) -> Command {
                 Arg::new("raw")
                     .long("raw")
                     .action(ArgAction::SetTrue)
-                    .help("The bytes as the program wrote them, escape sequences and all"),
+                    .help("The bytes as the program wrote them, escape sequences and all; of a headless agent its stream of events"),
             ),
         "list" => command.arg(
             Arg::new("watch")

@@ -45,19 +45,29 @@ pub(crate) fn logs(app: &App, caller: &Caller, matches: &ArgMatches, json: bool)
 }
 
 /// Prints the kept output as it is and goes on with what comes. The kept output is the source and the
-/// supervisor only says when there is more, so nothing is lost or doubled between the two.
+/// supervisor only says when there is more, so nothing is lost or doubled between the two. A line of a stream of events
+/// of which nothing is shown is not announced, and looked for now and then.
 fn follow_bytes(app: &App, agent: &Agent) -> Result<()> {
     let mut client = app.client(agent)?;
     client.view(UNSEEN.0, UNSEEN.1)?;
     let mut place = print_bytes(app, agent, Place::default())?;
-    while !ui::is_closed() && client.event(None)?.is_some() {
+    while !ui::is_closed() {
+        let over = match client.event(Some(Instant::now() + REFRESH)) {
+            Ok(event) => event.is_none(),
+            Err(error) if error.kind == Kind::Timeout => false,
+            Err(error) => return Err(error),
+        };
+        if over {
+            break;
+        }
         place = print_bytes(app, agent, place)?;
     }
     print_bytes(app, agent, place).map(drop)
 }
 
 fn print_bytes(app: &App, agent: &Agent, place: Place) -> Result<Place> {
-    let (bytes, place) = output::read_on(&app.home.agent_dir(&agent.id), place)
+    let folder = app.home.agent_dir(&agent.id);
+    let (bytes, place) = output::read_on(&folder, output::raw(&folder), place)
         .map_err(|error| Error::not_found(format!("nothing is kept of the output of `{}`: {error}", agent.branch)))?;
     if !bytes.is_empty() {
         ui::raw(&bytes);

@@ -8,6 +8,7 @@ mod edit;
 mod follow;
 mod mcp;
 mod reference;
+mod report;
 mod ui;
 mod view;
 
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 /// Enters the program in the role that its first argument names.
 ///
 /// Supervisors and views are entered here, before any argument is parsed and without any runtime: they live as
-/// long as their agent and must stay small.
+/// long as their agent and must stay small. So are the reports of agent programs, which wait for them.
 pub fn main() -> ExitCode {
     #[cfg(debug_assertions)]
     fault::install();
@@ -24,6 +25,7 @@ pub fn main() -> ExitCode {
     match args.next().as_deref().and_then(std::ffi::OsStr::to_str) {
         Some(fleet_host::supervise::launch::ARGUMENT) => fleet_host::supervise::run::main(),
         Some(view::ARGUMENT) => view::main(args),
+        Some(fleet_host::harness::reporting::ARGUMENT) => report::main(args),
         _ => cli::main(),
     }
 }

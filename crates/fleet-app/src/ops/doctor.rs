@@ -17,7 +17,7 @@ use crate::caller::{Caller, Effect};
 use crate::config::{self, Config};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, bytes, plain, span};
-use crate::{trash, trust, updated};
+use crate::{reporting, trash, trust, updated};
 
 /// Check git, tmux, the home, the database, the settings and the harnesses
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -188,6 +188,13 @@ impl Checks {
             };
             let runs = check.level != "info";
             self.checks.push(check);
+            let unheard = runs.then(|| reporting::notes(app, caller, config, harness));
+            self.checks.extend(unheard.into_iter().flatten().map(|found| Check {
+                what: format!("harness {}", harness.name),
+                level: "info".to_owned(),
+                found,
+                hint: None,
+            }));
             if let Err(refused) = trust::check_root(config, harness, &env)
                 && runs
             {

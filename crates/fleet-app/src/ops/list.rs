@@ -260,7 +260,11 @@ impl Show for Listing {
 
 fn table(page: &mut Page, rows: &[&Row]) {
     let many_repos = rows.iter().any(|row| row.agent.repo != rows[0].agent.repo);
+    let any_outcome = rows.iter().any(|row| row.agent.outcome.is_some());
     let mut head = vec!["branch", "agent", "state", "cpu", "mem", "disk", "age", "id"];
+    if any_outcome {
+        head.insert(3, "outcome");
+    }
     if many_repos {
         head.insert(1, "repo");
     }
@@ -279,10 +283,21 @@ fn table(page: &mut Page, rows: &[&Row]) {
             plain(age(row.age_ms)),
             span(Label::Dim, row.agent.id.as_str()),
         ];
+        if any_outcome {
+            cells.insert(3, outcome(&row.agent));
+        }
         if many_repos {
             cells.insert(1, plain(&row.agent.repo_name));
         }
         cells
     };
     page.table(&head, rows.iter().map(line).collect());
+}
+
+fn outcome(agent: &AgentRecord) -> Span {
+    match &agent.outcome {
+        None => span(Label::Dim, "-"),
+        Some(outcome) if agent.has_failed() => span(Label::Bad, outcome),
+        Some(outcome) => span(Label::Good, outcome),
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use fleet_core::agent::{Agent, Standing, Until};
+use fleet_core::agent::{Agent, Standing, State, Until};
 use fleet_core::fact::Fact;
 use fleet_core::id::AgentId;
 use fleet_core::name::word;
@@ -121,6 +121,16 @@ impl Operation for Prompt {
         let limit = seconds(self.timeout)?;
         let agents = app.select(caller, &self.targets, self.batch.as_deref())?;
         let send = |agent: &Agent| {
+            if self.interrupt && agent.headless && text.is_some() {
+                let name = word(&agent.branch);
+                return Err(Error::refused(format!(
+                    "`{}` runs without a terminal: interrupted, its run is over",
+                    agent.branch
+                ))
+                .hint(format!(
+                    "first `fleet prompt {name} --interrupt`, then `fleet resume {name} --prompt TEXT`"
+                )));
+            }
             if self.interrupt {
                 let state = interrupt(app, agent)?;
                 if text.is_none() {
@@ -154,8 +164,15 @@ fn send(app: &App, agent: &Agent, text: &str, wait: Option<WaitFor>, limit: Opti
     let seen = app.see(agent);
     if !seen.state.is_live() {
         return Err(
-            Error::refused(format!("`{}` is {}, so nothing was sent", agent.branch, seen.state))
-                .hint(format!("revive it: `fleet resume {}`", word(&agent.branch))),
+            Error::refused(format!("`{}` is {}, so nothing was sent", agent.branch, seen.state)).hint(
+                match seen.outcome {
+                    Some(_) => format!(
+                        "go on with its conversation: `fleet resume {} --prompt TEXT`",
+                        word(&agent.branch)
+                    ),
+                    None => format!("revive it: `fleet resume {}`", word(&agent.branch)),
+                },
+            ),
         );
     }
     if wait == Some(WaitFor::Idle) && !Standing::fold(&journal::read(&app.home.agent_dir(&agent.id))?).ready_rule {
@@ -179,7 +196,7 @@ fn send(app: &App, agent: &Agent, text: &str, wait: Option<WaitFor>, limit: Opti
         Err(error) => return Err(error),
     };
     if wait == Some(WaitFor::Idle) && prompted.outcome == Outcome::Delivered {
-        wait::until(app, agent, Until::State(fleet_core::agent::State::Idle), deadline)?;
+        wait::until(app, agent, Until::State(State::Idle), deadline)?;
     }
     Ok(sent(agent, id, prompted))
 }
@@ -194,7 +211,14 @@ fn interrupt(app: &App, agent: &Agent) -> Result<String> {
         ))
         .hint(format!("revive it: `fleet resume {}`", word(&agent.branch))));
     }
-    app.client(agent)?.interrupt()
+    match app.client(agent).and_then(|mut client| client.interrupt()) {
+        // The run of an agent without a terminal is over then, and its supervisor with it.
+        Err(error) if error.kind == Kind::Unavailable => match app.see(agent).state {
+            state @ State::Exited(_) => Ok(state.to_string()),
+            _ => Err(error),
+        },
+        other => other,
+    }
 }
 
 fn interrupted(agent: &Agent, state: &str) -> Sent {

@@ -3,13 +3,14 @@
 use clap::Args;
 use fleet_core::agent::Phase;
 use fleet_core::{Error, Result};
+use fleet_host::supervise::prompt::check_text;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::kill;
-use super::resume::{self, How, Resumed, revive_all};
-use super::started::without_values;
+use super::resume::{self, How, Resumed, With, revive_all};
+use super::started::{local_text, without_values};
 use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::end;
@@ -35,12 +36,20 @@ pub struct Restart {
     #[arg(long, value_name = "NAME[=VALUE]")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
+    /// What to say to them first; an agent without a terminal needs it. @FILE reads a file, - reads standard input
+    #[arg(short, long, allow_hyphen_values = true)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
 }
 
 impl Operation for Restart {
     const NAME: &'static str = "restart";
     const EFFECT: Effect = Effect::Write;
     type Output = Resumed;
+
+    fn read_local(&mut self, read: &dyn Fn(&str) -> Result<String>) -> Result<()> {
+        local_text(&mut self.prompt, read)
+    }
 
     fn redacted(&self) -> Value {
         without_values(self)
@@ -50,8 +59,13 @@ impl Operation for Restart {
         let agents = app.select(caller, &self.targets, self.batch.as_deref())?;
         kill::refuse_own(caller, &agents)?;
         let config = app.config(caller, None)?;
+        let how = if self.fresh { How::Fresh } else { How::Restart };
+        let with = With {
+            env: &self.env,
+            prompt: self.prompt.as_deref().map(check_text).transpose()?,
+        };
         for agent in &agents {
-            resume::check(app, caller, agent, &self.env, "restart")?;
+            resume::check(app, caller, agent, &with, how)?;
         }
         let grace = std::time::Duration::from_millis(config.kill_grace_ms);
         for agent in agents.iter().filter(|agent| agent.phase == Phase::Started) {
@@ -62,7 +76,6 @@ impl Operation for Restart {
         if agents.is_empty() {
             return Err(Error::not_found("no agent matches"));
         }
-        let how = if self.fresh { How::Fresh } else { How::Restart };
-        revive_all(app, caller, agents, &self.env, how)
+        revive_all(app, caller, agents, &with, how)
     }
 }

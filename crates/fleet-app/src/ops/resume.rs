@@ -4,17 +4,18 @@ use clap::Args;
 use fleet_core::agent::{Agent, Phase, Standing, State};
 use fleet_core::name::word;
 use fleet_core::{Error, Kind, Result};
-use fleet_host::harness::Launch;
+use fleet_host::harness::{Harness, Launch};
 use fleet_host::lock::Lock;
 use fleet_host::process;
 use fleet_host::supervise::journal;
 use fleet_host::supervise::launch::launch;
+use fleet_host::supervise::prompt::check_text;
 use fleet_host::supervise::spec::Spec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::started::{NotStarted, without_values};
+use super::started::{NotStarted, local_text, without_values};
 use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::conversation::{self, GoesOn};
@@ -26,7 +27,8 @@ use crate::{child, end, kept, up};
 
 /// Revive agents that have ended or were lost: same worktree, same conversation
 ///
-/// The environment is the caller's. A variable that `--env` gave at the start must be set again.
+/// The environment is the caller's. A variable that `--env` gave at the start must be set again. An agent without a
+/// terminal needs `--prompt`: its next run goes on with the conversation. `--all` leaves those out whose run is over.
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resume {
@@ -46,6 +48,11 @@ pub struct Resume {
     #[arg(long, value_name = "NAME[=VALUE]")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
+    /// What to say to them first; an agent without a terminal goes on with this alone. @FILE reads a file, - reads
+    /// standard input
+    #[arg(short, long, allow_hyphen_values = true)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
 }
 
 /// What was revived and what was not.
@@ -64,6 +71,10 @@ impl Operation for Resume {
     const EFFECT: Effect = Effect::Write;
     type Output = Resumed;
 
+    fn read_local(&mut self, read: &dyn Fn(&str) -> Result<String>) -> Result<()> {
+        local_text(&mut self.prompt, read)
+    }
+
     fn redacted(&self) -> Value {
         without_values(self)
     }
@@ -71,13 +82,29 @@ impl Operation for Resume {
     fn run(self, app: &App, caller: &Caller) -> Result<Resumed> {
         let agents = if self.all {
             let mut agents = app.store()?.agents_live()?;
-            agents.retain(|agent| agent.phase == Phase::Started && !app.see(agent).alive);
+            agents.retain(|agent| {
+                let seen = app.see(agent);
+                let over = seen.outcome.is_some() && self.prompt.is_none();
+                agent.phase == Phase::Started && !seen.alive && !over
+            });
             agents
         } else {
             app.select(caller, &self.targets, self.batch.as_deref())?
         };
-        revive_all(app, caller, agents, &self.env, How::Resume)
+        let with = With {
+            env: &self.env,
+            prompt: self.prompt.as_deref().map(check_text).transpose()?,
+        };
+        revive_all(app, caller, agents, &with, How::Resume)
     }
+}
+
+/// What agents are revived with.
+pub(crate) struct With<'a> {
+    /// Variables, as `--env` gives them.
+    pub(crate) env: &'a [String],
+    /// The first prompt.
+    pub(crate) prompt: Option<String>,
 }
 
 /// Which way agents are revived.
@@ -109,7 +136,7 @@ impl How {
 }
 
 /// Revives `agents`.
-pub(crate) fn revive_all(app: &App, caller: &Caller, agents: Vec<Agent>, env: &[String], how: How) -> Result<Resumed> {
+pub(crate) fn revive_all(app: &App, caller: &Caller, agents: Vec<Agent>, with: &With<'_>, how: How) -> Result<Resumed> {
     let only = agents.len() == 1;
     let mut resumed = Resumed {
         agents: Vec::new(),
@@ -118,7 +145,7 @@ pub(crate) fn revive_all(app: &App, caller: &Caller, agents: Vec<Agent>, env: &[
     };
     let mut revived = Vec::new();
     for agent in agents {
-        match revive(app, caller, &agent, env, how) {
+        match revive(app, caller, &agent, with, how) {
             Ok(pid) => revived.push(Agent {
                 pid: Some(pid),
                 generation: agent.generation + 1,
@@ -132,7 +159,7 @@ pub(crate) fn revive_all(app: &App, caller: &Caller, agents: Vec<Agent>, env: &[
             }),
         }
     }
-    let failures = up::come_up(app, caller, &revived.iter().collect::<Vec<_>>());
+    let failures = up::open_and_come_up(app, caller, &revived.iter().collect::<Vec<_>>());
     app.publish();
     for (agent, failure) in revived.into_iter().zip(failures) {
         match failure {
@@ -149,13 +176,29 @@ pub(crate) fn revive_all(app: &App, caller: &Caller, agents: Vec<Agent>, env: &[
 }
 
 /// Refuses, before anything is stopped, what could not be revived.
-pub(crate) fn check(app: &App, caller: &Caller, agent: &Agent, given: &[String], verb: &str) -> Result<()> {
+pub(crate) fn check(app: &App, caller: &Caller, agent: &Agent, with: &With<'_>, how: How) -> Result<()> {
     require_workspace(agent)?;
-    let env = child::environment(caller, &environment(caller, agent, given, verb)?)?;
+    let env = child::environment(caller, &environment(caller, agent, with.env, how.verb())?)?;
     let config = app.config(caller, None)?;
-    let harness = app.harness(&config, &agent.harness)?;
+    let harness = app.harness_for(&config, &agent.harness, agent.headless)?;
     trust::check_root(&config, &harness, &env)?;
+    require_prompt(agent, &harness, with, how)?;
     child::program_path(&harness.command, caller).map(|_| ())
+}
+
+/// A run without a terminal begins with a prompt.
+fn require_prompt(agent: &Agent, harness: &Harness, with: &With<'_>, how: How) -> Result<()> {
+    if harness.stream().is_none() || with.prompt.is_some() {
+        return Ok(());
+    }
+    let name = word(&agent.branch);
+    Err(
+        Error::usage(format!("`{}` runs without a terminal and needs a prompt", agent.branch)).hint(match how {
+            How::Resume => format!("say how it goes on: `fleet resume {name} --prompt TEXT`"),
+            How::Restart => format!("say how it goes on: `fleet restart {name} --prompt TEXT`"),
+            How::Fresh => format!("give it one: `fleet restart {name} --fresh --prompt TEXT`"),
+        }),
+    )
 }
 
 fn require_workspace(agent: &Agent) -> Result<()> {
@@ -170,7 +213,7 @@ fn require_workspace(agent: &Agent) -> Result<()> {
     .hint(format!("end the agent: `fleet kill {}`", word(&agent.branch))))
 }
 
-fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], how: How) -> Result<u32> {
+fn revive(app: &App, caller: &Caller, agent: &Agent, with: &With<'_>, how: How) -> Result<u32> {
     let fresh = how == How::Fresh;
     let store = app.store()?;
     let folder = app.home.agent_dir(&agent.id);
@@ -202,6 +245,9 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], how: How)
             .hint("clear up first: `fleet list --repair`"));
     }
     require_workspace(agent)?;
+    let config = app.config(caller, None)?;
+    let harness = app.harness_for(&config, &agent.harness, agent.headless)?;
+    require_prompt(agent, &harness, with, how)?;
     let entries = journal::read(&folder)?;
     let standing = Standing::fold(&entries);
     store.fold("resume.fold", &agent.id, &entries)?;
@@ -209,9 +255,7 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], how: How)
     let left = || process::marked(&id).iter().map(process::Process::identity).collect();
     process::end_all(left, std::time::Duration::from_millis(500));
 
-    let config = app.config(caller, None)?;
-    let harness = app.harness(&config, &agent.harness)?;
-    let mut env = child::environment(caller, &environment(caller, agent, given, how.verb())?)?;
+    let mut env = child::environment(caller, &environment(caller, agent, with.env, how.verb())?)?;
     trust::check_root(&config, &harness, &env)?;
     let goes_on = match fresh {
         true => GoesOn::Anew,
@@ -232,7 +276,8 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], how: How)
     }
     let mut line = harness.command_line(&Launch {
         model: agent.model.as_deref(),
-        prompt: None,
+        // A terminal is given it when the program has come up again: not all take one as an argument then.
+        prompt: with.prompt.as_deref().filter(|_| agent.headless),
         conversation: id.as_deref(),
         resume,
     })?;
@@ -244,9 +289,10 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, given: &[String], how: How)
     };
     trust::answer(app, caller, &config, trust::main_of(agent).as_deref(), &mut [asker]);
     let generation = standing.generation.max(agent.generation) + 1;
+    let prompt = with.prompt.clone().map(|text| (app.new_id(), text));
     let spec = Spec {
         goes_on: resume,
-        ..child::specification(app, caller, &config, agent, &harness, &line, &env, None, generation)?
+        ..child::specification(app, caller, &config, agent, &harness, &line, &env, prompt, generation)?
     };
     let pid = launch(&app.executable, &spec, lock, |_| {})
         .map_err(|error| error.context(format!("could not resume `{}`", agent.branch)))?;
@@ -289,7 +335,7 @@ fn environment(caller: &Caller, agent: &Agent, given: &[String], verb: &str) -> 
 impl Show for Resumed {
     fn show(&self, page: &mut Page) {
         if self.agents.is_empty() && self.failed.is_empty() {
-            page.line("every agent runs already");
+            page.line("there is nothing to resume");
         }
         let failed = self.failed.iter().filter_map(|failed| failed.repo_name.as_deref());
         let naming = Naming::of(self.agents.iter().map(|agent| agent.repo_name.as_str()).chain(failed));
@@ -299,6 +345,7 @@ impl Show for Resumed {
                 span(Label::Name, naming.name(&agent.repo_name, &agent.branch)),
                 plain(" ("),
                 state_span(&agent.state),
+                agent.outcome_span(),
                 plain(")"),
             ]);
         }

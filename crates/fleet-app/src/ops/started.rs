@@ -47,6 +47,10 @@ macro_rules! starts_agents {
             #[arg(long)]
             #[serde(default)]
             pub keep_going: bool,
+            /// Run without a terminal: the prompt, what comes of it, and the end. Built-in harnesses only; needs a prompt
+            #[arg(long)]
+            #[serde(default)]
+            pub headless: bool,
             /// A variable for the agent: NAME takes it from the caller, NAME=VALUE sets it
             #[arg(long, value_name = "NAME[=VALUE]")]
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -70,6 +74,7 @@ macro_rules! starts_agents {
                     base: self.base.clone(),
                     quick: self.quick,
                     keep_going: self.keep_going,
+                    headless: self.headless,
                     env: self.env.clone(),
                     until: self.wait.as_deref().map(str::parse).transpose()?,
                     existing: false,
@@ -117,6 +122,10 @@ pub struct Started {
     /// With --wait: those of `agents` that did not reach the state.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_reached: Vec<NotReached>,
+    /// Whether the caller has waited for the end.
+    #[serde(skip)]
+    #[schemars(skip)]
+    ended: bool,
 }
 
 impl Started {
@@ -133,6 +142,7 @@ impl Started {
             agents: Vec::new(),
             failed: Vec::new(),
             not_reached: Vec::new(),
+            ended: until == Some(Until::Exited),
         };
         let mut agents: Vec<Agent> = Vec::new();
         for outcome in outcomes {
@@ -194,6 +204,7 @@ impl Show for Started {
                 span(Label::Name, &agent.branch),
                 plain(format!(" ({}, ", agent.agent)),
                 state_span(&agent.state),
+                agent.outcome_span(),
                 plain(format!(") in {}", agent.worktree.display())),
             ]);
         }
@@ -233,7 +244,8 @@ impl Show for Started {
     }
 
     fn failed(&self) -> Option<Kind> {
-        match (self.failed.is_empty(), self.not_reached.first()) {
+        let failed = self.ended && self.agents.iter().any(AgentRecord::has_failed);
+        match (self.failed.is_empty() && !failed, self.not_reached.first()) {
             (false, _) => Some(Kind::Failed),
             (true, late) => late.map(|late| late.error.kind),
         }

@@ -21,7 +21,8 @@ use crate::record::{AgentRecord, Naming, state_span};
 /// Wait until agents are in a state
 ///
 /// `waiting` and `exited` mean any reason and any code. An agent that ends without reaching the state is a
-/// failure; so is running out of time, with an exit code of its own.
+/// failure; so is running out of time, with an exit code of its own. The end of a run without a terminal is reached
+/// however it ended, and is a failure all the same unless it ended in success.
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wait {
@@ -47,6 +48,10 @@ pub struct Wait {
 pub struct Waited {
     /// As they stand now.
     pub agents: Vec<AgentRecord>,
+    /// Whether the end was waited for.
+    #[serde(skip)]
+    #[schemars(skip)]
+    ended: bool,
 }
 
 impl Operation for Wait {
@@ -63,6 +68,7 @@ impl Operation for Wait {
         }
         Ok(Waited {
             agents: agents.iter().map(|agent| AgentRecord::of(app, agent)).collect(),
+            ended: matches!(wanted, Until::Exited | Until::State(State::Exited(_))),
         })
     }
 }
@@ -134,7 +140,14 @@ impl Show for Waited {
                 span(Label::Name, naming.name(&agent.repo_name, &agent.branch)),
                 plain(" is "),
                 state_span(&agent.state),
+                agent.outcome_span(),
+                plain(agent.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default()),
             ]);
         }
+    }
+
+    fn failed(&self) -> Option<Kind> {
+        let failed = self.ended && self.agents.iter().any(AgentRecord::has_failed);
+        failed.then_some(Kind::Failed)
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn deal(app: &App, caller: &Caller, config: &Config, options: &Option
     let names = options.agent.as_deref().unwrap_or(&config.default_agent);
     let mut harnesses = Vec::new();
     for each in names.split(',').map(str::trim) {
-        let harness = app.harness(config, each)?;
+        let harness = app.harness_for(config, each, options.headless)?;
         program_path(&harness.command, caller).map_err(|error| match &harness.install {
             Some(install) => Error {
                 hint: Some(format!("install it: `{install}`")),

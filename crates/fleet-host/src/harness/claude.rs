@@ -5,8 +5,11 @@
 //! - A prompt that is interrupted before the first word of the answer returns to the draft. The draft is therefore
 //!   looked at before anything is pasted.
 
+mod reports;
+
 use fleet_core::agent::Reason;
 
+pub(super) use self::reports::{heard, reporting, written};
 use super::sign::{Draft, Place, Rule, Sign, Signs};
 use super::trust::Trust;
 use super::{CTRL_C, ESCAPE, Harness, PromptBy, words};

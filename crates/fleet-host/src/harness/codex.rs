@@ -6,8 +6,11 @@
 //! - A message of trouble begins with `■` and stays above the prompt until something else is said.
 //! - Its prompt shows a suggestion, which stands behind the cursor: only what is before the cursor was typed.
 
+mod reports;
+
 use fleet_core::agent::Reason;
 
+pub(super) use self::reports::{follows, written};
 use super::sign::{Draft, Place, Rule, Sign, Signs};
 use super::trust::Trust;
 use super::{CTRL_C, ESCAPE, Harness, PromptBy, words};
@@ -48,7 +51,7 @@ fn signs() -> Signs {
                 "dialog",
                 asks(Reason::Permission),
                 Place::Bottom(12),
-                r"› \d+\. [^\n]*(\n[^\n]*)*(enter continue · esc|[Pp]ress enter to (confirm|continue))",
+                r"› \d+\. [^\n]*(\n[^\n]*)*(enter (continue|confirm) · esc|[Pp]ress enter to (confirm|continue))",
             ),
             Rule::new(
                 "esc to interrupt",

@@ -5,12 +5,19 @@
 //! - All worktrees of a repository are one project to it: `--continue` goes on with the newest conversation of any of
 //!   them, which may be another agent's. So it is asked which ones it has, and where they were had.
 //! - The box's last line names the agent and the model; what is above it is the draft.
+//! - It tells of itself by a plugin of ours, in a layer of settings that adds to the user's. With a plugin it waits at its
+//!   start until it has installed a package into each of its folders of settings; without a network that is over a
+//!   minute. So ours comes only where that is done already.
 
 use std::path::{Path, PathBuf};
 
 use fleet_core::agent::Reason;
+use fleet_core::usage::{Basis, Tokens, Usage};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
+use super::heard::Heard;
+use super::reporting::{Reporting, Surroundings};
 use super::sign::{Draft, Place, Rule, Sign, Signs};
 use super::trust::Trust;
 use super::{ESCAPE, Harness, PromptBy, words};
@@ -78,6 +85,122 @@ fn signs() -> Signs {
     }
 }
 
+const PLUGIN: &str = include_str!("opencode/plugin.js");
+/// The plugin's file in the agent's folder.
+const FILE: &str = "fleet-opencode.js";
+/// The last layer of settings, as JSON. Lists of plugins add up; everything else in it would go before the user's.
+const LAYER: &str = "OPENCODE_CONFIG_CONTENT";
+/// What it installs into each folder of settings.
+const PACKAGE: &str = "@opencode-ai/plugin";
+
+pub(super) fn reporting(surroundings: &Surroundings<'_>) -> Reporting {
+    let not = |why: String| Reporting {
+        notes: vec![format!("OpenCode does not tell of itself, its screen does: {why}")],
+        ..Reporting::default()
+    };
+    if (surroundings.var)(LAYER).is_some_and(|layer| !is_ours(&layer)) {
+        return not(format!("{LAYER} is set"));
+    }
+    if let Some(folder) = folders(surroundings)
+        .iter()
+        .find(|folder| !is_settled(folder, surroundings))
+    {
+        return not(format!("it has not installed {PACKAGE} in {} yet", folder.display()));
+    }
+    let path = surroundings.folder.join(FILE);
+    Reporting {
+        env: vec![(LAYER.to_owned(), json!({ "plugin": [path] }).to_string())],
+        files: vec![(path, PLUGIN.to_owned())],
+        ..Reporting::default()
+    }
+}
+
+/// Whether the layer is fleet's: of the agent that starts this one.
+fn is_ours(layer: &str) -> bool {
+    let layer: Value = serde_json::from_str(layer).unwrap_or_default();
+    let plugin = layer["plugin"][0].as_str().map(Path::new);
+    plugin.is_some_and(|path| path.ends_with(FILE)) && layer == json!({ "plugin": [plugin] })
+}
+
+/// The folders from which it reads settings.
+fn folders(surroundings: &Surroundings<'_>) -> Vec<PathBuf> {
+    let Surroundings { home, cwd, exists, .. } = *surroundings;
+    let var = |name| {
+        (surroundings.var)(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let config = var("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
+    let top = cwd
+        .ancestors()
+        .find(|folder| exists(&folder.join(".git")))
+        .unwrap_or(cwd);
+    let project = cwd.ancestors().take_while(|folder| folder.starts_with(top));
+    let local = project.chain([home]).map(|folder| folder.join(".opencode"));
+    let local = local.filter(|folder| exists(folder));
+    [config.join("opencode")]
+        .into_iter()
+        .chain(local)
+        .chain(var("OPENCODE_CONFIG_DIR"))
+        .collect()
+}
+
+/// Whether there is nothing left to install in `folder`.
+fn is_settled(folder: &Path, surroundings: &Surroundings<'_>) -> bool {
+    let lock = (surroundings.read)(&folder.join("package-lock.json")).unwrap_or_default();
+    let lock: Value = serde_json::from_str(&lock).unwrap_or_default();
+    (surroundings.exists)(&folder.join("node_modules")) && lock["packages"][""]["dependencies"].get(PACKAGE).is_some()
+}
+
+pub(super) fn heard(event: &Value) -> Vec<Heard> {
+    let said = |name: &str| event[name].as_str().map(str::to_owned);
+    let conversation = said("id").map(|id| Heard::Conversation { id });
+    let heard = match event["type"].as_str() {
+        Some("chat.message") => Some(Heard::TurnBegan {
+            text: said("text"),
+            by: "plugin chat.message",
+        }),
+        Some("session.idle") => Some(Heard::TurnEnded),
+        Some("reply") => used(event).map(Heard::Used),
+        Some("permission.asked") => Some(Heard::Asked {
+            reason: Reason::Permission,
+            by: "plugin permission.asked",
+        }),
+        Some("question.asked") => Some(Heard::Asked {
+            reason: Reason::Question,
+            by: "plugin question.asked",
+        }),
+        Some("permission.replied") => Some(Heard::Answered {
+            by: "plugin permission.replied",
+        }),
+        Some("question.replied" | "question.rejected") => Some(Heard::Answered {
+            by: "plugin question.replied",
+        }),
+        _ => None,
+    };
+    conversation.into_iter().chain(heard).collect()
+}
+
+/// What one reply used. The numbers are disjoint, the thinking is beside the output; a reply that was interrupted has
+/// none.
+fn used(event: &Value) -> Option<Usage> {
+    let count = |path: &str| event["tokens"].pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    let reasoning = count("/reasoning");
+    let tokens = Tokens {
+        input: count("/input"),
+        cached: count("/cache/read"),
+        cache_write: count("/cache/write"),
+        output: count("/output").saturating_add(reasoning),
+        reasoning,
+    };
+    (tokens != Tokens::default()).then(|| Usage {
+        model: event["model"].as_str().map(str::to_owned),
+        tokens,
+        cost_usd: event["cost"].as_f64(),
+        source: "message.tokens".to_owned(),
+        basis: Basis::Reported,
+    })
+}
 /// One of the conversations that it lists.
 #[derive(Debug, Deserialize)]
 struct Conversation {

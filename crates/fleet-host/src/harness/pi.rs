@@ -2,9 +2,17 @@
 //!
 //! - It asks for no permission. Its title never changes.
 //! - The draft stands between the last two rules of the screen, above two lines of status.
+//! - It tells of itself by an extension of ours, an argument that switches off none of the user's. There is no
+//!   heartbeat: that the process lives the supervisor knows, and a timer would wake an idle machine to say no more.
+//! - The extension asks before each tool whether anything is against it: the answer to its report may be
+//!   `{"block": "why"}`, which the model then reads.
 
 use fleet_core::agent::Reason;
+use fleet_core::usage::{Basis, Tokens, Usage};
+use serde_json::Value;
 
+use super::heard::Heard;
+use super::reporting::{Reporting, Surroundings};
 use super::sign::{Draft, Place, Rule, Sign, Signs};
 use super::trust::Trust;
 use super::{CTRL_C, ESCAPE, Harness, PromptBy, words};
@@ -66,4 +74,50 @@ fn signs() -> Signs {
 /// The last paragraph above the draft is an error with one of `words` in it.
 fn last_error(words: &str) -> String {
     format!(r"Error: [^\n]*({words})[^\n]*(\n[^\n]+)*\n*\n─{{20,}}\n[^─]*─{{20,}}")
+}
+
+const EXTENSION: &str = include_str!("pi/extension.ts");
+
+pub(super) fn reporting(surroundings: &Surroundings<'_>) -> Reporting {
+    let path = surroundings.folder.join("fleet.ts");
+    Reporting {
+        args: vec!["--extension".to_owned(), path.display().to_string()],
+        files: vec![(path, EXTENSION.to_owned())],
+        ..Reporting::default()
+    }
+}
+
+pub(super) fn heard(event: &Value) -> Vec<Heard> {
+    let said = |name: &str| event[name].as_str().map(str::to_owned);
+    let heard = match event["type"].as_str() {
+        Some("session_start") => said("id").map(|id| Heard::Conversation { id }),
+        Some("turn") => Some(Heard::TurnBegan {
+            text: said("text"),
+            by: "extension turn",
+        }),
+        Some("message_end") => used(event).map(Heard::Used),
+        Some("agent_end") => Some(Heard::TurnEnded),
+        _ => None,
+    };
+    heard.into_iter().collect()
+}
+
+/// What one reply used. The numbers are disjoint; a reply that was interrupted has none.
+fn used(event: &Value) -> Option<Usage> {
+    let usage = &event["usage"];
+    let count = |name: &str| usage[name].as_u64().unwrap_or(0);
+    let tokens = Tokens {
+        input: count("input"),
+        cached: count("cacheRead"),
+        cache_write: count("cacheWrite"),
+        output: count("output"),
+        reasoning: count("reasoning"),
+    };
+    (tokens != Tokens::default()).then(|| Usage {
+        model: event["model"].as_str().map(str::to_owned),
+        tokens,
+        cost_usd: usage["cost"]["total"].as_f64(),
+        source: "message.usage".to_owned(),
+        basis: Basis::Reported,
+    })
 }

@@ -10,6 +10,7 @@
 mod claude;
 mod codex;
 mod end;
+mod errors;
 mod gemini;
 mod lines;
 mod opencode;
@@ -22,8 +23,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use end::{Exit, Outcome, Seen, outcome};
+pub use errors::Errors;
 pub use lines::LONGEST_LINE;
-pub use view::view;
+pub use view::{plain, view, view_error, view_prompt};
 
 use self::lines::{Line, Lines};
 use crate::harness::{CommandLine, Launch};
@@ -168,6 +170,11 @@ impl Cli {
     /// The one of this name.
     pub fn named(name: &str) -> Option<Cli> {
         Cli::ALL.into_iter().find(|cli| cli.name() == name)
+    }
+
+    /// Whether a new conversation can be given its id. The others choose it themselves, and tell it.
+    pub fn takes_conversation(self) -> bool {
+        matches!(self, Cli::Claude | Cli::Gemini)
     }
 
     /// The command line of a run without a terminal. `program` is what starts it, `flags` are the user's own.
@@ -337,7 +344,9 @@ fn say(said: &str, events: &mut Vec<Event>) {
 }
 
 /// Puts an account onto the events, if it says anything.
-fn account(usage: Usage, events: &mut Vec<Event>) {
+fn account(mut usage: Usage, events: &mut Vec<Event>) {
+    let model = usage.model.map(|model| short(&plain(&model)));
+    usage.model = model.filter(|model| !model.is_empty());
     if usage.tokens != Tokens::default() || usage.cost_usd.is_some_and(|cost| cost > 0.0) {
         events.push(Event::Usage(usage));
     }

@@ -67,24 +67,49 @@ pub(crate) fn on_terminal(
     start(site, command).map(|(started, _)| started)
 }
 
-/// Starts `argv` without a terminal. Gives its standard input and what it writes to both outputs.
+/// What a program on pipes is written to and read from.
+pub(crate) struct Pipes {
+    pub(crate) stdin: std::process::ChildStdin,
+    pub(crate) output: OwnedFd,
+    /// Its standard error, where that is wanted apart from its output.
+    pub(crate) errors: Option<OwnedFd>,
+}
+
+/// Starts `argv` without a terminal.
 pub(crate) fn on_pipes(
     site: &'static str,
     argv: &[String],
     cwd: &Path,
     env: &[(String, String)],
-) -> io::Result<(Started, std::process::ChildStdin, OwnedFd)> {
-    let (reader, writer) = io::pipe()?;
+    errors_apart: bool,
+) -> io::Result<(Started, Pipes)> {
+    let (output, writer) = io::pipe()?;
     let mut command = prepare(argv, cwd, env)?;
-    command.stdin(Stdio::piped()).stdout(writer.try_clone()?).stderr(writer);
+    let errors = match errors_apart {
+        true => {
+            let (errors, writer) = io::pipe()?;
+            command.stderr(writer);
+            Some(OwnedFd::from(errors))
+        }
+        false => {
+            command.stderr(writer.try_clone()?);
+            None
+        }
+    };
+    command.stdin(Stdio::piped()).stdout(writer);
     sys::with_new_session(&mut command);
     let (started, stdin) = start(site, command)?;
     let stdin = stdin.ok_or_else(|| io::Error::other("no standard input"))?;
-    let reader = OwnedFd::from(reader);
-    for fd in [reader.as_fd(), stdin.as_fd()] {
+    let pipes = Pipes {
+        stdin,
+        output: OwnedFd::from(output),
+        errors,
+    };
+    let ours = [pipes.output.as_fd(), pipes.stdin.as_fd()];
+    for fd in ours.into_iter().chain(pipes.errors.as_ref().map(AsFd::as_fd)) {
         set_nonblocking(fd).map_err(|error| io::Error::other(error.message))?;
     }
-    Ok((started, stdin, reader))
+    Ok((started, pipes))
 }
 
 fn prepare(argv: &[String], cwd: &Path, env: &[(String, String)]) -> io::Result<Command> {

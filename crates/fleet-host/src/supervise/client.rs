@@ -92,6 +92,12 @@ impl Client {
         )
     }
 
+    /// Hands on an `event` that the program of the harness `name` told of itself.
+    pub fn report(&mut self, name: &str, event: Value, timeout: Duration) -> Result<()> {
+        let body = json!({ "harness": name, "event": event });
+        self.request::<Value>("report", body, Some(timeout)).map(|_| ())
+    }
+
     /// Ends the agent; answers when nothing of it runs any more.
     pub fn stop(&mut self, force: bool, grace: Duration) -> Result<Stopped> {
         let millis = grace.as_millis() as u64;

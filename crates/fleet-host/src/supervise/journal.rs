@@ -118,20 +118,26 @@ pub fn read(folder: &Path) -> Result<Vec<Entry>> {
     parse(&bytes).map_err(|error| error.context(path.display().to_string()))
 }
 
-/// The last entry of the journal in `folder`, read from the end of the file.
-pub fn last(folder: &Path) -> Option<Entry> {
-    let path = folder.join(FILE);
-    for most in [4 * 1024, 256 * 1024, u64::MAX] {
-        let tail = crate::files::read_tail(&path, most).ok()?;
-        let entry = tail
-            .split(|byte| *byte == b'\n')
-            .rev()
-            .find_map(|line| serde_json::from_slice(line).ok());
-        if entry.is_some() || (tail.len() as u64) < most {
-            return entry;
+/// What a listing needs of the journal in `folder`: its last entry, and what the program told of itself and nothing
+/// else, that is its conversation, what it used, and how it ended. One read, and of a long journal few lines are parsed.
+pub fn glance(folder: &Path) -> (Option<Entry>, Standing) {
+    const TELLS: [&str; 4] = [
+        r#""fact":"launched""#,
+        r#""fact":"conversation""#,
+        r#""fact":"used""#,
+        r#""fact":"ended""#,
+    ];
+    let bytes = std::fs::read(folder.join(FILE)).unwrap_or_default();
+    let lines = || bytes.split(|byte| *byte == b'\n');
+    let last = lines().rev().find_map(|line| serde_json::from_slice(line).ok());
+    let mut standing = Standing::default();
+    let tells = |line: &str| TELLS.iter().any(|fact| line.contains(fact));
+    for line in lines().flat_map(std::str::from_utf8).filter(|line| tells(line)) {
+        if let Ok(Entry { seq, fact, .. }) = serde_json::from_str(line) {
+            standing.apply(seq, &fact);
         }
     }
-    None
+    (last, standing)
 }
 
 /// The process id of the supervisor that was launched last.
@@ -194,7 +200,7 @@ mod tests {
         assert_eq!(append(&mut journal, Fact::Exited { code: 0 }), 2);
         let entries = read(dir.path()).expect("read");
         assert_eq!(entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(last(dir.path()).expect("last").state, "exited(0)");
+        assert_eq!(glance(dir.path()).0.expect("last").state, "exited(0)");
     }
 
     #[test]
@@ -208,7 +214,7 @@ mod tests {
                 text: "x".repeat(300_000),
             },
         );
-        assert_eq!(last(dir.path()).expect("last").seq, 1);
+        assert_eq!(glance(dir.path()).0.expect("last").seq, 1);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the program wrote, kept as it was.
 //!
-//! The agent's folder has `output/`: segments `000001`, `000002`, … of at most 4 MiB, and `index`, a line
+//! The agent's folder has `output/` ([`Kept::Screen`]), and `stream/` in the same form where the program prints a stream
+//! of events, of which the output is a view ([`Kept::Stream`]). In each are segments `000001`, `000002`, … of at most 4 MiB, and `index`, a line
 //! `{"segment":n,"offset":n,"rows":n,"cols":n}` for each begin of a segment and each change of size. A segment
 //! begins with bytes that redraw the screen as it was, so each can be shown without the ones before it. The
 //! oldest segments go when more than the configured amount is kept.
@@ -23,6 +24,24 @@ const SEGMENT: u64 = 4 * 1024 * 1024;
 /// In the agent's folder, while and after output was lost.
 const MISSING: &str = "missing";
 
+/// Which of the things that are kept of one agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// What its terminal shows.
+    Screen,
+    /// The stream of events that a program without a terminal prints. Its sizes say nothing.
+    Stream,
+}
+
+impl Kept {
+    fn folder(self, agent_dir: &Path) -> PathBuf {
+        agent_dir.join(match self {
+            Kept::Screen => "output",
+            Kept::Stream => "stream",
+        })
+    }
+}
+
 /// A point in the output from which another size holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
@@ -42,6 +61,7 @@ pub struct Mark {
 /// The writing end.
 #[derive(Debug)]
 pub struct Output {
+    kept: Kept,
     folder: PathBuf,
     index: File,
     segment: u32,
@@ -64,16 +84,19 @@ pub struct Missing {
 
 impl Output {
     /// Begins a new segment after those that exist in `agent_dir`, keeping about `limit` bytes.
-    pub fn open(agent_dir: &Path, limit: u64, rows: u16, cols: u16) -> io::Result<Output> {
-        let folder = agent_dir.join("output");
+    pub fn open(agent_dir: &Path, kept: Kept, limit: u64, rows: u16, cols: u16) -> io::Result<Output> {
+        let folder = kept.folder(agent_dir);
         std::fs::create_dir_all(&folder)?;
         let index = append(&folder.join("index"))?;
         let segment = segments(&folder).last().copied().unwrap_or(0) + 1;
         let file = append(&folder.join(name(segment)))?;
         let index_length = index.metadata()?.len();
         // What was lost in an earlier run is told by the output of that run.
-        let _ = std::fs::remove_file(agent_dir.join(MISSING));
+        if kept == Kept::Screen {
+            let _ = std::fs::remove_file(agent_dir.join(MISSING));
+        }
         let mut output = Output {
+            kept,
             folder,
             index,
             segment,
@@ -141,7 +164,7 @@ impl Output {
     }
 
     fn lose(&mut self, bytes: u64, now: Time) {
-        if self.gap.is_none() {
+        if self.gap.is_none() && self.kept == Kept::Screen {
             // Empty, because that has room on most full disks.
             let _ = append(&self.missing_file()).and_then(|file| file.set_len(0));
         }
@@ -156,13 +179,19 @@ impl Output {
     fn close_gap(&mut self, gap: Missing, size: (u16, u16), redraw: &[u8]) -> io::Result<()> {
         let before = self.index_length;
         self.note((self.segment, self.length), size.0, size.1, 0)?;
-        let mut text = gap_text(gap, size.0);
+        let mut text = match self.kept {
+            Kept::Screen => gap_text(gap, size.0),
+            Kept::Stream => gap_line(gap),
+        };
         text.extend_from_slice(redraw);
         self.append(&text).inspect_err(|_| {
             self.index_length = before;
             let _ = self.index.set_len(before);
         })?;
         self.gap = None;
+        if self.kept == Kept::Stream {
+            return Ok(());
+        }
         let _ = match gap.bytes {
             Some(0) | None => std::fs::remove_file(self.missing_file()),
             Some(_) => serde_json::to_vec(&gap)
@@ -230,6 +259,12 @@ fn gap_text(gap: Missing, rows: u16) -> Vec<u8> {
     format!("{line}{}", "\r\n".repeat(usize::from(rows))).into_bytes()
 }
 
+/// The line in a stream of events where something is missing; it ends what was cut off.
+fn gap_line(gap: Missing) -> Vec<u8> {
+    let line = serde_json::json!({ "type": "fleet.missing", "bytes": gap.bytes, "since": gap.since });
+    format!("\n{line}\n").into_bytes()
+}
+
 /// A stretch of output of one size.
 #[derive(Debug)]
 pub struct Stretch {
@@ -244,7 +279,7 @@ pub struct Stretch {
 /// The kept output of `agent_dir` from its `back`-th last segment on (1 is the last alone), and whether there
 /// is more before it.
 pub fn read(agent_dir: &Path, back: usize) -> io::Result<(Vec<Stretch>, bool)> {
-    let folder = agent_dir.join("output");
+    let folder = Kept::Screen.folder(agent_dir);
     let all = segments(&folder);
     let from = all.len().saturating_sub(back);
     let marks = marks(&folder);
@@ -267,6 +302,14 @@ pub fn read(agent_dir: &Path, back: usize) -> io::Result<(Vec<Stretch>, bool)> {
     Ok((stretches, from > 0))
 }
 
+/// What the program itself wrote: its stream of events, where it has one.
+pub fn raw(agent_dir: &Path) -> Kept {
+    match Kept::Stream.folder(agent_dir).is_dir() {
+        true => Kept::Stream,
+        false => Kept::Screen,
+    }
+}
+
 /// A place in the kept output, behind what was read already. The default is its beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -276,8 +319,8 @@ pub struct Place {
 
 /// The program's bytes of `agent_dir` from `place` to the end, and where that is. Redraws at the begin of segments
 /// are left out, unless what came before them is gone.
-pub fn read_on(agent_dir: &Path, place: Place) -> io::Result<(Vec<u8>, Place)> {
-    let folder = agent_dir.join("output");
+pub fn read_on(agent_dir: &Path, kept: Kept, place: Place) -> io::Result<(Vec<u8>, Place)> {
+    let folder = kept.folder(agent_dir);
     let (mut bytes, mut place) = (Vec::new(), place);
     let all = segments(&folder);
     let marks = marks(&folder);
@@ -336,7 +379,7 @@ mod tests {
     #[test]
     fn output_is_kept_with_its_sizes_and_the_oldest_goes_first() {
         let dir = tempfile::tempdir().expect("dir");
-        let mut output = Output::open(dir.path(), 0, 24, 80).expect("opened");
+        let mut output = Output::open(dir.path(), Kept::Screen, 0, 24, 80).expect("opened");
         output.write(b"one", (24, 80), Time(0), Vec::new);
         output.mark(30, 90, Time(0));
         output.write(b"two", (30, 90), Time(0), Vec::new);
@@ -348,10 +391,10 @@ mod tests {
         assert_eq!(seen, [(24, 80, b"one".as_slice()), (30, 90, b"two".as_slice())]);
         assert!(!more);
 
-        let (bytes, place) = read_on(dir.path(), Place::default()).expect("read");
+        let (bytes, place) = read_on(dir.path(), Kept::Screen, Place::default()).expect("read");
         assert_eq!(bytes, b"onetwo");
         output.write(b"three", (30, 90), Time(0), Vec::new);
-        assert_eq!(read_on(dir.path(), place).expect("read").0, b"three");
+        assert_eq!(read_on(dir.path(), Kept::Screen, place).expect("read").0, b"three");
 
         let big = vec![b'x'; SEGMENT as usize];
         for _ in 0..4 {
@@ -360,7 +403,7 @@ mod tests {
         assert_eq!(segments(&dir.path().join("output")).len(), 2);
         let (stretches, more) = read(dir.path(), 1).expect("read");
         assert!(more && stretches[0].bytes.starts_with(b"redraw"));
-        let (bytes, _) = read_on(dir.path(), place).expect("read");
+        let (bytes, _) = read_on(dir.path(), Kept::Screen, place).expect("read");
         let rest = bytes
             .strip_prefix(b"redraw")
             .expect("the redraw instead of what is gone");
@@ -373,7 +416,7 @@ mod tests {
     #[test]
     fn what_could_not_be_written_is_told_where_it_is_missing_and_nothing_is_cut() {
         let dir = tempfile::tempdir().expect("dir");
-        let mut output = Output::open(dir.path(), 0, 24, 80).expect("opened");
+        let mut output = Output::open(dir.path(), Kept::Screen, 0, 24, 80).expect("opened");
         output.write(b"before", (24, 80), Time(0), Vec::new);
         // A descriptor that takes nothing stands for a full disk.
         let closed = || File::open(dir.path().join("output/index")).expect("read only");
@@ -387,7 +430,7 @@ mod tests {
 
         (output.file, output.index) = (file, index);
         output.write(b"after", (30, 90), Time(8_000), || b"redraw".to_vec());
-        let (bytes, _) = read_on(dir.path(), Place::default()).expect("read");
+        let (bytes, _) = read_on(dir.path(), Kept::Screen, Place::default()).expect("read");
         let text = String::from_utf8(bytes).expect("text");
         assert!(
             text.starts_with("before\x18") && text.ends_with("\nredrawafter"),
@@ -405,7 +448,7 @@ mod tests {
         };
         assert_eq!(missing(dir.path()), Some(told));
 
-        drop(Output::open(dir.path(), 0, 24, 80).expect("opened"));
+        drop(Output::open(dir.path(), Kept::Screen, 0, 24, 80).expect("opened"));
         assert_eq!(missing(dir.path()), None, "of a later run nothing is missing");
     }
 }

@@ -15,11 +15,13 @@
 //!   of which nothing was written is taken back, and the end is `refused`.
 //! - A text that begins with a slash is delivered when a turn is seen to follow. Otherwise the program has taken it for a
 //!   command of its own, as far as anybody knows, and the end is `unverified`.
+//! - A program that says itself that a turn began with the text needs none of this: the supervisor ends the delivery.
 //! - With bracketed paste Enter follows as soon as the draft shows the text. Without it some programs take an
 //!   Enter that comes within 120 ms of a burst for a line break, so it waits longer.
 //!
 //! Not decided here: whether the program takes a prompt at all (the `ready` rule), and the order of prompts.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use fleet_core::{Error, Result};
@@ -199,6 +201,16 @@ impl Delivery {
         matches!(self.phase, Phase::Entered { .. })
     }
 
+    /// Whether `said` is its text. Programs trim, indent and wrap, so white space does not count.
+    pub fn is_text(&self, said: &str) -> bool {
+        squeeze(said) == self.squeezed
+    }
+
+    /// The [`mark`] of its text.
+    pub fn mark(&self) -> u64 {
+        mark_of(&self.squeezed)
+    }
+
     /// Whether the program may take it for a command of its own.
     pub fn is_command(&self) -> bool {
         self.command
@@ -349,6 +361,17 @@ impl Delivery {
             .count();
         common >= self.squeezed.len().min(8) || (common >= 2 && line.len() - common <= 3)
     }
+}
+
+/// A number that two texts share when they differ only in white space and lines of boxes.
+pub fn mark(text: &str) -> u64 {
+    mark_of(&squeeze(text))
+}
+
+fn mark_of(squeezed: &[char]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    squeezed.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn squeeze(text: &str) -> Vec<char> {

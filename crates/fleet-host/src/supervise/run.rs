@@ -4,11 +4,15 @@
 //! a connection, a request, and the deadlines of what is under way (a prompt, an end, a notifier, the moment
 //! at which output has settled). When nothing is under way there is no deadline and it sleeps.
 
+mod ended;
 mod ending;
 mod interrupt;
 mod programs;
 mod prompts;
+mod reports;
+mod stream;
 mod talk;
+mod transcripts;
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -26,20 +30,21 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use self::interrupt::Interrupt;
+use self::reports::Reports;
+use self::stream::Stream;
+use self::transcripts::Transcripts;
 use super::child::Terminal;
 use super::journal::Journal;
 use super::notify::Notifier;
-use super::output::Output;
+use super::output::{Kept, Output};
 use super::prompt::Delivery;
 use super::spec::{Report, Spec};
 use super::stop::Stop;
 use super::views::Connection;
-use super::wire::{Outcome, Prompted};
+use super::wire::Prompted;
 use crate::harness::sign::{Sign, SignReader};
 use crate::{exec, process, sys};
 
@@ -104,6 +109,9 @@ struct Supervisor {
     screen: Screen,
     terminal: Option<Terminal>,
     pipe: Option<OwnedFd>,
+    /// The standard error of a child whose output is a stream of events.
+    errors: Option<OwnedFd>,
+    stream: Option<Stream>,
     child_stdin: Option<(std::process::ChildStdin, Vec<u8>)>,
     signs: SignReader,
     /// What the last look said; none when no rule matched.
@@ -118,6 +126,8 @@ struct Supervisor {
     /// When the screen is to be looked at again though nothing new is written.
     look_again: Option<Instant>,
     interrupt: Option<Interrupt>,
+    reports: Reports,
+    transcripts: Transcripts,
     /// What held when the program was last at its prompt: bracketed paste, and line mode of the terminal.
     prompt_modes: Option<(bool, bool)>,
     running: Running,
@@ -197,7 +207,9 @@ impl Supervisor {
             .map_err(|error| Error::internal(format!("socket: {error}")))?;
 
         let journal = Journal::open(&spec.agent_dir)?;
-        let output = Output::open(&spec.agent_dir, spec.output_limit, spec.rows, spec.cols)
+        let output = Output::open(&spec.agent_dir, Kept::Screen, spec.output_limit, spec.rows, spec.cols)
+            .map_err(|error| crate::files::io_error("write", &spec.agent_dir, &error))?;
+        let stream = Stream::open(&spec, journal.standing())
             .map_err(|error| crate::files::io_error("write", &spec.agent_dir, &error))?;
         umask(callers_mask);
         let signs = SignReader::new(&spec.signs).map_err(|error| error.context(format!("`{}`", spec.harness)))?;
@@ -213,6 +225,8 @@ impl Supervisor {
             output,
             terminal: None,
             pipe: None,
+            errors: None,
+            stream,
             child_stdin: None,
             signs,
             sign: None,
@@ -222,6 +236,8 @@ impl Supervisor {
             entered_at: None,
             look_again: None,
             interrupt: None,
+            reports: Reports::default(),
+            transcripts: Transcripts::default(),
             prompt_modes: None,
             running: Running::Nothing,
             started_at: Instant::now(),
@@ -270,6 +286,9 @@ impl Supervisor {
         }
         let screen = &self.screen;
         self.output.finish(screen.size(), || screen.snapshot());
+        if let Some(stream) = &mut self.stream {
+            stream.close();
+        }
         let _ = std::fs::remove_file(&self.spec.socket);
         Ok(())
     }
@@ -287,6 +306,7 @@ impl Supervisor {
     fn record(&mut self, src: Source, fact: Fact) -> bool {
         let before = self.state();
         let durable = matches!(fact, Fact::PromptQueued { .. });
+        self.follow(&fact);
         let Ok(entry) = self.journal.append(src, fact, now(), durable) else {
             return false;
         };
@@ -311,10 +331,13 @@ impl Supervisor {
             _ => return,
         };
         let Some(argv) = argv.as_deref() else { return };
-        let body = json!({
+        let mut body = json!({
             "hook": hook, "agent": self.spec.agent, "branch": self.spec.branch, "harness": self.spec.harness,
             "worktree": self.spec.cwd, "state": after.to_string(), "previous": before.to_string(), "at": at,
         });
+        if let (State::Exited(_), Some((outcome, _))) = (after, &self.standing().outcome) {
+            body["outcome"] = outcome.to_string().into();
+        }
         if let Some(notifier) = Notifier::start(hook, argv, &self.notifier_env, &body) {
             self.notifiers.push(notifier);
         }
@@ -347,6 +370,9 @@ impl Supervisor {
             let write = when(!self.unsent.is_empty() && self.pipe.is_none(), PollFlags::POLLOUT);
             fds.push(PollFd::new(fd, PollFlags::POLLIN | write));
         }
+        if let Some(errors) = &self.errors {
+            fds.push(PollFd::new(errors.as_fd(), PollFlags::POLLIN));
+        }
         if let Some((stdin, _)) = &self.child_stdin {
             fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLOUT));
         }
@@ -366,6 +392,7 @@ impl Supervisor {
         };
         let (signalled, called) = (came(self.signals.as_raw_fd()), came(self.listener.as_raw_fd()));
         let wrote = output.is_some_and(|fd| came(fd.as_raw_fd()));
+        let complained = self.errors.as_ref().is_some_and(|fd| came(fd.as_raw_fd()));
         let talked: Vec<u64> = self
             .connections
             .iter()
@@ -375,6 +402,9 @@ impl Supervisor {
         drop(fds);
         if wrote {
             self.read_output();
+        }
+        if complained {
+            self.read_errors();
         }
         if signalled {
             self.take_signals();
@@ -418,7 +448,7 @@ impl Supervisor {
         let delivery = self.delivery.as_ref().and_then(Delivery::deadline);
         let stop = self.stop.as_ref().map(|stop| stop.deadline);
         let interrupt = self.interrupt.as_ref().map(Interrupt::deadline);
-        let others = [self.deaf_until, self.look_again, interrupt];
+        let others = [self.deaf_until, self.look_again, interrupt, self.transcripts.due];
         [settle, first, keys, notifier, delivery, stop]
             .into_iter()
             .chain(others)
@@ -433,6 +463,7 @@ impl Supervisor {
         if self.look_again.take_if(|at| now >= *at).is_some() {
             self.dirty_since.get_or_insert(now);
         }
+        self.read_transcripts(now);
         self.look_at_screen(now);
         self.step_delivery(now);
         self.step_interrupt(now);
@@ -464,7 +495,9 @@ impl Supervisor {
                     return;
                 }
                 Ok(count) => {
-                    if self.pipe.is_some() {
+                    if self.pipe.is_some() && self.stream.is_some() {
+                        self.take_stream(&chunk[..count]);
+                    } else if self.pipe.is_some() {
                         let text = with_carriage_returns(&chunk[..count]);
                         self.keep(&text);
                     } else {
@@ -509,82 +542,6 @@ impl Supervisor {
         }
         if self.unsent.is_empty() {
             self.unsent = Vec::new();
-        }
-    }
-
-    fn take_signals(&mut self) {
-        while let Ok(Some(info)) = self.signals.read_signal() {
-            if info.ssi_signo == Signal::SIGTERM as u32 {
-                self.begin_stop(false, Duration::from_millis(self.spec.grace_ms));
-            }
-        }
-        loop {
-            match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => self.reaped(pid.as_raw() as u32, code),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => self.reaped(pid.as_raw() as u32, 128 + signal as i32),
-                Ok(WaitStatus::StillAlive) | Err(_) => break,
-                Ok(_) => {}
-            }
-        }
-    }
-
-    fn reaped(&mut self, pid: u32, code: i32) {
-        if let Some(index) = self.notifiers.iter().position(|each| each.pid == pid) {
-            let notifier = self.notifiers.swap_remove(index);
-            let code = (code != 128 + Signal::SIGKILL as i32).then_some(code);
-            self.record(
-                Source::Process,
-                Fact::Notified {
-                    hook: notifier.hook.to_owned(),
-                    code,
-                },
-            );
-            return;
-        }
-        match self.running {
-            Running::Setup { index, pid: own } if own == pid => {
-                self.read_output();
-                let command = self.spec.setup[index].clone();
-                self.record(
-                    Source::Process,
-                    Fact::Setup {
-                        command: command.clone(),
-                        code,
-                    },
-                );
-                self.running = Running::Nothing;
-                if self.stop.is_some() {
-                    self.record(Source::Process, Fact::Exited { code });
-                } else if code != 0 && !self.spec.keep_going {
-                    let why = format!("the setup command `{command}` ended with exit code {code}");
-                    let hint = "correct it: `fleet config edit`; or start all the same: add `--keep-going`";
-                    self.fail(Error::failed(why).hint(hint));
-                } else {
-                    self.next_program(index + 1);
-                }
-            }
-            Running::Child { pid: own } if own == pid => {
-                self.read_output();
-                self.running = Running::Nothing;
-                self.child_ended(code);
-            }
-            _ => {}
-        }
-    }
-
-    fn child_ended(&mut self, code: i32) {
-        if let Some(delivery) = self.delivery.take() {
-            if delivery.entered() {
-                let why = "the program ended before a receipt was seen";
-                self.finish_prompt(&delivery.id, Outcome::Unverified, why);
-            } else if !self.standing().waits(&delivery.id) {
-                let why = "the program ended before Enter was pressed, so it has not taken the text";
-                self.finish_prompt(&delivery.id, Outcome::Refused, why);
-            }
-        }
-        self.record(Source::Process, Fact::Exited { code });
-        if self.stop.is_none() {
-            self.begin_sweep();
         }
     }
 }

@@ -8,6 +8,7 @@ use fleet_core::id::AgentId;
 use serde::{Deserialize, Serialize};
 
 use crate::harness::sign::Signs;
+use crate::harness::stream::Cli;
 
 /// The version of this format. Both ends are the same executable, so there is no other.
 pub const VERSION: u32 = 1;
@@ -39,6 +40,8 @@ pub struct Spec {
     pub headless: bool,
     /// Standard input of a headless child.
     pub stdin: Option<String>,
+    /// Whose stream of events a headless child prints, if fleet reads one.
+    pub stream: Option<Cli>,
     /// Whether the child goes on with the agent's conversation.
     pub goes_on: bool,
     /// Files to copy into `cwd` before anything runs, relative to [`Spec::copy_from`].

@@ -74,11 +74,7 @@ impl Stop {
 
     /// Signals all of `left`, as the step asks.
     pub(crate) fn signal(&mut self, left: &[Identity], child: Option<u32>) {
-        let signal = match self.step {
-            Step::Interrupt => return,
-            Step::Terminate => Signal::SIGTERM,
-            Step::Kill => Signal::SIGKILL,
-        };
+        let Some(signal) = self.sent() else { return };
         for identity in left {
             if signal == Signal::SIGTERM {
                 if self.asked.contains(identity) {
@@ -95,6 +91,15 @@ impl Stop {
             } else if Some(identity.pid) != child && process::is_running(identity) {
                 self.not_ours.push(identity.clone());
             }
+        }
+    }
+
+    /// The signal that this step sends.
+    pub(crate) fn sent(&self) -> Option<Signal> {
+        match self.step {
+            Step::Interrupt => None,
+            Step::Terminate => Some(Signal::SIGTERM),
+            Step::Kill => Some(Signal::SIGKILL),
         }
     }
 

@@ -247,7 +247,9 @@ impl Stage {
         wait_until(PATIENCE, &format!("{}, {point}: repair converges", scene.name), || {
             let repaired = self.listing(&["list", "--repair", "--json"]);
             quiet = if repaired["repaired"].is_null() { quiet + 1 } else { 0 };
-            (quiet == 2).then_some(())
+            // A supervisor that outlived the command may still be at the start.
+            let starts = self.agents().iter().any(|agent| agent["phase"] == "reserved");
+            (quiet >= 2 && !starts).then_some(())
         });
         let agents = self.agents();
         let of = |name: &str| {

@@ -3,11 +3,13 @@
 //! A module a group of promises; every file of this folder is listed here, and a test looks that it is.
 
 mod drive;
+mod headless;
 mod input;
 mod kill;
 mod many;
 mod pages;
 mod prompts;
+mod reports;
 mod surfaces;
 mod trust;
 mod updated;

@@ -4,6 +4,9 @@
 //! `cargo test` leaves it out. [`world`] is what each test stands on.
 
 mod back;
+mod extensions;
+mod headless;
+mod reports;
 mod starts;
 mod trust;
 mod users;

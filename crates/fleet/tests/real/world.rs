@@ -62,7 +62,7 @@ impl World {
         self.env.write_config(&config(cli, lines));
     }
 
-    /// The HOME, with what the program needs to find the endpoint.
+    /// The HOME of the program and of fleet, with what the program needs to find the endpoint.
     pub(crate) fn home(&self) -> &Path {
         self.env.home()
     }
@@ -85,6 +85,25 @@ impl World {
     /// What answers the program.
     pub(crate) fn endpoint(&self) -> &ModelServer {
         &self.endpoint
+    }
+
+    /// The repository.
+    pub(crate) fn repo(&self) -> &Path {
+        &self.repo
+    }
+
+    /// Keeps the fleet, its configuration and its worktrees in `folder` instead of HOME.
+    pub(crate) fn keep_fleet_in(&mut self, folder: &Path) {
+        let configuration = self.env.fleet_home().join("config.toml");
+        std::fs::copy(configuration, folder.join("config.toml")).expect("the folder can be written");
+        self.variables.push(("FLEET_HOME", folder.display().to_string()));
+    }
+
+    /// A run of a program of the agent's, as if the agent ran it.
+    pub(crate) fn program<'a>(&self, cli: Cli, args: impl IntoIterator<Item = &'a str>) -> Cmd {
+        let variables = self.variables.iter().map(|(name, value)| (name.into(), value.into()));
+        let run = self.env.program(clis::folder().join(cli.name()), args);
+        run.envs(variables).cwd(&self.repo).timeout(LONG)
     }
 
     /// A run of `fleet` in the repository.

@@ -4,56 +4,9 @@
 //! Code calls an error `success` beside a flag, Codex says nothing when it is interrupted. So success is a
 //! terminal event without an error *and* exit status 0, with no tool denied on the way.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
+pub use fleet_core::outcome::Outcome;
 
 use super::{Cli, Event, gemini};
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
-pub enum Outcome {
-    /// It said that it is done, no tool was denied, and it exited with 0.
-    Success,
-    /// The service refused the request or failed.
-    ApiError {
-        /// The HTTP status, where it is told.
-        status: Option<u16>,
-    },
-    /// The account has no credit left.
-    NoCredit,
-    /// Too many requests, or the account's limit is reached.
-    RateLimited,
-    /// The service has no room at present.
-    Overloaded,
-    /// There is no login or key, or it is not accepted.
-    Login,
-    /// It ended in order, but a tool that it called was denied.
-    PermissionDenied,
-    /// The most turns that it was allowed are done.
-    MaxTurns,
-    /// The most money that it was allowed is spent.
-    Budget,
-    /// It was interrupted (SIGINT).
-    Interrupted,
-    /// A signal ended it.
-    Killed {
-        /// The signal's number.
-        signal: i32,
-    },
-    /// The connection to the service broke, or there was none.
-    Cut,
-    /// It failed in another way.
-    Failed,
-    /// It exited with an error and the stream does not say why.
-    Crashed {
-        /// The exit code.
-        code: i32,
-    },
-    /// It exited with 0 and the stream does not say that it is done.
-    NoTerminalEvent,
-}
 
 /// How the process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +17,16 @@ pub enum Exit {
     Signal(i32),
 }
 
+impl Exit {
+    /// The exit code as a shell gives it: 128 + n for signal n.
+    pub fn code(self) -> i32 {
+        match self {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
 /// What matters of the events for the outcome. Feed it every event.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
@@ -72,19 +35,41 @@ pub struct Seen {
     denied: u64,
     /// Lines that were no events, or too long.
     pub unread: u64,
+    said: String,
 }
 
 impl Seen {
     /// Takes one event in.
     pub fn note(&mut self, event: &Event) {
         match event {
-            Event::End { outcome, .. } => self.end = Some(*outcome),
-            Event::Error { outcome, .. } => self.error = Some(*outcome),
-            Event::Denied { .. } => self.denied += 1,
+            Event::End { outcome, text } => {
+                self.end = Some(*outcome);
+                self.say(text);
+            }
+            Event::Error { outcome, text } => {
+                self.error = Some(*outcome);
+                self.say(text);
+            }
+            Event::Denied { tool, about } => {
+                self.denied += 1;
+                self.say(&format!("{tool} {about}"));
+            }
             // What went wrong before a retry that worked is over.
             Event::Text { .. } | Event::Call { .. } => self.error = None,
             Event::Malformed { .. } | Event::Skipped { .. } => self.unread += 1,
             _ => {}
+        }
+    }
+
+    /// What was said last about something that went wrong: on one line, short, fit for a terminal. Empty if nothing was.
+    pub fn said(&self) -> &str {
+        &self.said
+    }
+
+    fn say(&mut self, text: &str) {
+        let text = super::short(&super::plain(text));
+        if !text.is_empty() {
+            self.said = text;
         }
     }
 }
@@ -195,29 +180,6 @@ fn status_in(message: &str) -> Option<u16> {
         .find_map(|word| word.parse().ok().filter(|status| (400..600).contains(status)))
 }
 
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Outcome::Success => f.write_str("success"),
-            Outcome::ApiError { status: Some(status) } => write!(f, "api error {status}"),
-            Outcome::ApiError { status: None } => f.write_str("api error"),
-            Outcome::NoCredit => f.write_str("no credit"),
-            Outcome::RateLimited => f.write_str("rate limited"),
-            Outcome::Overloaded => f.write_str("overloaded"),
-            Outcome::Login => f.write_str("login"),
-            Outcome::PermissionDenied => f.write_str("permission denied"),
-            Outcome::MaxTurns => f.write_str("max turns"),
-            Outcome::Budget => f.write_str("budget"),
-            Outcome::Interrupted => f.write_str("interrupted"),
-            Outcome::Killed { signal } => write!(f, "killed by signal {signal}"),
-            Outcome::Cut => f.write_str("cut"),
-            Outcome::Failed => f.write_str("failed"),
-            Outcome::Crashed { code } => write!(f, "crashed with {code}"),
-            Outcome::NoTerminalEvent => f.write_str("no terminal event"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,7 +189,7 @@ mod tests {
             end,
             error,
             denied,
-            unread: 0,
+            ..Seen::default()
         }
     }
 

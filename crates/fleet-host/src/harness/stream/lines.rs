@@ -35,6 +35,10 @@ impl Lines {
             if let Some(whole) = self.rest() {
                 line(whole);
             }
+            // A line of megabytes is rare, and its room is not kept for the next one.
+            if self.begun.capacity() > HEAD {
+                self.begun = Vec::new();
+            }
             self.begun.clear();
             self.long = 0;
         }

@@ -47,6 +47,27 @@ pub fn view(event: &Event) -> Vec<String> {
     }
 }
 
+/// The prompt of a run as lines for a terminal: a long one is cut.
+pub fn view_prompt(prompt: &str) -> Vec<String> {
+    const MOST: usize = 20;
+    let prompt = plain(prompt);
+    let mut lines: Vec<String> = prompt
+        .lines()
+        .take(MOST)
+        .map(|line| format!("{BOLD}>{OFF} {}", line.chars().take(1000).collect::<String>()))
+        .collect();
+    let left = prompt.lines().count().saturating_sub(MOST);
+    if left > 0 {
+        lines.push(format!("{DIM}> and {left} more lines{OFF}"));
+    }
+    lines
+}
+
+/// A line that the program wrote to its standard error, as lines for a terminal.
+pub fn view_error(line: &str) -> Vec<String> {
+    coloured(YELLOW, &format!("stderr: {line}"))
+}
+
 fn coloured(colour: &str, text: &str) -> Vec<String> {
     let text = one_line(text);
     let text = text.trim_end().trim_end_matches(':');
@@ -103,7 +124,7 @@ enum At {
 
 /// A text without control characters and escape sequences, but with its line breaks; a tab is a blank. Characters
 /// that turn the direction of writing go as well: they can make a line read as another.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut at = At::Text;
     for c in text.chars() {

@@ -34,7 +34,7 @@ impl Supervisor {
     /// What Ctrl-C does: typed, or without a terminal as the signal to the program's group.
     fn interrupt(&mut self) {
         match self.running {
-            Running::Child { pid } if self.spec.headless => process::interrupt_group(pid),
+            Running::Child { pid } if self.spec.headless => self.interrupt_headless(pid),
             _ if self.terminal.is_some() => {
                 self.unsent.push(0x03);
                 self.flush_input();
@@ -78,6 +78,8 @@ impl Supervisor {
         }
         if !left.is_empty() || child.is_some() {
             stop.signal(&left, child);
+            let sent = stop.sent().filter(|_| child.is_some());
+            self.note_sent(sent);
             return;
         }
         let swept = stop.swept().to_vec();

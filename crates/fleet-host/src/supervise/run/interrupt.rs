@@ -2,6 +2,8 @@
 //!
 //! Some programs put a prompt that was interrupted early back into the draft, where it would be glued to the next one.
 //! What fleet itself had sent is cleared from there; what a person has typed is left.
+//!
+//! A program without a terminal is sent SIGINT, once, and its run is over when it has ended.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +38,7 @@ impl Supervisor {
     /// Begins to interrupt. Errors: nothing tells when it has stopped, another interruption is under way, the program
     /// does not run.
     pub(super) fn asked_to_interrupt(&mut self, connection: u64, request: Value) -> Result<()> {
-        if self.spec.interrupt.is_empty() || self.signs.is_blind() || self.spec.headless {
+        if !self.spec.headless && (self.spec.interrupt.is_empty() || self.signs.is_blind()) {
             return Err(
                 Error::refused(format!("nobody knows the key that interrupts `{}`", self.spec.harness))
                     .hint("press it yourself: `fleet attach`"),
@@ -64,8 +66,15 @@ impl Supervisor {
         let Some(interrupt) = &self.interrupt else { return };
         let (begun, due, cleared) = (interrupt.begun, now >= interrupt.next_key, interrupt.cleared);
         let state = self.state();
+        if self.spec.headless && state.is_live() && due && now < begun + PATIENCE {
+            self.interrupt_run(begun + PATIENCE);
+            return;
+        }
+        if self.spec.headless && !state.is_live() {
+            return self.end_interrupt(Ok(state));
+        }
         if !state.is_live() || now >= begun + PATIENCE {
-            let error = Error::failed(format!("the agent is {state} after its key to interrupt was pressed"));
+            let error = Error::failed(format!("the agent is {state} after it was interrupted"));
             self.end_interrupt(Err(error));
             return;
         }
@@ -90,6 +99,16 @@ impl Supervisor {
                 self.press(&key, now, cleared);
             }
             _ => self.press(&[], now, cleared),
+        }
+    }
+
+    fn interrupt_run(&mut self, until: Instant) {
+        if let Running::Child { pid } = self.running {
+            self.record(Source::Request, Fact::Interrupted);
+            self.interrupt_headless(pid);
+        }
+        if let Some(interrupt) = &mut self.interrupt {
+            interrupt.next_key = until;
         }
     }
 

@@ -90,9 +90,13 @@ impl Supervisor {
 
     pub(super) fn spawn(&mut self, site: &'static str, argv: &[String], on_pipes: bool) -> io::Result<(u32, u64)> {
         if on_pipes {
-            let (started, stdin, pipe) = child::on_pipes(site, argv, &self.spec.cwd, &self.spec.env)?;
-            self.pipe = Some(pipe);
-            self.child_stdin = Some((stdin, self.spec.stdin.take().unwrap_or_default().into_bytes()));
+            let apart = self.stream.is_some();
+            let (started, pipes) = child::on_pipes(site, argv, &self.spec.cwd, &self.spec.env, apart)?;
+            let prompt = self.spec.stdin.take().unwrap_or_default();
+            self.pipe = Some(pipes.output);
+            self.errors = pipes.errors;
+            self.show_prompt(&prompt);
+            self.child_stdin = Some((pipes.stdin, prompt.into_bytes()));
             self.feed_child();
             return Ok(started);
         }

@@ -60,6 +60,9 @@ impl Supervisor {
         let (sign, rule) = read.map_or((None, ""), |(sign, rule)| (Some(sign), rule));
         let rule = rule.to_owned();
         self.sign = sign;
+        if self.holds_against(sign, now) {
+            return;
+        }
         match sign {
             Some(Sign::Prompt) => {
                 let cooked = self.terminal.as_ref().is_some_and(Terminal::is_cooked);
@@ -111,6 +114,10 @@ impl Supervisor {
             && now < entered + shows_in
         {
             self.look_again = Some(entered + shows_in);
+            return;
+        }
+        if let Some(until) = self.mid_turn_until(matched, now) {
+            self.look_again = Some(until);
             return;
         }
         self.entered_at = None;
@@ -257,6 +264,7 @@ impl Supervisor {
                 self.finish_prompt(&id, Outcome::Refused, why);
             }
             Some(Action::Delivered) => self.finish_prompt(&id, Outcome::Delivered, "the text left the draft"),
+            Some(Action::Unverified(_)) if self.prompt_is_written() => {}
             Some(Action::Unverified(why)) => self.finish_prompt(&id, Outcome::Unverified, why),
         }
     }
@@ -293,11 +301,23 @@ impl Supervisor {
         };
         self.record(Source::Screen, fact);
         let delivery = self.delivery.take();
+        self.reports.unheard = delivery.as_ref().filter(|each| each.entered()).map(Delivery::mark);
         // What is no command of the program's some programs put back, where the next prompt would be glued to it.
         let put_back = delivery.is_some_and(|delivery| delivery.entered() && delivery.is_command());
         if put_back && self.keys_at.is_none() && self.held_input.is_empty() && !self.signs.is_empty(&self.look()) {
             self.unsent.extend_from_slice(self.spec.clear.as_bytes());
         }
+        self.prompt_ended(
+            id,
+            Prompted {
+                outcome,
+                why: why.to_owned(),
+            },
+        );
+    }
+
+    /// Answers everyone who waits for the prompt `id`, and lets through what a person typed meanwhile.
+    pub(super) fn prompt_ended(&mut self, id: String, prompted: Prompted) {
         // The program may be back at its prompt already: look again.
         self.dirty_since.get_or_insert_with(Instant::now);
         let held = std::mem::take(&mut self.held_input);
@@ -306,10 +326,6 @@ impl Supervisor {
         }
         self.unsent.extend_from_slice(&held);
         self.flush_input();
-        let prompted = Prompted {
-            outcome,
-            why: why.to_owned(),
-        };
         let (done, rest) = self
             .waiters
             .drain(..)
@@ -343,12 +359,17 @@ impl Supervisor {
             return Ok(());
         }
         if self.spec.headless {
-            return Err(
-                Error::refused("the agent runs without a terminal and has read its only prompt").hint(format!(
+            let error = Error::refused("the agent runs without a terminal and has read its only prompt");
+            return Err(match self.spec.stream {
+                Some(_) => error.hint(format!(
+                    "when its run has ended: `fleet resume {} --prompt TEXT`",
+                    fleet_core::name::word(&self.spec.branch)
+                )),
+                None => error.hint(format!(
                     "start another: `fleet create BRANCH --agent {} --prompt TEXT`",
                     self.spec.harness
                 )),
-            );
+            });
         }
         if self.stop.is_some() || self.standing().exited.is_some() {
             return Err(Error::refused("the agent is ending").hint(format!(

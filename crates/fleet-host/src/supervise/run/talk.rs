@@ -54,6 +54,7 @@ impl Supervisor {
         match frame.kind {
             wire::kind::INPUT => self.typed(key, &frame.body),
             wire::kind::JSON => match serde_json::from_slice::<Value>(&frame.body) {
+                Ok(body) if body["op"] == "report" => self.asked_to_report(key, &body, frame.body.len()),
                 Ok(body) => self.take_request(key, &body),
                 Err(error) => {
                     self.send(
@@ -203,6 +204,9 @@ impl Supervisor {
             self.activate(key, size);
         }
         self.keys_at = Some(Instant::now());
+        if bytes.iter().any(|byte| matches!(byte, 0x1b | 0x03)) {
+            self.turn_may_be_over();
+        }
         if self.delivery.is_some() {
             self.held_input.extend_from_slice(bytes);
             return;

@@ -1,0 +1,109 @@
+//! How an agent's program is led to tell of itself ([`fleet_host::harness::reporting`]): for one that has a terminal and
+//! is started by fleet's own description of it. What a headless one tells is its output.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use fleet_core::Result;
+use fleet_core::agent::Agent;
+use fleet_host::files;
+use fleet_host::harness::reporting::{Reporting, Surroundings};
+use fleet_host::harness::{self, Harness};
+
+use crate::app::App;
+use crate::caller::Caller;
+use crate::config::Config;
+
+/// What is added to a launch of `agent` with this environment. Nothing, for a harness of the user's own.
+pub(crate) fn reporting(
+    app: &App,
+    config: &Config,
+    agent: &Agent,
+    harness: &Harness,
+    env: &[(String, String)],
+) -> Reporting {
+    if agent.headless {
+        return Reporting::default();
+    }
+    let folder = app.home.agent_dir(&agent.id).join("reporting");
+    // A file that is copied into the worktree before the program starts is not there yet.
+    let main = agent.repo.parent().unwrap_or(&agent.repo);
+    let copied = |path: &Path| {
+        let path = path.strip_prefix(&agent.worktree).ok()?;
+        let listed = config.credential_files.iter().any(|each| Path::new(each) == path);
+        listed.then(|| main.join(path))
+    };
+    let read = |path: &Path| text_of(path).or_else(|| text_of(&copied(path)?));
+    let var = |name: &str| {
+        let found = env.iter().find(|(each, _)| each == name);
+        found.map(|(_, value)| value.clone())
+    };
+    around(app, config, harness, &agent.worktree, &folder, &var, &read)
+}
+
+/// What fleet would not hear from the program of `harness`, started by `caller` where it stands: a sentence each.
+pub(crate) fn notes(app: &App, caller: &Caller, config: &Config, harness: &Harness) -> Vec<String> {
+    let var = |name: &str| caller.var(name).map(str::to_owned);
+    around(app, config, harness, &caller.cwd, app.home.root(), &var, &text_of).notes
+}
+
+fn around(
+    app: &App,
+    config: &Config,
+    harness: &Harness,
+    cwd: &Path,
+    folder: &Path,
+    var: &dyn Fn(&str) -> Option<String>,
+    read: &dyn Fn(&Path) -> Option<String>,
+) -> Reporting {
+    let executable = executable().filter(|_| !config.harness.contains_key(&harness.name));
+    let Some(executable) = executable else {
+        return Reporting::default();
+    };
+    let home = var("HOME").map_or_else(|| app.user_home.clone(), PathBuf::from);
+    let surroundings = Surroundings {
+        executable: &executable,
+        cwd,
+        home: &home,
+        folder,
+        command: &harness.command,
+        var,
+        read,
+        exists: &|path| path.symlink_metadata().is_ok(),
+        only_root_writes: &only_root_writes,
+    };
+    harness::reporting(&harness.name, &surroundings)
+}
+
+fn text_of(path: &Path) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}
+
+/// Whether nobody but root can write `path`, be it there or not, or put another in its place.
+fn only_root_writes(path: &Path) -> bool {
+    let roots_alone = |path: &Path| {
+        path.symlink_metadata()
+            .is_ok_and(|meta| !meta.is_symlink() && meta.uid() == 0 && meta.mode() & 0o022 == 0)
+    };
+    let there = path.ancestors().find(|path| path.symlink_metadata().is_ok());
+    there.is_some_and(|path| path.ancestors().all(roots_alone)) && nix::unistd::geteuid().is_root()
+}
+
+/// Writes the files that it wants.
+pub(crate) fn prepare(reporting: &Reporting) -> Result<()> {
+    for (path, text) in &reporting.files {
+        if let Some(folder) = path.parent() {
+            files::create_private_dir("report.folder", folder)?;
+        }
+        files::write_atomic("report.file", path, text.as_bytes(), 0o600)?;
+    }
+    Ok(())
+}
+
+/// The executable of fleet by a path that another program can start it by: not as the kernel calls a file that an
+/// update has replaced meanwhile.
+fn executable() -> Option<PathBuf> {
+    let path = std::env::current_exe().ok()?;
+    let known = path.to_str()?.strip_suffix(" (deleted)").map(PathBuf::from);
+    [path.clone()].into_iter().chain(known).find(|path| path.is_file())
+}

@@ -1,0 +1,127 @@
+//! Each program without a terminal: an answer, the next run of the same conversation, a service that refuses, and an
+//! interrupt.
+
+use fleet_core::usage::{Tokens, Usage};
+use fleet_testkit::clis::Cli;
+use fleet_testkit::model::{self, Rule, Script, Turn, When};
+use serde_json::Value;
+
+use crate::world::World;
+
+const FIRST: &str = "say the first answer";
+const SECOND: &str = "say the second answer";
+const REFUSED: &str = "fail unauthorized";
+
+/// An endpoint that counts each of the two answers apart.
+fn script() -> Script {
+    let rule = |prompt: &str, usage| Rule {
+        when: When {
+            contains: Some(prompt.to_owned()),
+            ..When::default()
+        },
+        turns: vec![Turn::say(prompt.trim_start_matches("say ")).with_usage(usage)],
+    };
+    let used = |input, cached, output| model::Usage {
+        input,
+        cached,
+        output,
+        ..model::Usage::default()
+    };
+    Script {
+        rules: vec![rule(FIRST, used(900, 100, 30)), rule(SECOND, used(7000, 2000, 500))],
+        ..Script::default()
+    }
+}
+
+/// What the service has told that was used.
+fn reported(world: &World, cli: Cli) -> Tokens {
+    let requests = match cli {
+        // It counts what it asks beside the conversation; the others ask nothing, or do not count it.
+        Cli::Gemini => world.endpoint().requests(),
+        _ => world.endpoint().conversation(),
+    };
+    let mut sum = Tokens::default();
+    for usage in requests.iter().filter_map(|request| request.answer.usage) {
+        sum += Tokens {
+            input: usage.input,
+            cached: usage.cached,
+            cache_write: usage.cache_write,
+            output: usage.output,
+            reasoning: usage.reasoning,
+        };
+    }
+    sum
+}
+
+/// What fleet says that the agent has used.
+#[track_caller]
+fn used(agent: &Value) -> Tokens {
+    let usage: Vec<Usage> = serde_json::from_value(agent["usage"].clone()).expect("what was used");
+    let mut sum = Tokens::default();
+    for each in usage {
+        assert!(!each.source.is_empty(), "{agent}");
+        sum += each.tokens;
+    }
+    sum
+}
+
+#[track_caller]
+fn runs_without_a_terminal(cli: Cli) {
+    let world = World::with_script(cli, script());
+    let create = ["create", "one", "--headless", "-p", FIRST, "--wait", "exited"];
+    let _ = world.fleet(create).output().success();
+    let agent = world.agent("one");
+    let stands = (&agent["state"], &agent["outcome"]);
+    assert_eq!(stands, (&"exited(0)".into(), &"success".into()));
+    assert_eq!(used(&agent), reported(&world, cli), "{agent}");
+    let screen = world.screen("one");
+    for wanted in ["> say the first answer", "the first answer", "tokens: ", "done"] {
+        assert!(screen.contains(wanted), "{wanted}: {screen}");
+    }
+
+    let _ = world.fleet(["resume", "one", "-p", SECOND]).output().success();
+    let _ = world.fleet(["wait", "one", "--until", "exited"]).output().success();
+    let second = world.wait_request("the second run", |request| request.prompt() == SECOND);
+    let earlier = second.prompts.iter().any(|prompt| prompt.trim_end() == FIRST);
+    assert!(earlier, "{:?}", second.prompts);
+    let agent = world.agent("one");
+    assert_eq!(agent["outcome"], "success", "{agent}");
+    assert_eq!(used(&agent), reported(&world, cli), "{agent}");
+
+    let create = ["create", "two", "--headless", "-p", REFUSED, "--wait", "exited"];
+    let _ = world.fleet(create).output().fails(1);
+    assert_eq!(world.agent("two")["outcome"], "login", "{}", world.screen("two"));
+
+    let create = ["create", "three", "--headless", "-p", "hang"];
+    let _ = world.fleet(create).output().success();
+    world.wait_request("the third run", |request| request.prompt() == "hang");
+    let _ = world.fleet(["prompt", "three", "--interrupt"]).output().success();
+    let agent = world.agent("three");
+    assert_eq!(agent["outcome"], "interrupted", "{agent} {}", world.screen("three"));
+    world.end();
+}
+
+#[test]
+fn claude_runs_without_a_terminal() {
+    runs_without_a_terminal(Cli::Claude);
+}
+
+#[test]
+fn codex_runs_without_a_terminal() {
+    runs_without_a_terminal(Cli::Codex);
+}
+
+#[test]
+fn pi_runs_without_a_terminal() {
+    runs_without_a_terminal(Cli::Pi);
+}
+
+#[test]
+fn opencode_runs_without_a_terminal() {
+    runs_without_a_terminal(Cli::OpenCode);
+}
+
+#[test]
+fn gemini_runs_without_a_terminal() {
+    runs_without_a_terminal(Cli::Gemini);
+}
