@@ -1,7 +1,8 @@
 //! What is measured with the real agent programs, against the scripted model endpoint.
 //!
 //! A world of its own: a HOME that leads them to the endpoint, and a fleet. The floor is the same program, bare in a
-//! tmux session on a worktree that git made. The model answers at once: a reply's time is the program's own and ours.
+//! tmux session on a worktree that git made. Where a start is measured the model answers at once, so that the time of a
+//! reply is the program's own and ours; where turns are, after 0.8 s.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -89,7 +90,7 @@ struct Scene {
 
 /// From nothing to the first replies, and what stays when it is over.
 pub(super) fn starts(stage: &mut Stage) -> Result<Vec<Row>> {
-    let mut scene = Scene::set(stage)?;
+    let mut scene = Scene::set(stage, &json!({}))?;
     let mut rows = Vec::new();
     let (mut resident, mut orphans) = (0, 0);
     for (cli, create, create_own, fanout, fanout_own) in [
@@ -147,7 +148,7 @@ pub(super) fn starts(stage: &mut Stage) -> Result<Vec<Row>> {
 
 /// The processor time of a supervisor whose program is at its prompt.
 pub(super) fn idle(stage: &mut Stage) -> Result<Vec<Row>> {
-    let mut scene = Scene::set(stage)?;
+    let mut scene = Scene::set(stage, &json!({}))?;
     for cli in &CLIS {
         scene.create(cli.name)?;
     }
@@ -182,7 +183,8 @@ pub(super) fn idle(stage: &mut Stage) -> Result<Vec<Row>> {
 
 /// How soon a turn is known to have begun and to be over.
 pub(super) fn turns(stage: &mut Stage) -> Result<Vec<Row>> {
-    let mut scene = Scene::set(stage)?;
+    // A turn of which nobody has seen work is believed to be over only after a while, and no model is that fast.
+    let mut scene = Scene::set(stage, &json!({ "pace": { "first_byte_ms": 800, "chunk_ms": 20 } }))?;
     let mut rows = Vec::new();
     for (cli, names) in CLIS.iter().zip(TURN_ROWS.chunks(2)) {
         scene.create(cli.name)?;
@@ -203,7 +205,7 @@ pub(super) fn turns(stage: &mut Stage) -> Result<Vec<Row>> {
         let what = format!("{}: from Enter in a view to `working` in the journal", cli.name);
         rows.push(Row::times(names[0], &what, &work));
         let what = format!(
-            "{}: from the last that it draws of a turn to `idle` in the journal",
+            "{}: from the last that it draws of a turn to `idle` in the journal, with a model that takes 0.8 s",
             cli.name
         );
         rows.push(
@@ -236,7 +238,7 @@ struct Turn {
 }
 
 impl Scene {
-    fn set(stage: &Stage) -> Result<Scene> {
+    fn set(stage: &Stage, script: &Value) -> Result<Scene> {
         let Some(clis) = std::env::var_os(INSIDE) else {
             return failed("the real programs run in a namespace of their own only");
         };
@@ -247,7 +249,7 @@ impl Scene {
         for each in [&temporary, &repo, &bare] {
             fs::create_dir(each).map_err(io("make", each))?;
         }
-        let endpoint = Endpoint::start(&stage.programs, &folder, &home, &json!({}))?;
+        let endpoint = Endpoint::start(&stage.programs, &folder, &home, script)?;
         let mut variables = endpoint.variables.clone();
         // Codex wants its HOME outside of the folder for temporary files.
         variables.push(("TMPDIR".into(), temporary.into()));
