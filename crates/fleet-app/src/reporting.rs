@@ -11,6 +11,7 @@ use fleet_host::harness::reporting::{Reporting, Surroundings};
 use fleet_host::harness::{self, Harness};
 
 use crate::app::App;
+use crate::caller::Caller;
 use crate::config::Config;
 
 /// What is added to a launch of `agent` with this environment. Nothing, for a harness of the user's own.
@@ -21,12 +22,10 @@ pub(crate) fn reporting(
     harness: &Harness,
     env: &[(String, String)],
 ) -> Reporting {
-    if agent.headless || config.harness.contains_key(&harness.name) {
+    if agent.headless {
         return Reporting::default();
     }
-    let Some(executable) = executable() else {
-        return Reporting::default();
-    };
+    let folder = app.home.agent_dir(&agent.id).join("reporting");
     // A file that is copied into the worktree before the program starts is not there yet.
     let main = agent.repo.parent().unwrap_or(&agent.repo);
     let copied = |path: &Path| {
@@ -34,29 +33,50 @@ pub(crate) fn reporting(
         let listed = config.credential_files.iter().any(|each| Path::new(each) == path);
         listed.then(|| main.join(path))
     };
-    let read = |path: &Path| {
-        let text = std::fs::read_to_string(path);
-        text.ok().or_else(|| std::fs::read_to_string(copied(path)?).ok())
-    };
+    let read = |path: &Path| text_of(path).or_else(|| text_of(&copied(path)?));
     let var = |name: &str| {
         let found = env.iter().find(|(each, _)| each == name);
         found.map(|(_, value)| value.clone())
     };
+    around(app, config, harness, &agent.worktree, &folder, &var, &read)
+}
+
+/// What fleet would not hear from the program of `harness`, started by `caller` where it stands: a sentence each.
+pub(crate) fn notes(app: &App, caller: &Caller, config: &Config, harness: &Harness) -> Vec<String> {
+    let var = |name: &str| caller.var(name).map(str::to_owned);
+    around(app, config, harness, &caller.cwd, app.home.root(), &var, &text_of).notes
+}
+
+fn around(
+    app: &App,
+    config: &Config,
+    harness: &Harness,
+    cwd: &Path,
+    folder: &Path,
+    var: &dyn Fn(&str) -> Option<String>,
+    read: &dyn Fn(&Path) -> Option<String>,
+) -> Reporting {
+    let executable = executable().filter(|_| !config.harness.contains_key(&harness.name));
+    let Some(executable) = executable else {
+        return Reporting::default();
+    };
     let home = var("HOME").map_or_else(|| app.user_home.clone(), PathBuf::from);
-    harness::reporting(
-        &harness.name,
-        &Surroundings {
-            executable: &executable,
-            cwd: &agent.worktree,
-            home: &home,
-            folder: &app.home.agent_dir(&agent.id).join("reporting"),
-            command: &harness.command,
-            var: &var,
-            read: &read,
-            exists: &|path| path.symlink_metadata().is_ok(),
-            only_root_writes: &only_root_writes,
-        },
-    )
+    let surroundings = Surroundings {
+        executable: &executable,
+        cwd,
+        home: &home,
+        folder,
+        command: &harness.command,
+        var,
+        read,
+        exists: &|path| path.symlink_metadata().is_ok(),
+        only_root_writes: &only_root_writes,
+    };
+    harness::reporting(&harness.name, &surroundings)
+}
+
+fn text_of(path: &Path) -> Option<String> {
+    std::fs::read_to_string(path).ok()
 }
 
 /// Whether nobody but root can write `path`, be it there or not, or put another in its place.

@@ -88,6 +88,11 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("doctor.", "another verb: it only looks"),
     ("list.", "a cache"),
     ("usage.", "a cache"),
+    (
+        "report.",
+        "what a program is given so that it tells of itself: the scripted agent is given nothing, and it is written anew \
+         at each start",
+    ),
     ("prune.", "another verb: deletes what may go, and may be repeated"),
     ("restore.", "another verb: after a crash the saved work is where it was"),
     ("store.", "migrations and damage, which the store's own tests walk"),

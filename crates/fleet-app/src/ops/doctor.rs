@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, bytes, plain, span};
-use crate::trash;
+use crate::{reporting, trash};
 
 /// Check git, tmux, the home, the database, the settings and the harnesses
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -76,7 +76,16 @@ impl Operation for Doctor {
                     let program = harness.command.first().cloned().unwrap_or_default();
                     let found = find_program(&program, caller.var("PATH").unwrap_or_default());
                     match (found, name == config.default_agent) {
-                        (Some(path), _) => checks.add(&format!("harness {name}"), Ok(version_of(&path))),
+                        (Some(path), _) => {
+                            checks.add(&format!("harness {name}"), Ok(version_of(&path)));
+                            let unheard = reporting::notes(app, caller, config, &harness);
+                            checks.checks.extend(unheard.into_iter().map(|found| Check {
+                                what: format!("harness {name}"),
+                                level: "info".to_owned(),
+                                found,
+                                hint: None,
+                            }));
+                        }
                         (None, default) => checks.checks.push(Check {
                             what: format!("harness {name}"),
                             level: if default { "warning" } else { "info" }.to_owned(),

@@ -4,6 +4,7 @@ use clap::Args;
 use fleet_core::Result;
 use fleet_core::agent::{Agent, Standing};
 use fleet_core::fact::{Entry, Fact};
+use fleet_core::usage::Usage;
 use fleet_host::supervise::{journal, output};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, bytes, plain, span};
 use crate::record::{AgentRecord, state_span};
+use crate::reporting;
 
 /// Say why an agent's state is what it is: the rule that won, and the facts it rests on
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +51,9 @@ pub struct Explanation {
     /// What the user should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What fleet would not hear from its program if it were started now, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unheard: Vec<String>,
 }
 
 impl Operation for Explain {
@@ -75,8 +80,23 @@ impl Operation for Explain {
             queued: standing.queue.len(),
             facts: shown.map(without_text).collect(),
             warnings: missing_output(app, &agent).into_iter().collect(),
+            unheard: unheard(app, caller, &agent),
         })
     }
+}
+
+/// What is left to the user's own settings.
+fn unheard(app: &App, caller: &Caller, agent: &Agent) -> Vec<String> {
+    let there = Caller {
+        cwd: agent.worktree.clone(),
+        ..caller.clone()
+    };
+    let notes = || {
+        let config = app.config(caller, None).ok()?;
+        let harness = app.harness(&config, &agent.harness).ok()?;
+        Some(reporting::notes(app, &there, &config, &harness))
+    };
+    (!agent.headless).then(notes).flatten().unwrap_or_default()
 }
 
 /// A line about output of `agent` that is missing, if any is.
@@ -118,6 +138,15 @@ impl Show for Explanation {
         if let Some(line) = &self.cursor_line {
             page.line(format!("the cursor's line is {line:?}"));
         }
+        if let Some(conversation) = &self.agent.conversation {
+            page.line(format!("its conversation is {conversation}"));
+        }
+        for used in &self.agent.usage {
+            page.line(format!("it has used {}", usage_words(used)));
+        }
+        for note in &self.unheard {
+            page.line(note.clone());
+        }
         let rows = self.facts.iter().map(|fact| {
             let text = |name: &str| fact[name].as_str().unwrap_or_default().to_owned();
             let rest: Vec<String> = fact
@@ -141,6 +170,26 @@ impl Show for Explanation {
         }
         page.table(&["seq", "at", "source", "fact", "state after", "more"], rows.collect());
     }
+}
+
+/// An account in words: what is 0 is left out.
+fn usage_words(used: &Usage) -> String {
+    let tokens = &used.tokens;
+    let counts = [
+        (tokens.input, "in"),
+        (tokens.cached, "cached"),
+        (tokens.cache_write, "written to the cache"),
+        (tokens.output, "out"),
+    ];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let mut words: Vec<String> = counts.map(|(count, name)| format!("{count} {name}")).collect();
+    words.extend(used.cost_usd.map(|usd| format!("${usd:.4}")));
+    let model = used
+        .model
+        .as_deref()
+        .map(|model| format!(" of {model}"))
+        .unwrap_or_default();
+    format!("{}{model} ({})", words.join(", "), used.source)
 }
 
 /// A value for a line of a table: a command can be of any length. The JSON answer has it whole.

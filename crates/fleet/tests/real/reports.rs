@@ -69,7 +69,7 @@ fn deliver(world: &World, text: &str) {
     assert_eq!(sent["sent"][0]["outcome"], "delivered", "{sent}");
 }
 
-/// How many tokens the endpoint has reported for the conversation: in, cached, out.
+/// How many replies of the conversation the endpoint was asked for.
 fn replies(world: &World) -> u64 {
     world.endpoint().conversation().len() as u64
 }
@@ -204,7 +204,7 @@ fn codex_tells_by_its_rollout_and_the_users_own_notifier_stays() {
     );
     world.endpoint().release();
     let _ = world.fleet(["restart", AGENT]).output().success();
-    world.wait_state(AGENT, "ready");
+    world.wait_state(AGENT, "idle");
     deliver(&world, "compute three");
     world.wait_state(AGENT, "idle");
     // What the earlier life has counted is not counted again, though it is the same file.
