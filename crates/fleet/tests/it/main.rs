@@ -5,6 +5,7 @@
 mod drive;
 mod input;
 mod kill;
+mod live;
 mod many;
 mod pages;
 mod prompts;

@@ -3,6 +3,7 @@
 //! `cargo xtask test real` installs the programs and runs this where there is no network but loopback; plain
 //! `cargo test` leaves it out. [`world`] is what each test stands on.
 
+mod live;
 mod starts;
 mod trust;
 mod users;

@@ -91,7 +91,11 @@ struct Uninterrupted(SigSet);
 /// Tries `harness`, which is installed. Errors: it is none that fleet brings along; the endpoint is missing; there is no
 /// namespace to be had; nothing could be looked at.
 pub(super) fn checks(app: &App, caller: &Caller, harness: &Harness) -> Result<Vec<Check>> {
-    let known = known(&harness.name)?;
+    let known = match harness.tested {
+        // One of the user's own, perhaps under the name of one of ours.
+        "" => return Err(cannot_try(&harness.name)),
+        _ => known(&harness.name)?,
+    };
     let executable = app.executable.canonicalize().map_err(|error| {
         Error::unavailable(format!("this fleet's own file is gone: {error}")).hint("run the command again")
     })?;
@@ -136,13 +140,16 @@ pub fn look(app: &App, caller: &Caller, harness: &str, endpoint: &Path) -> Resul
 }
 
 fn known(name: &str) -> Result<&'static Known> {
-    KNOWN.iter().find(|known| known.name == name).ok_or_else(|| {
-        let names = KNOWN.map(|known| known.name).join(", ");
-        Error::usage(format!(
-            "`--live` cannot try `{name}`: nobody can point it at a scripted model"
-        ))
-        .hint(format!("name one of {names}"))
-    })
+    let known = KNOWN.iter().find(|known| known.name == name);
+    known.ok_or_else(|| cannot_try(name))
+}
+
+fn cannot_try(name: &str) -> Error {
+    let names = KNOWN.map(|known| known.name).join(", ");
+    Error::usage(format!(
+        "`--live` cannot try `{name}`: nobody can point it at the scripted model"
+    ))
+    .hint(format!("name one that fleet brings along: {names}"))
 }
 
 /// The endpoint's program: beside this one, or on PATH.

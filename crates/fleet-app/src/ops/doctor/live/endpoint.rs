@@ -20,6 +20,8 @@ pub(super) struct Request {
     number: Value,
     /// Everything that was typed, in order; the last is the one to answer.
     pub(super) prompts: Vec<String>,
+    /// How many replies there were since then.
+    pub(super) turn: u64,
 }
 
 impl Endpoint {
@@ -55,6 +57,7 @@ impl Endpoint {
         let request = |line: Value| Request {
             number: line["n"].clone(),
             prompts: texts(&line["prompts"]),
+            turn: line["turn"].as_u64().unwrap_or_default(),
         };
         self.lines().into_iter().filter(of_conversation).map(request).collect()
     }

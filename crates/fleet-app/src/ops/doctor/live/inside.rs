@@ -33,7 +33,8 @@ const LINES: usize = 40;
 
 /// The prompts. Each is asked once, so that its arrivals can be counted.
 const FIRST: &str = "say hello from the endpoint";
-const HANGS: &str = "hang";
+/// With something said before it hangs: what is stopped before its first word some programs put back into the draft.
+const HANGS: &str = "read a.txt\nhang\nsay that nobody hears this";
 const NEXT: &str = "say there is no trace of the turn that was stopped\nsay and both lines are here";
 
 /// One agent under observation.
@@ -46,7 +47,7 @@ struct Trial<'a> {
     end: Instant,
 }
 
-/// What a step found; none when there is nothing to see.
+/// Gives what it observed.
 type Step = fn(&Trial<'_>) -> Result<String>;
 
 const STEPS: [(&str, Step); 4] = [
@@ -141,7 +142,8 @@ fn permission(trial: &Trial<'_>) -> Result<String> {
 fn interrupt(trial: &Trial<'_>) -> Result<String> {
     let agent = trial.agent()?;
     trial.send(HANGS, "receipt")?;
-    let is_hanging = |request: &Request| request.prompts.last().is_some_and(|prompt| prompt.trim() == HANGS);
+    let is_hanging =
+        |request: &Request| request.turn == 1 && request.prompts.last().is_some_and(|prompt| prompt.trim() == HANGS);
     let find = || trial.endpoint.requests().into_iter().rfind(is_hanging);
     let hanging = trial.wait_for(&agent, "the request of a turn", find)?;
     let state = trial.app.see(&agent).state;
