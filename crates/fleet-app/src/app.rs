@@ -195,7 +195,7 @@ impl App {
             known.extend(config.harness.keys().map(String::as_str));
             let error = Error::usage(format!("there is no harness `{name}`"));
             match fleet_core::nearest::nearest(name, known.iter().copied(), 1).first() {
-                Some(near) => error.hint(format!("did you mean `--agent {near}`? Known are {}", known.join(", "))),
+                Some(near) => error.hint(format!("did you mean `{near}`? Known are {}", known.join(", "))),
                 None => error.hint(format!(
                     "known are {}; add your own as `[harness.{name}]`: `fleet config edit`",
                     known.join(", ")

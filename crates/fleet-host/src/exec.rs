@@ -1,4 +1,4 @@
-//! The one door for child processes that fleet waits for.
+//! The one door for child processes that fleet waits for, or that end with it ([`Beside`]).
 //!
 //! A [`Cmd`] always says where it runs, takes its arguments as a list (never a shell line), gets its input on
 //! standard input, and may have a deadline. Descriptors of ours are close-on-exec throughout. Supervisors and
@@ -14,6 +14,10 @@ use std::time::{Duration, Instant};
 use fleet_core::{Error, Kind, Result, fault};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+mod beside;
+
+pub use self::beside::Beside;
 
 /// A program to run to its end.
 #[derive(Debug)]

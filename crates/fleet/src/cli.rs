@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use fleet_app::app::App;
 use fleet_app::caller::Caller;
 use fleet_app::op::{ALL, Op, dispatch};
+use fleet_app::ops::doctor::live;
 use fleet_app::page::{Block, Page};
 use fleet_core::{Error, Kind, Result};
 use fleet_host::home::Home;
@@ -159,6 +160,16 @@ pub(crate) fn tree() -> Command {
         ),
     )
     .subcommand(Command::new("__gen").hide(true).arg(Arg::new("page").required(true)))
+    .subcommand(
+        Command::new(live::ARGUMENT)
+            .hide(true)
+            .arg(Arg::new("harness").required(true))
+            .arg(
+                Arg::new("endpoint")
+                    .required(true)
+                    .value_parser(clap::value_parser!(PathBuf)),
+            ),
+    )
 }
 
 /// Flags of verbs that can stream; the streaming itself is no operation.
@@ -221,6 +232,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
             return Err(Error::usage("`--raw` prints bytes, which are no JSON").hint("leave out `--raw` or `--json`"));
         }
         ("mcp", _) => return mcp::run(app, caller),
+        (live::ARGUMENT, _) => return look(&app, &caller, below),
         ("config", Some(("edit", _))) => return edit::run(&app, &caller, json),
         ("logs", _) if below.get_flag("follow") || below.get_flag("raw") => {
             return follow::logs(&app, &caller, below, json);
@@ -252,6 +264,18 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
     Ok(done
         .failed
         .map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code())))
+}
+
+/// Answers `doctor --live`, which has started this process in a namespace.
+fn look(app: &App, caller: &Caller, matches: &ArgMatches) -> Result<ExitCode> {
+    let harness = matches
+        .get_one::<String>("harness")
+        .map(String::as_str)
+        .unwrap_or_default();
+    let endpoint = matches.get_one::<PathBuf>("endpoint").cloned().unwrap_or_default();
+    let checks = live::look(app, caller, harness, &endpoint)?;
+    ui::out(&format!("{}\n", serde_json::json!(checks)));
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The answer as JSON, with hints and warnings still narrated; or as a page.

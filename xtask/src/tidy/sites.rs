@@ -85,7 +85,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "another verb: shows first, and what is cut off is shown again",
     ),
     ("config.", "another verb: the settings file"),
-    ("doctor.", "another verb: it only looks"),
+    (
+        "doctor.",
+        "another verb: it only looks, or works in a folder of its own",
+    ),
     ("list.", "a cache"),
     ("usage.", "a cache"),
     (

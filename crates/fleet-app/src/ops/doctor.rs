@@ -1,5 +1,7 @@
 //! `doctor`: whether everything that fleet needs is there and fit.
 
+pub mod live;
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -20,9 +22,22 @@ use crate::page::{Label, Page, Show, bytes, plain, span};
 use crate::{reporting, trash, trust, updated};
 
 /// Check git, tmux, the home, the database, the settings and the harnesses
+///
+/// With `--live` the installed program of one harness is led through a start, a prompt, a question for permission, an
+/// interruption and its end. It talks to a scripted model, with a HOME of its own and no network: nothing of yours is
+/// read or changed, and no vendor is reached.
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Doctor {}
+pub struct Doctor {
+    /// Check this harness and nothing else
+    #[arg(long, value_name = "NAME")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub harness: Option<String>,
+    /// With --harness: try it against the scripted model `fleet-model`; five minutes at the most
+    #[arg(long)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub live: bool,
+}
 
 /// One check.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +50,9 @@ pub struct Check {
     pub found: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// What the program showed when a live check failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// All checks.
@@ -50,6 +68,13 @@ impl Operation for Doctor {
     type Output = Checks;
 
     fn run(self, app: &App, caller: &Caller) -> Result<Checks> {
+        if let Some(name) = &self.harness {
+            return of_one(app, caller, name, self.live);
+        }
+        if self.live {
+            return Err(Error::usage("`--live` is not told which harness to try")
+                .hint("name it: `fleet doctor --harness claude --live`"));
+        }
         let mut checks = Checks { checks: Vec::new() };
         checks.add("git", git::version().map(|version| format!("version {version}")));
         let tmux = app
@@ -105,6 +130,27 @@ impl Operation for Doctor {
     }
 }
 
+/// The checks of one harness. Errors: there is none of that name, it is not installed, it cannot be tried.
+fn of_one(app: &App, caller: &Caller, name: &str, live: bool) -> Result<Checks> {
+    let config = app.config(caller, app.repo(caller).ok().as_ref())?;
+    let harness = app.harness(&config, name)?;
+    let program = harness.command.first().map(String::as_str).unwrap_or_default();
+    if find_program(program, caller.var("PATH").unwrap_or_default()).is_none() {
+        let Check { found, hint, .. } = missing(&harness, true);
+        let error = Error::unavailable(found);
+        return Err(match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        });
+    }
+    let mut checks = Checks { checks: Vec::new() };
+    checks.add_harnesses(app, caller, &config, std::slice::from_ref(&harness));
+    if live {
+        checks.checks.extend(live::checks(app, caller, &harness)?);
+    }
+    Ok(checks)
+}
+
 fn installed(harness: &Harness, program: &Path, line: &str) -> Check {
     let tested = harness.tested;
     let (level, says) = match version::fit(line, tested) {
@@ -133,6 +179,7 @@ fn installed(harness: &Harness, program: &Path, line: &str) -> Check {
         level: level.to_owned(),
         found: found.join("; "),
         hint: install.map(|install| format!("to have the tested one: `{install}@{tested}`")),
+        detail: None,
     }
 }
 
@@ -144,6 +191,7 @@ fn missing(harness: &Harness, default: bool) -> Check {
         level: if default { "warning" } else { "info" }.to_owned(),
         found: format!("`{program}` is not installed"),
         hint: install.map(|install| format!("install it: `{install}`")),
+        detail: None,
     }
 }
 
@@ -155,12 +203,14 @@ impl Checks {
                 level: "ok".to_owned(),
                 found,
                 hint: None,
+                detail: None,
             },
             Err(Error { message, hint, .. }) => Check {
                 what: what.to_owned(),
                 level: "error".to_owned(),
                 found: message,
                 hint,
+                detail: None,
             },
         };
         self.checks.push(check);
@@ -233,6 +283,7 @@ impl Checks {
             level: "warning".to_owned(),
             found,
             hint: Some(hint.to_owned()),
+            detail: None,
         });
     }
 }
@@ -251,6 +302,9 @@ impl Show for Checks {
                 span(Label::Name, &check.what),
                 plain(format!(": {}", check.found)),
             ]);
+            for line in check.detail.iter().flat_map(|detail| detail.lines()) {
+                page.spans(vec![plain(" ".repeat(8)), span(Label::Dim, format!("| {line}"))]);
+            }
             // What a check says to do is a part of the answer: beside the checks of others it would tell nothing.
             if let Some(hint) = &check.hint {
                 page.spans(vec![

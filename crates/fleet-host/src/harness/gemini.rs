@@ -103,7 +103,7 @@ const HOOKS: [&str; 4] = ["SessionStart", "BeforeAgent", "AfterAgent", "Notifica
 
 pub(super) fn reporting(surroundings: &Surroundings<'_>) -> Reporting {
     let not = |why: String| Reporting {
-        notes: vec![format!("Gemini CLI does not tell of itself, its screen does: {why}")],
+        notes: vec![format!("gemini: nothing but its screen tells of it, because {why}")],
         ..Reporting::default()
     };
     let path = surroundings.folder.join(FILE);

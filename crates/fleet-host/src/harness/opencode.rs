@@ -95,7 +95,7 @@ const PACKAGE: &str = "@opencode-ai/plugin";
 
 pub(super) fn reporting(surroundings: &Surroundings<'_>) -> Reporting {
     let not = |why: String| Reporting {
-        notes: vec![format!("OpenCode does not tell of itself, its screen does: {why}")],
+        notes: vec![format!("opencode: nothing but its screen tells of it, because {why}")],
         ..Reporting::default()
     };
     if (surroundings.var)(LAYER).is_some_and(|layer| !is_ours(&layer)) {

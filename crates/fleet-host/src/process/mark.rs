@@ -38,6 +38,13 @@ pub fn marked(id: &AgentId) -> Vec<Process> {
     own_processes(&Table::read()).filter(carries).cloned().collect()
 }
 
+/// Every process of this user that was started with the variable `name` set to `value`, except this one.
+pub fn with_variable(name: &str, value: &std::ffi::OsStr) -> Vec<Process> {
+    let wanted = [name.as_bytes(), b"=", value.as_bytes()].concat();
+    let carries = |process: &&Process| entries(&environment(process.pid)).any(|entry| entry == wanted);
+    own_processes(&Table::read()).filter(carries).cloned().collect()
+}
+
 /// Number and name of every process of this user that works in `dir` or below, except this one.
 pub fn working_in(dir: &Path) -> Vec<(u32, String)> {
     let dir = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());

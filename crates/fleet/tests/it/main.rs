@@ -6,6 +6,7 @@ mod drive;
 mod headless;
 mod input;
 mod kill;
+mod live;
 mod many;
 mod pages;
 mod prompts;

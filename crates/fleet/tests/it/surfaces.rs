@@ -312,7 +312,14 @@ fn calls() -> Vec<(&'static str, Vec<Call>)> {
         ("config.show", vec![(vec![], json!({}))]),
         ("config.validate", vec![(vec![], json!({}))]),
         ("config.path", vec![(vec![], json!({}))]),
-        ("doctor", vec![(vec![], json!({}))]),
+        (
+            "doctor",
+            vec![
+                (vec![], json!({})),
+                (vec!["--harness", "scripted"], json!({ "harness": "scripted" })),
+                (vec!["--live"], json!({ "live": true })),
+            ],
+        ),
     ]
 }
 

@@ -6,6 +6,7 @@
 mod back;
 mod extensions;
 mod headless;
+mod live;
 mod reports;
 mod starts;
 mod trust;

@@ -8,7 +8,8 @@
 //! - Escape runs no `Stop` hook, and a reply that failed runs `StopFailure` instead.
 //! - `PermissionRequest` runs as the dialog opens, `Notification` once it was open for some seconds. A hook of the user's
 //!   may answer in the dialog's place, and nobody is asked then: where there is one, ours is left out.
-//! - `PreToolUse` and `PostToolUse` would be a process for every tool call. They tell nothing that is needed here.
+//! - `PreToolUse` and `PostToolUse` would be a process for every tool call, and `SessionEnd` one that the program's end waits
+//!   for. They tell nothing that is needed here.
 //! - The transcript has a line for each block of a reply, with the usage of all of it; a sub-agent has a file of its own.
 //!   Side requests (titles) are in neither, but the cost in the status line has them.
 
@@ -24,7 +25,7 @@ use crate::harness::heard::{Heard, Written};
 use crate::harness::reporting::{Reporting, Surroundings};
 
 /// The hooks, and for which of their events.
-const HOOKS: [(&str, &str); 8] = [
+const HOOKS: [(&str, &str); 7] = [
     ("UserPromptSubmit", ""),
     ("Stop", ""),
     ("StopFailure", ""),
@@ -32,7 +33,6 @@ const HOOKS: [(&str, &str); 8] = [
     ("PermissionRequest", ""),
     ("Notification", "permission_prompt|elicitation_dialog"),
     ("SessionStart", ""),
-    ("SessionEnd", ""),
 ];
 /// Seconds after which Claude Code gives up on one of ours. It ends by itself before that.
 const TIMEOUT: u32 = 5;
@@ -169,6 +169,10 @@ pub(in crate::harness) fn reporting(around: &Surroundings<'_>) -> Reporting {
     let has = |settings: &Map<String, Value>, what: &str| {
         settings.get(what).is_some() || files.iter().any(|each| each.get(what).is_some())
     };
+    let off = |settings: &Value| settings["disableAllHooks"] == true;
+    if files.iter().any(off) || off(&Value::from(ours.clone())) {
+        notes.push("claude: your settings switch hooks off, so it is read from the screen alone".to_owned());
+    }
     let line = around.shell_line("claude");
     if has(&ours, "statusLine") {
         notes.push("claude: the status line is your own, so what a turn costs is not heard".to_owned());

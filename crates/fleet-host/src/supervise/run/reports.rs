@@ -96,6 +96,8 @@ impl Supervisor {
                 self.read_transcripts(now);
                 self.dirty_since.get_or_insert(now);
             }
+            // Where no screen is read nothing would tell that it is over; where one asks it knows what for.
+            Heard::Asked { .. } if self.signs.is_blind() || self.asks_on_screen() => {}
             Heard::Asked { reason, by } => {
                 self.reports.hold = Some((reason, now));
                 if self.standing().asked != Some(reason) {
@@ -213,9 +215,10 @@ impl Supervisor {
         (self.reports.turn_is_open && now < until).then_some(until)
     }
 
-    /// The key that ends a turn was pressed, of which some programs tell nothing.
+    /// The key that ends a turn or a dialog was pressed, of which some programs tell nothing.
     pub(super) fn turn_may_be_over(&mut self) {
         self.reports.turn_is_open = false;
+        self.reports.hold = None;
     }
 
     /// What follows for what was told from a fact that is about to be recorded.
