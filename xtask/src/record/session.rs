@@ -218,7 +218,10 @@ impl Session {
     /// is not: it goes on by itself when the sub-agent has ended.
     pub(super) fn walk_delegating(&mut self) -> Result<()> {
         self.come_up()?;
-        for moment in ["a sub-agent works in the background", "a second sub-agent works in the background"] {
+        for moment in [
+            "a sub-agent works in the background",
+            "a second sub-agent works in the background",
+        ] {
             self.prompt("delegate it")?;
             self.wait("the sub-agent's tool", |session| Ok(session.runs("sleep 9")))?;
             self.pause(Duration::from_secs(3));
