@@ -244,6 +244,7 @@ impl Checks {
                 level: "info".to_owned(),
                 found,
                 hint: None,
+                detail: None,
             }));
             if let Err(refused) = trust::check_root(config, harness, &env)
                 && runs
