@@ -352,7 +352,11 @@ impl Scene {
         let agents: Vec<&Value> = agents.iter().filter(of_round).collect();
         let ids: Vec<&str> = agents.iter().filter_map(|agent| agent["id"].as_str()).collect();
         let all = self.world.processes();
-        let ours = all.iter().filter(|process| {
+        // What a program has just told of itself is on its way for a moment.
+        thread::sleep(STAYS);
+        let later = self.world.processes();
+        let stays = |process: &&Process| later.iter().any(|other| other.pid == process.pid);
+        let ours = all.iter().filter(stays).filter(|process| {
             let program = process.argv.first().map(String::as_str).unwrap_or_default();
             program.rsplit('/').next() == Some("fleet")
         });
