@@ -87,11 +87,6 @@ impl World {
         &self.endpoint
     }
 
-    /// The repository.
-    pub(crate) fn repo(&self) -> &Path {
-        &self.repo
-    }
-
     /// Keeps the fleet, its configuration and its worktrees in `folder` instead of HOME.
     pub(crate) fn keep_fleet_in(&mut self, folder: &Path) {
         let configuration = self.env.fleet_home().join("config.toml");
