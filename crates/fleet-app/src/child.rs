@@ -46,10 +46,10 @@ pub(crate) fn specification(
         Some((id, _)) if line.holds_prompt => (Some(id), None),
         other => (None, other),
     };
-    let told = reporting::reporting(app, config, agent, harness, &env);
+    let told = reporting::reporting(app, config, agent, harness, &line.argv, &env);
     reporting::prepare(&told)?;
+    let argv = program_path(&told.argv(&line.argv), caller)?;
     env.extend(told.env);
-    let argv = harness.with_args(program_path(&line.argv, caller)?, &told.args);
     Ok(Spec {
         v: spec::VERSION,
         agent: agent.id.clone(),

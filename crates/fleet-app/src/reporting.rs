@@ -20,6 +20,7 @@ pub(crate) fn reporting(
     config: &Config,
     agent: &Agent,
     harness: &Harness,
+    argv: &[String],
     env: &[(String, String)],
 ) -> Reporting {
     if agent.headless {
@@ -38,41 +39,57 @@ pub(crate) fn reporting(
         let found = env.iter().find(|(each, _)| each == name);
         found.map(|(_, value)| value.clone())
     };
-    around(app, config, harness, &agent.worktree, &folder, &var, &read)
+    let program = Program {
+        harness,
+        argv,
+        cwd: &agent.worktree,
+    };
+    around(app, config, &program, &folder, &var, &read)
 }
 
 /// What fleet would not hear from the program of `harness`, started by `caller` where it stands: a sentence each.
 pub(crate) fn notes(app: &App, caller: &Caller, config: &Config, harness: &Harness) -> Vec<String> {
     let var = |name: &str| caller.var(name).map(str::to_owned);
-    around(app, config, harness, &caller.cwd, app.home.root(), &var, &text_of).notes
+    let program = Program {
+        harness,
+        argv: &harness.command,
+        cwd: &caller.cwd,
+    };
+    around(app, config, &program, app.home.root(), &var, &text_of).notes
+}
+
+/// What is started, and where.
+struct Program<'a> {
+    harness: &'a Harness,
+    argv: &'a [String],
+    cwd: &'a Path,
 }
 
 fn around(
     app: &App,
     config: &Config,
-    harness: &Harness,
-    cwd: &Path,
+    program: &Program<'_>,
     folder: &Path,
     var: &dyn Fn(&str) -> Option<String>,
     read: &dyn Fn(&Path) -> Option<String>,
 ) -> Reporting {
-    let executable = executable().filter(|_| !config.harness.contains_key(&harness.name));
+    let executable = executable().filter(|_| !config.harness.contains_key(&program.harness.name));
     let Some(executable) = executable else {
         return Reporting::default();
     };
     let home = var("HOME").map_or_else(|| app.user_home.clone(), PathBuf::from);
     let surroundings = Surroundings {
         executable: &executable,
-        cwd,
+        cwd: program.cwd,
         home: &home,
         folder,
-        command: &harness.command,
+        command: program.argv,
         var,
         read,
         exists: &|path| path.symlink_metadata().is_ok(),
         only_root_writes: &only_root_writes,
     };
-    harness::reporting(&harness.name, &surroundings)
+    harness::reporting(&program.harness.name, &surroundings)
 }
 
 fn text_of(path: &Path) -> Option<String> {

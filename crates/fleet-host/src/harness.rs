@@ -143,13 +143,6 @@ impl Harness {
         })
     }
 
-    /// `argv`, a command line of this harness, with `args` behind the harness's own command.
-    pub fn with_args(&self, mut argv: Vec<String>, args: &[String]) -> Vec<String> {
-        let at = self.command.len().min(argv.len());
-        argv.splice(at..at, args.iter().cloned());
-        argv
-    }
-
     /// Whether it is told which conversation to go on with. Such a program ends at once when there is none.
     pub fn resumes_by_id(&self) -> bool {
         self.resume.iter().any(|arg| arg.contains("{id}"))
@@ -288,6 +281,11 @@ pub fn newest_conversation(name: &str, listed: &str, folder: &Path) -> serde_jso
 /// The names that [`builtin`] knows.
 pub const BUILTIN: [&str; 5] = ["claude", "codex", "gemini", "opencode", "pi"];
 
+/// The arguments of a command line, and from `--` on what is a prompt.
+fn own_arguments(argv: &[String]) -> (&[String], &[String]) {
+    argv.split_at(argv.iter().position(|arg| arg == "--").unwrap_or(argv.len()))
+}
+
 fn fill(args: &[String], mark: &str, value: &str) -> Vec<String> {
     args.iter().map(|arg| arg.replace(mark, value)).collect()
 }
@@ -335,19 +333,6 @@ mod tests {
         assert_eq!(
             argv(&claude, &resume),
             ["claude", "--dangerously-skip-permissions", "--resume", "u-1"]
-        );
-    }
-
-    #[test]
-    fn what_leads_a_program_to_report_stands_between_its_command_and_the_rest() {
-        let claude = builtin("claude", &words(&["--verbose"])).expect("built in");
-        let launch = Launch {
-            conversation: Some("u-1"),
-            ..Launch::default()
-        };
-        assert_eq!(
-            claude.with_args(argv(&claude, &launch), &words(&["--settings", "{}"])),
-            ["claude", "--verbose", "--settings", "{}", "--session-id", "u-1"]
         );
     }
 

@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::own_arguments;
+
 /// The first argument by which the executable knows that it is to hand on a report: then follows the harness's name, and
 /// the event as the last argument or on standard input.
 pub const ARGUMENT: &str = "__report";
@@ -35,14 +37,34 @@ pub struct Surroundings<'a> {
 /// What is added to a launch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reporting {
-    /// Arguments behind the harness's command.
+    /// Arguments behind the program.
     pub args: Vec<String>,
+    /// An option of which only the last one counts: `args` has it, with all that it says elsewhere in it.
+    pub replaces: Option<&'static str>,
     /// Variables of the program, beside those that it has.
     pub env: Vec<(String, String)>,
     /// Files to be there before the program starts: path and text. All are below [`Surroundings::folder`].
     pub files: Vec<(PathBuf, String)>,
     /// What is not heard, and why, for people: a sentence each.
     pub notes: Vec<String>,
+}
+
+impl Reporting {
+    /// `argv`, a command line of the program, with its arguments.
+    pub fn argv(&self, argv: &[String]) -> Vec<String> {
+        let (own, prompt) = own_arguments(argv);
+        let mut out: Vec<String> = own.iter().take(1).chain(&self.args).cloned().collect();
+        let mut own = own.iter().skip(1);
+        while let Some(arg) = own.next() {
+            match self.replaces {
+                Some(option) if arg == option => drop(own.next()),
+                Some(option) if arg.strip_prefix(option).is_some_and(|rest| rest.starts_with('=')) => {}
+                _ => out.push(arg.clone()),
+            }
+        }
+        out.extend(prompt.iter().cloned());
+        out
+    }
 }
 
 impl Surroundings<'_> {
@@ -65,4 +87,42 @@ impl Surroundings<'_> {
 /// `word` as a POSIX shell reads it back.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::words;
+
+    #[test]
+    fn an_option_that_counts_once_is_there_once_and_a_prompt_is_left_alone() {
+        let reporting = Reporting {
+            args: words(&["--settings", "ours"]),
+            replaces: Some("--settings"),
+            ..Reporting::default()
+        };
+        let given = [
+            "claude",
+            "--settings",
+            "a",
+            "-c",
+            "--settings=b",
+            "--settingsfile",
+            "--",
+            "--settings=c",
+        ];
+        assert_eq!(
+            reporting.argv(&words(&given)),
+            words(&[
+                "claude",
+                "--settings",
+                "ours",
+                "-c",
+                "--settingsfile",
+                "--",
+                "--settings=c"
+            ])
+        );
+        assert_eq!(Reporting::default().argv(&words(&given)), words(&given));
+    }
 }

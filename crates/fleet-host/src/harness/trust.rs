@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use self::added::Answer;
+use super::own_arguments;
 
 /// How what a program asks of a new folder is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,7 +100,7 @@ pub fn claude_file(env: &Env, home: &Path) -> PathBuf {
 
 /// Whether `argv` starts Claude Code in the mode that it refuses to root.
 pub fn bypasses(argv: &[String]) -> bool {
-    let own = own_arguments(argv);
+    let own = own_arguments(argv).0;
     own.iter().enumerate().any(|(index, arg)| match arg.as_str() {
         "--dangerously-skip-permissions" | "--allow-dangerously-skip-permissions" => true,
         "--permission-mode" => own.get(index + 1).is_some_and(|mode| mode == "bypassPermissions"),
@@ -154,18 +155,12 @@ fn set_if_unset(env: &mut Env, name: &str, value: &str) {
     }
 }
 
-/// The arguments before `--`, after which everything is a prompt.
-fn own_arguments(argv: &[String]) -> &[String] {
-    let end = argv.iter().position(|arg| arg == "--").unwrap_or(argv.len());
-    &argv[..end]
-}
-
 fn skip_bypass_warning(argv: &mut Vec<String>, read: &dyn Fn(&Path) -> Option<String>) {
     const SKIP: &str = "skipDangerousModePermissionPrompt";
     if !bypasses(argv) {
         return;
     }
-    let own = own_arguments(argv);
+    let own = own_arguments(argv).0;
     let apart = own.iter().rposition(|arg| arg == "--settings").map(|at| at + 1);
     let joined = own.iter().rposition(|arg| arg.starts_with("--settings="));
     // The last one is the one that counts.

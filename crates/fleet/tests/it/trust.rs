@@ -398,7 +398,17 @@ fn root_bypasses_with_root_bypass_or_with_the_users_own_word() {
         let (told, _) = stage.seen("one");
         assert_eq!(told[0], "sandbox=1", "{told:?}");
         assert_eq!(told[1], "--settings", "the warning of the bypass mode: {told:?}");
-        assert!(told[2].contains("skipDangerousModePermissionPrompt"), "{told:?}");
+        // One option, for the last one alone counts: with the answer, and with what the program reports by.
+        assert_eq!(
+            told.iter().filter(|arg| arg.starts_with("--settings")).count(),
+            1,
+            "{told:?}"
+        );
+        let settings = fs::read_to_string(&told[2]).expect("a file of settings");
+        assert!(
+            settings.contains("skipDangerousModePermissionPrompt") && settings.contains("UserPromptSubmit"),
+            "{settings}"
+        );
         assert_eq!(stage.text(), USERS);
     }
 }

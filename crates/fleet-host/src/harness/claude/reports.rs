@@ -200,6 +200,7 @@ pub(in crate::harness) fn reporting(around: &Surroundings<'_>) -> Reporting {
     let path = around.folder.join("claude.json");
     Reporting {
         args: vec!["--settings".to_owned(), path.display().to_string()],
+        replaces: Some("--settings"),
         files: vec![(path, Value::from(ours).to_string())],
         notes,
         ..Reporting::default()
@@ -219,7 +220,7 @@ fn settings_files(around: &Surroundings<'_>) -> Vec<PathBuf> {
 
 /// What the user's own `--settings` says; nothing where there is none. Error: a note, when it cannot be read.
 fn own_settings(around: &Surroundings<'_>) -> Result<Map<String, Value>, String> {
-    let args = around.command.iter();
+    let args = around.command.iter().take_while(|arg| *arg != "--");
     let mut given = None;
     let mut is_next = false;
     for arg in args {
