@@ -49,8 +49,8 @@ pub(crate) fn page() -> Result<String> {
 fn known_by(cli: &str) -> &'static str {
     match cli {
         "claude" | "gemini" => "the id that fleet chose",
-        "opencode" => "its list: the newest of the worktree; fleet starts anew where there is none",
-        _ => "its being the newest of the worktree",
+        "opencode" => "the id that it tells, else its list: the newest of the worktree",
+        _ => "the id that it tells, else its being the newest of the worktree",
     }
 }
 
