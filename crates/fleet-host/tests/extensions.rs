@@ -350,7 +350,7 @@ fn gemini_gets_hooks_where_it_believes_them() {
     // An agent's Gemini CLI that starts another agent hands both on.
     let nested = machine
         .var("GEMINI_CLI", "1")
-        .var("GEMINI_CLI_SYSTEM_DEFAULTS_PATH", "/srv/fleet/other/fleet-gemini.json");
+        .var("GEMINI_CLI_SYSTEM_DEFAULTS_PATH", "/opt/other/fleet-gemini.json");
     let env = nested.reporting("gemini").env;
     assert_eq!(env[0], gemini.env[0]);
     assert_eq!(env[1], ("GEMINI_CLI".to_owned(), String::new()));

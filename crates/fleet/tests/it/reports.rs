@@ -226,6 +226,14 @@ fn whoever_tells_is_not_disturbed_by_anything() {
         let told = hand_on(&stage, &socket, event);
         assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", ""));
     }
+    for id in ["", "--help", "two words", "\u{1b}[2J", &"x".repeat(1000)] {
+        tell(
+            &stage,
+            "a",
+            &json!({"hook_event_name": "SessionStart", "session_id": id}),
+        );
+    }
+    assert!(agent(&stage, "a")["conversation"].is_null());
     let nobody = stage.env.root().join("nobody.sock");
     let _ = hand_on(&stage, &nobody, b"{}");
     // One that takes calls and says nothing.

@@ -25,7 +25,8 @@ fn said(when: &str, branch: &str) -> String {
 #[track_caller]
 fn talk(world: &World, branch: &str, when: &str) -> Vec<String> {
     let prompt = said(when, branch);
-    let _ = world.fleet(["prompt", branch, &prompt]).output().success();
+    // On a busy machine a program may be too slow for a receipt; whether the prompt arrived is what counts here.
+    let _ = world.fleet(["prompt", branch, &prompt]).output();
     let request = world.wait_request(&prompt, |request| request.prompt() == prompt);
     world.wait_state(branch, "idle");
     request.prompts.iter().map(|typed| typed.trim().to_owned()).collect()

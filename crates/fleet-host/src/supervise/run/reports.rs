@@ -45,6 +45,12 @@ pub(super) struct Reports {
     cost: (f64, Option<(f64, &'static str)>),
 }
 
+/// Whether a name that a program gave may be kept and shown.
+fn is_plain(name: &str) -> bool {
+    const LONGEST: usize = 200;
+    !name.is_empty() && name.len() <= LONGEST && !name.contains(char::is_control)
+}
+
 impl Supervisor {
     /// Takes in one event of `size` bytes, and answers.
     pub(super) fn asked_to_report(&mut self, key: u64, body: &Value, size: usize) {
@@ -116,7 +122,7 @@ impl Supervisor {
             }
             Heard::Conversation { id } => self.told_conversation(id),
             Heard::Transcript { path } => self.transcripts.add(name, path),
-            Heard::Used(usage) => drop(self.record(Source::Program, Fact::Used(usage))),
+            Heard::Used(usage) => self.told_usage(usage),
             Heard::CostSoFar { usd, source } => {
                 self.reports.cost.1 = Some((usd, source));
                 if self.standing().at_prompt == Some(true) {
@@ -127,9 +133,16 @@ impl Supervisor {
     }
 
     pub(super) fn told_conversation(&mut self, id: String) {
-        if self.standing().conversation.as_ref() != Some(&id) {
+        // It is shown, and becomes an argument of the program.
+        let fit = is_plain(&id) && !id.starts_with('-') && !id.contains(char::is_whitespace);
+        if fit && self.standing().conversation.as_ref() != Some(&id) {
             self.record(Source::Program, Fact::Conversation { id });
         }
+    }
+
+    pub(super) fn told_usage(&mut self, mut usage: Usage) {
+        usage.model = usage.model.filter(|model| is_plain(model));
+        self.record(Source::Program, Fact::Used(usage));
     }
 
     /// A transcript has a turn that began with a text of this mark.

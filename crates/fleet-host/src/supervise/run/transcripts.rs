@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fleet_core::Time;
-use fleet_core::fact::{Entry, Fact, Source};
+use fleet_core::fact::{Entry, Fact};
 use fleet_core::usage::{Tokens, Usage};
 use nix::fcntl::OFlag;
 
@@ -67,7 +67,7 @@ enum Told {
 impl Transcripts {
     /// Follows `path`, which a program of `harness` writes.
     pub(super) fn add(&mut self, harness: &str, path: PathBuf) {
-        if self.files.iter().any(|file| file.path == path) {
+        if !path.is_absolute() || self.files.iter().any(|file| file.path == path) {
             return;
         }
         if self.files.len() == FILES {
@@ -144,7 +144,7 @@ impl Supervisor {
             self.written_turn(mark, by);
         }
         for usage in sums {
-            self.record(Source::Program, Fact::Used(usage));
+            self.told_usage(usage);
         }
         more
     }
