@@ -122,7 +122,7 @@ fn prompt(trial: &Trial<'_>) -> Result<String> {
             states.join(", ")
         )));
     }
-    trial.require_arrived(FIRST)?;
+    trial.require_arrived(&agent, FIRST)?;
     Ok("delivered, by the endpoint's log once; `working`, then `idle`".to_owned())
 }
 
@@ -159,7 +159,7 @@ fn interrupt(trial: &Trial<'_>) -> Result<String> {
     }
     trial.send(NEXT, "idle")?;
     for prompt in [NEXT, FIRST] {
-        trial.require_arrived(prompt)?;
+        trial.require_arrived(&agent, prompt)?;
     }
     Ok("its request was given up and it is `idle`; the next prompt arrived whole, once".to_owned())
 }
@@ -253,15 +253,14 @@ impl Trial<'_> {
         }
     }
 
-    fn require_arrived(&self, prompt: &str) -> Result<()> {
-        match self.endpoint.arrivals(prompt) {
+    /// Waits until `prompt` has come to the endpoint: a program that seems idle may still be about to send it.
+    fn require_arrived(&self, agent: &Agent, prompt: &str) -> Result<()> {
+        let first = prompt.lines().next().unwrap_or_default();
+        let what = format!("the prompt `{first}`");
+        let arrived = || Some(self.endpoint.arrivals(prompt)).filter(|times| *times > 0);
+        match self.wait_for(agent, &what, arrived)? {
             1 => Ok(()),
-            times => {
-                let first = prompt.lines().next().unwrap_or_default();
-                Err(Error::failed(format!(
-                    "the prompt `{first}` is {times} times in the endpoint's log"
-                )))
-            }
+            times => Err(Error::failed(format!("{what} is {times} times in the endpoint's log"))),
         }
     }
 
