@@ -96,7 +96,7 @@ fn an_empty_prompt_is_refused_with_a_hint_and_nothing_is_sent() {
 
 #[test]
 fn a_busy_agent_queues_and_takes_each_prompt_once_at_the_turns_end() {
-    let stage = Stage::scripted(&["--turn-ms", "1500"]);
+    let stage = Stage::scripted(&["--turn-ms", "4000"]);
     stage.create("a");
     assert_eq!(outcome(&stage.prompt("a", "one").success()), "delivered");
     assert_eq!(outcome(&stage.prompt("a", "two").success()), "queued");
