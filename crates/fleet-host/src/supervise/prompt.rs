@@ -319,7 +319,9 @@ impl Delivery {
                 false => Action::Delivered,
             });
         }
-        if now >= at + RECEIPT_WAIT {
+        // What has left in the last moment is looked at once more.
+        let leaves = left.is_some() && turn;
+        if now >= at + RECEIPT_WAIT && !leaves {
             return Some(Action::Unverified(match (seen, drafted) {
                 _ if left.is_some() => "it begins with a slash and no turn followed: a command of the program's own",
                 (false, _) => "the text was never seen in the draft",
@@ -493,6 +495,15 @@ mod tests {
         assert_eq!(bench.at(950, "> fix", 0, true), Some(Action::Enter));
         assert_eq!(bench.at(1900, "> fix", 0, true), None);
         assert!(matches!(bench.at(3100, "> fix", 0, false), Some(Action::Unverified(_))));
+    }
+
+    #[test]
+    fn a_text_that_leaves_the_draft_in_the_last_moment_is_delivered() {
+        let mut bench = Bench::new("fix", true);
+        bench.at(0, "> fix", 0, true);
+        bench.at(950, "> fix", 0, true);
+        assert_eq!(bench.at(3100, "> ", 0, true), None);
+        assert_eq!(bench.at(3106, "> ", 0, false), Some(Action::Delivered));
     }
 
     #[test]
