@@ -81,6 +81,7 @@ fn signs() -> Signs {
         ],
         draft: Some(Draft {
             region: None,
+            edge: None,
             empty: r"^❯[ \x{A0}]*$".to_owned(),
             folded: Some(r"\[Pasted text #\d+[^\]]*\][ \x{A0}]*$".to_owned()),
         }),

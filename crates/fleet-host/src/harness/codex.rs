@@ -75,6 +75,7 @@ fn signs() -> Signs {
         ],
         draft: Some(Draft {
             region: None,
+            edge: None,
             empty: r"^› *$".to_owned(),
             folded: Some(r"\[Pasted Content \d+ chars\][^\n]* *$".to_owned()),
         }),

@@ -81,6 +81,7 @@ fn signs() -> Signs {
         ],
         draft: Some(Draft {
             region: Some(r"(?s).*▄{20,}\n(.*?)\n▀{20,}".to_owned()),
+            edge: None,
             empty: r"^\s*[>*!]\s+Type your message".to_owned(),
             folded: Some(r"\[Pasted Text: \d+ (lines|chars)[^\]]*\]\s*$".to_owned()),
         }),

@@ -4,7 +4,8 @@
 //! - Control and C clears a draft, and leaves the program where there is none: it is not pressed.
 //! - All worktrees of a repository are one project to it: `--continue` goes on with the newest conversation of any of
 //!   them, which may be another agent's. So it is asked which ones it has, and where they were had.
-//! - The box's last line names the agent and the model; what is above it is the draft.
+//! - The box's last line names the agent and the model; what is above it is the draft. A wide terminal has a column beside
+//!   it, where a long path of the worktree stands on the rows of the box.
 //! - It tells of itself by a plugin of ours, in a layer of settings that adds to the user's. With a plugin it waits at its
 //!   start until it has installed a package into each of its folders of settings; without a network that is over a
 //!   minute. So ours comes only where that is done already.
@@ -78,6 +79,7 @@ fn signs() -> Signs {
         ],
         draft: Some(Draft {
             region: Some(r"((?: *┃[^\n]*\n)+) *┃[^\n]* · [^\n]*\n *╹▀{10,}".to_owned()),
+            edge: Some("╹▀{10,}".to_owned()),
             empty: r"^[\s┃]*(Ask anything[^\n]*)?[\s┃]*$".to_owned(),
             folded: Some(r"\[Pasted [^\]]*\][\s┃]*$".to_owned()),
         }),

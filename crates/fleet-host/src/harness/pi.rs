@@ -64,6 +64,7 @@ fn signs() -> Signs {
         ],
         draft: Some(Draft {
             region: Some(r"(?s).*─{20,}\n(.*?)─{20,}\n".to_owned()),
+            edge: None,
             empty: r"^\s*$".to_owned(),
             folded: Some(r"\[paste #\d+[^\]]*\]\s*$".to_owned()),
         }),

@@ -10,6 +10,7 @@ use fleet_core::agent::Reason;
 use fleet_core::{Error, Kind, Result};
 use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// What a look says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +56,10 @@ pub struct Rule {
 pub struct Draft {
     /// Its first group is the draft, in the rows of the screen joined by line breaks; none: the text before the cursor.
     pub region: Option<String>,
+    /// Matches what ends where the box of the region ends, in one of its rows: what is drawn to the right of that is no
+    /// draft. None: nothing is.
+    #[serde(default)]
+    pub edge: Option<String>,
     /// Matches a draft in which nothing is typed.
     pub empty: String,
     /// Matches what stands for a long text that was pasted.
@@ -125,8 +130,16 @@ impl Signs {
 #[derive(Debug, Default)]
 pub struct SignReader {
     rules: Vec<(Rule, Regex)>,
-    draft: Option<(Option<Regex>, Regex, Option<Regex>)>,
+    draft: Option<DraftReader>,
     shows_work_in: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct DraftReader {
+    region: Option<Regex>,
+    edge: Option<Regex>,
+    empty: Regex,
+    folded: Option<Regex>,
 }
 
 impl SignReader {
@@ -137,13 +150,15 @@ impl SignReader {
         };
         let compiled = |rule: &Rule| Ok((rule.clone(), regex(&rule.name, &rule.pattern)?));
         let rules: Vec<(Rule, Regex)> = signs.rules.iter().map(compiled).collect::<Result<_>>()?;
+        let maybe = |name: &str, pattern: &Option<String>| pattern.as_deref().map(|each| regex(name, each)).transpose();
         let draft = match &signs.draft {
             None => None,
-            Some(draft) => Some((
-                draft.region.as_deref().map(|each| regex("draft", each)).transpose()?,
-                regex("empty draft", &draft.empty)?,
-                draft.folded.as_deref().map(|each| regex("folded", each)).transpose()?,
-            )),
+            Some(draft) => Some(DraftReader {
+                region: maybe("draft", &draft.region)?,
+                edge: maybe("edge of the draft", &draft.edge)?,
+                empty: regex("empty draft", &draft.empty)?,
+                folded: maybe("folded", &draft.folded)?,
+            }),
         };
         let knows_work = rules.iter().any(|(rule, _)| rule.sign == Sign::Works);
         let shows_work_in = knows_work.then(|| Duration::from_millis(signs.shows_work_in_ms.into()));
@@ -179,10 +194,22 @@ impl SignReader {
     /// What is typed and not sent, as far as it can be seen; none when the program shows no draft now.
     pub fn draft(&self, look: &Look) -> Option<String> {
         match &self.draft {
-            Some((Some(region), _, _)) => {
+            Some(DraftReader {
+                region: Some(region),
+                edge,
+                ..
+            }) => {
                 let rows = look.rows.join("\n");
-                let found = region.captures(&rows)?.get(1)?;
-                Some(found.as_str().to_owned())
+                let found = region.captures(&rows)?;
+                let (all, draft) = (found.get(0)?.as_str(), found.get(1)?.as_str());
+                let end = edge.as_ref().and_then(|edge| edge.find_iter(all).last());
+                Some(match end {
+                    None => draft.to_owned(),
+                    Some(end) => {
+                        let row = all[..end.end()].rsplit('\n').next().unwrap_or_default();
+                        cut(draft, row.width())
+                    }
+                })
             }
             _ => Some(look.before_cursor.clone()),
         }
@@ -193,14 +220,16 @@ impl SignReader {
         match &self.draft {
             None => true,
             // The cursor may stand before what is typed.
-            Some((None, empty, _)) => empty.is_match(&look.typed_row),
-            Some((Some(_), empty, _)) => self.draft(look).is_some_and(|draft| empty.is_match(&draft)),
+            Some(DraftReader {
+                region: None, empty, ..
+            }) => empty.is_match(&look.typed_row),
+            Some(DraftReader { empty, .. }) => self.draft(look).is_some_and(|draft| empty.is_match(&draft)),
         }
     }
 
     /// Whether `draft` shows a long text only by its size.
     pub fn is_folded(&self, draft: &str) -> bool {
-        let folded = self.draft.as_ref().and_then(|(_, _, folded)| folded.as_ref());
+        let folded = self.draft.as_ref().and_then(|draft| draft.folded.as_ref());
         folded.is_some_and(|folded| folded.is_match(draft))
     }
 }
@@ -223,6 +252,19 @@ impl Look {
         rows.reverse();
         rows.join("\n")
     }
+}
+
+/// The first `columns` of each row.
+fn cut(rows: &str, columns: usize) -> String {
+    let cut_row = |row: &str| -> String {
+        let mut width = 0;
+        let fits = |c: &char| {
+            width += c.width().unwrap_or(0);
+            width <= columns
+        };
+        row.chars().take_while(fits).collect()
+    };
+    rows.split('\n').map(cut_row).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -265,6 +307,7 @@ mod tests {
         let signs = Signs {
             draft: Some(Draft {
                 region: Some(r"(?s).*--\n(.*?)\n--".to_owned()),
+                edge: None,
                 empty: r"^\s*> *$".to_owned(),
                 folded: Some(r"\[\d+ lines\]$".to_owned()),
             }),
@@ -276,6 +319,24 @@ mod tests {
         assert!(!reader.is_empty(&box_of("> half")) && !reader.is_empty(&look(&["no box"])));
         assert_eq!(reader.draft(&box_of("> half")).as_deref(), Some("> half"));
         assert!(reader.is_folded("> [12 lines]") && !reader.is_folded("> 12 lines"));
+    }
+
+    #[test]
+    fn what_is_drawn_beside_the_box_is_no_draft() {
+        let signs = Signs {
+            draft: Some(Draft {
+                region: Some(r"((?:\|[^\n]*\n)+)=+".to_owned()),
+                edge: Some("=+".to_owned()),
+                empty: r"^[\s|]*$".to_owned(),
+                ..Draft::default()
+            }),
+            ..Signs::default()
+        };
+        let reader = SignReader::new(&signs).expect("patterns");
+        let screen = |draft: &str| look(&["|", draft, "======    /a/long/path"]);
+        assert!(reader.is_empty(&screen("|         /of/a/worktree")));
+        assert_eq!(reader.draft(&screen("| 日本 x  /w")).as_deref(), Some("|\n| 日本\n"));
+        assert!(!reader.is_empty(&screen("| fix     /of/a/worktree")));
     }
 
     #[test]
