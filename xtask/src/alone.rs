@@ -3,11 +3,37 @@
 //! Agent programs that run there reach the scripted endpoint and nobody else, whatever their settings say.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::clis::{self, Cli};
 use crate::install::{self, Tool};
 use crate::run::Run;
-use crate::{Result, failed};
+use crate::{Failure, Result, failed};
+
+/// For the part of a chore that runs in such a namespace: the folder of the pinned programs.
+const INSIDE: &str = "FLEET_XTASK_CLIS";
+
+/// The folder of the pinned programs, when this is the part that [`go_inside`] has started.
+pub(crate) fn inside() -> Option<PathBuf> {
+    std::env::var_os(INSIDE).map(PathBuf::from)
+}
+
+/// Runs this very chore once more where agent programs may run: `clis` are installed and at hand, and there is no
+/// network.
+pub(crate) fn go_inside(wanted_by: &str, clis: &[&Cli]) -> Result<()> {
+    let programs = clis::install(clis, wanted_by)?;
+    let alone = Alone::find(wanted_by)?;
+    let here = |error| Failure::Failed(format!("cannot find this program or its folder: {error}"));
+    let (me, folder) = (
+        std::env::current_exe().map_err(here)?,
+        std::env::current_dir().map_err(here)?,
+    );
+    let run = alone.run(me, &folder, std::env::args_os().skip(1));
+    match run.env(INSIDE, programs).status()? {
+        status if status.success() => Ok(()),
+        _ => failed(format!("{wanted_by} did not succeed; see above")),
+    }
+}
 
 const TOOLS: &[Tool] = &[
     Tool {

@@ -13,14 +13,13 @@ mod seen;
 mod stage;
 
 use std::fs;
-use std::path::Path;
 
-use crate::alone::Alone;
+use crate::alone;
 use crate::args::Args;
 use crate::clis;
 use crate::install::{self, GIT, TMUX};
 use crate::run::{Run, io, root, target};
-use crate::{Failure, Result, failed};
+use crate::{Failure, Result};
 use page::Report;
 use rows::GROUPS;
 use stage::Stage;
@@ -34,9 +33,6 @@ docs/benchmarks.md.
   --quick      few samples: to see whether it works
   --json       print JSON instead of the table
   --no-build   measure the release programs that are there";
-
-/// The folder of the pinned programs, for the part that runs in a namespace.
-const INSIDE: &str = "FLEET_BENCH_CLIS";
 
 const PAGE: &str = "docs/benchmarks.md";
 
@@ -56,7 +52,8 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
         )));
     }
     install::require(&[GIT, TMUX], "the benchmark")?;
-    if build {
+    // The part that runs in a namespace measures what the other has built.
+    if build && alone::inside().is_none() {
         eprintln!("building for release");
         Run::cargo("build")
             .args([
@@ -72,8 +69,9 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     }
 
     let asked = |name: &str| wanted.is_empty() || wanted.iter().any(|word| means(word, name));
-    if real::names().any(asked) && std::env::var_os(INSIDE).is_none() {
-        return go_inside();
+    if real::names().any(asked) && alone::inside().is_none() {
+        let all: Vec<_> = clis::CLIS.iter().collect();
+        return alone::go_inside("the benchmark", &all);
     }
     let mut stage = Stage::set(target().join("release"), quick)?;
     let mut report = Report::of_this_machine(&stage)?;
@@ -99,20 +97,6 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     fs::write(&path, report.page(&present)).map_err(io("write", &path))?;
     eprintln!("wrote {PAGE}");
     Ok(())
-}
-
-/// Measures again what was built, where the real agent programs may run: they are at hand, and there is no network.
-fn go_inside() -> Result<()> {
-    let all: Vec<_> = clis::CLIS.iter().collect();
-    let programs = clis::install(&all, "the benchmark")?;
-    let alone = Alone::find("the benchmark")?;
-    let me = std::env::current_exe().map_err(io("find", Path::new("this program")))?;
-    let args = std::env::args().skip(1).filter(|arg| arg != "--no-build");
-    let run = alone.run(me, &root(), args).args(["--no-build"]);
-    match run.env(INSIDE, programs).status()? {
-        status if status.success() => Ok(()),
-        status => failed(format!("the measurement ended with {status}")),
-    }
 }
 
 /// A word means the row of that name, else all whose names begin with it.

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::alone::Alone;
+use crate::alone;
 use crate::args::Args;
 use crate::clis::{self, Cli};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Edits, Endpoint};
 use crate::install::{self, GIT, TMUX};
 use crate::procs;
 use crate::run::{Run, io, quoted, target};
@@ -40,9 +40,6 @@ const ADD: &str = "#!/bin/sh\n# Prints the sum of its two arguments.\necho $(($1
 const ADD_FIXED: &str = "#!/bin/sh\n# Prints the sum of its two arguments.\necho $(($1 + $2))\n";
 const TEST: &str = "#!/bin/sh\n# The test of this repository.\nsum=$(./add.sh 2 3)\n\
     if [ \"$sum\" = 5 ]; then echo \"ok: 2 + 3 = $sum\"; else echo \"FAILED: 2 + 3 = $sum\"; exit 1; fi\n";
-
-/// The folder of the pinned programs, for the part of the demo that runs in a namespace.
-const INSIDE: &str = "FLEET_DEMO_CLIS";
 
 /// Which agents run.
 #[derive(Debug)]
@@ -81,7 +78,7 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
             None => Harness::Users(name),
         },
     };
-    let inside = std::env::var_os(INSIDE).map(PathBuf::from);
+    let inside = alone::inside();
     if inside.is_none() {
         install::require(&[GIT, TMUX], "the demo")?;
     }
@@ -89,7 +86,11 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     if inside.is_none() {
         build()?;
         if let Harness::Pinned(cli) = harness {
-            return go_inside(cli, repo.as_deref(), keep);
+            println!(
+                "{} runs with a HOME of its own, a scripted model and no network; `--live` takes yours",
+                cli.name
+            );
+            return alone::go_inside("the demo", &[cli]);
         }
     }
 
@@ -118,28 +119,6 @@ fn build() -> Result<()> {
         .pass()?;
     println!("built in {}", seconds(start));
     Ok(())
-}
-
-/// Runs this demo again where there is no network but loopback, with the pinned program at hand.
-fn go_inside(cli: &'static Cli, repo: Option<&Path>, keep: bool) -> Result<()> {
-    let programs = clis::install(&[cli], "the demo")?;
-    let alone = Alone::find("the demo")?;
-    println!(
-        "{} runs with a HOME of its own, a scripted model and no network; `--live` takes yours",
-        cli.name
-    );
-    let me = std::env::current_exe().map_err(io("find", Path::new("this program")))?;
-    let mut run = alone.run(me, Path::new("/"), ["demo", "--harness", cli.name]);
-    if let Some(repo) = repo {
-        run = run.args(["--repo".as_ref(), repo.as_os_str()]);
-    }
-    if keep {
-        run = run.args(["--keep"]);
-    }
-    match run.env(INSIDE, programs).status()? {
-        status if status.success() => Ok(()),
-        _ => failed("the demo did not succeed; see above"),
-    }
 }
 
 impl Demo {
@@ -174,7 +153,13 @@ impl Demo {
             }
             Harness::Pinned(_) => {
                 let clis = clis.expect("a pinned program runs in the part that was given the folder");
-                endpoint = Some(lead_to_endpoint(&mut world, &programs, clis, &writes(file, text))?);
+                endpoint = Some(Endpoint::start(
+                    &mut world,
+                    &programs,
+                    clis,
+                    &writes(file, text),
+                    Edits::Free,
+                )?);
                 // What it may do without a question is in the settings that the endpoint has written.
                 world.configure("claude_flags = \"\"\n")?;
             }
@@ -428,19 +413,6 @@ fn writes(file: &str, text: &str) -> Value {
         {"calls": [{"write": {"path": file, "content": text}}]},
         {"text": LAST_WORD},
     ]})
-}
-
-/// Starts the scripted model, and makes every agent program of this world use it.
-fn lead_to_endpoint(world: &mut World, programs: &Path, clis: &Path, script: &Value) -> Result<Endpoint> {
-    let folder = world.root().to_owned();
-    let (home, temporary) = (folder.join("home"), folder.join("tmp"));
-    fs::create_dir(&temporary).map_err(io("make", &temporary))?;
-    let endpoint = Endpoint::start(programs, &folder, &home, script)?;
-    let mut variables = endpoint.variables.clone();
-    // Codex wants its HOME outside of the folder for temporary files.
-    variables.push(("TMPDIR".into(), temporary.into()));
-    world.add(variables, clis)?;
-    Ok(endpoint)
 }
 
 fn small_repository(world: &World) -> Result<PathBuf> {

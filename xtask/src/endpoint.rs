@@ -11,7 +11,15 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::run::{Run, io};
+use crate::world::World;
 use crate::{Failure, Result, failed};
+
+/// Whether agent programs may write files of their workspace without a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Edits {
+    Free,
+    Asked,
+}
 
 /// A running `fleet-model`; it ends when this is dropped.
 #[derive(Debug)]
@@ -19,19 +27,32 @@ pub(crate) struct Endpoint {
     // None once it is to stay.
     child: Option<Child>,
     log: PathBuf,
-    /// What agent programs need in their environment beside HOME.
-    pub(crate) variables: Vec<(OsString, OsString)>,
+    // What agent programs need in their environment beside HOME.
+    variables: Vec<(OsString, OsString)>,
 }
 
 impl Endpoint {
-    /// Starts it from the folder of our programs. Its script and log are put into `folder`; `home` gets the settings
-    /// of the agent programs. In which folders to trust is fleet's to answer.
-    pub(crate) fn start(programs: &Path, folder: &Path, home: &Path, script: &Value) -> Result<Self> {
+    /// Starts it from the folder of our `programs`, and makes every agent program of this world use it: those in the
+    /// folder `clis` come first on PATH, and HOME gets their settings. In which folders to trust is fleet's to answer.
+    pub(crate) fn start(world: &mut World, programs: &Path, clis: &Path, script: &Value, edits: Edits) -> Result<Self> {
+        let folder = world.root().to_owned();
+        let (home, temporary) = (folder.join("home"), folder.join("tmp"));
+        fs::create_dir(&temporary).map_err(io("make", &temporary))?;
+        let mut endpoint = Self::launch(programs, &folder, &home, script, edits)?;
+        let mut variables = std::mem::take(&mut endpoint.variables);
+        // Codex wants its HOME outside of the folder for temporary files.
+        variables.push(("TMPDIR".into(), temporary.into()));
+        world.add(variables, clis)?;
+        Ok(endpoint)
+    }
+
+    fn launch(programs: &Path, folder: &Path, home: &Path, script: &Value, edits: Edits) -> Result<Self> {
         let path = folder.join("script.json");
         fs::write(&path, script.to_string()).map_err(io("write", &path))?;
         let run = Run::new(programs.join("fleet-model"), folder)
-            .args(["--script", "script.json", "--log", "model.jsonl", "--edits", "--home"])
-            .args([home]);
+            .args(["--script", "script.json", "--log", "model.jsonl"])
+            .args((edits == Edits::Free).then_some("--edits"))
+            .args(["--home".as_ref(), home.as_os_str()]);
         let shown = run.shown().to_owned();
         let mut child = run
             .into_command()
@@ -78,8 +99,7 @@ impl Endpoint {
     /// When replies to this prompt of a person's were sent whole, in milliseconds since 1970, the first of each
     /// conversation; in order.
     pub(crate) fn replied(&self, prompt: &str) -> Vec<u64> {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let lines = self.log();
         let is_it = |line: &&Value| {
             let last = line["prompts"].as_array().and_then(|all| all.last()?.as_str());
             line["event"] == "request" && line["side"].is_null() && last.is_some_and(|last| last.trim() == prompt)
@@ -96,8 +116,7 @@ impl Endpoint {
 
     /// How often a reply with this text was sent whole.
     fn said(&self, text: &str) -> usize {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let lines = self.log();
         let sent = |n: &Value| {
             lines
                 .iter()
@@ -107,6 +126,14 @@ impl Endpoint {
             .iter()
             .filter(|line| line["event"] == "request" && line["answer"]["text"] == text);
         replies.filter(|line| sent(&line["n"])).count()
+    }
+
+    /// What it has logged so far; docs/model-endpoint.md says what is in it.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 
     /// Lets it run on when this program ends, and gives its process id.

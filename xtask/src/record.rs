@@ -4,30 +4,32 @@
 //! loopback alone. Whether it works, asks or rests is decided by the endpoint's log and the processes, never by its
 //! screen. A recording is one line of JSON: the label, the look, and the facts of the journal up to then.
 
-mod clis;
 mod prompts;
 mod session;
+mod traits;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
-use self::clis::{CLIS, Cli};
 use self::session::{Programs, Session};
+use self::traits::Traits;
+use crate::alone;
 use crate::args::Args;
-use crate::run::{Run, io, root};
-use crate::{Failure, Result, failed};
+use crate::clis;
+use crate::run::{Run, io, root, target};
+use crate::{Failure, Result};
 
-pub(crate) const USAGE: &str = "usage: cargo xtask record --clis FOLDER [--walk NAME | --prompts N] [CLI…]
+pub(crate) const USAGE: &str = "usage: cargo xtask record [--walk NAME | --prompts N] [--sizes N] [CLI…]
 
-Records the states of the agent programs in FOLDER (FOLDER/CLI/node_modules/.bin/CLI), or of those named, into
+Installs the pinned agent programs, or those named, and records their states into
 crates/fleet-host/tests/fixtures/states, or with --prompts what becomes of each kind of prompt in N tries, into
-crates/fleet-host/tests/fixtures/prompts. Takes some minutes for each.
+crates/fleet-host/tests/fixtures/prompts. Takes some minutes for each; `cargo xtask gen` makes the pages of it.
 
-  --clis FOLDER   where they are installed
-  --walk NAME     only this walk: free, asking or delegating; what the others have recorded stays
-  --sizes N       with so many sizes of the terminal, of six";
+  --prompts N   what becomes of prompts, N tries of each kind
+  --walk NAME   only this walk: free, asking or delegating; what the others have recorded stays
+  --sizes N     with so many sizes of the terminal, of six";
 
 /// Rows and columns of the sessions: narrow and wide, low and high.
 const SIZES: [(u16, u16); 6] = [(24, 80), (50, 160), (30, 100), (40, 120), (20, 70), (60, 200)];
@@ -56,9 +58,6 @@ impl Walk {
 }
 
 pub(crate) fn main(mut args: Args) -> Result<()> {
-    let Some(folder) = args.value("--clis")? else {
-        return Err(Failure::Usage("`--clis` is missing".to_owned()));
-    };
     let sizes = args.value("--sizes")?;
     let count = sizes.as_deref().map_or(Ok(SIZES.len()), str::parse);
     let count = count.map_err(|_| Failure::Usage("`--sizes` wants a number".to_owned()))?;
@@ -73,24 +72,22 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
         },
     };
     let names = args.words()?;
-    let folder = PathBuf::from(folder)
-        .canonicalize()
-        .map_err(io("find", Path::new("the folder of the programs")))?;
-    if !alone()? {
-        Run::cargo("build").args(["--workspace", "--bins"]).pass()?;
-        return inside(&folder, count, tries, walk.as_deref(), &names);
+    if let Some(name) = names.iter().find(|name| clis::named(name).is_none()) {
+        return Err(Failure::Usage(format!("`{name}` is none of the agent programs")));
     }
-    Run::new("ip", Path::new("/"))
-        .args(["link", "set", "lo", "up"])
-        .text()?;
-    let programs = Programs {
-        ours: own_folder()?,
-        clis: folder,
+    let asked = |name: &str| names.is_empty() || names.iter().any(|asked| asked == name);
+    let Some(programs) = alone::inside() else {
+        Run::cargo("build")
+            .args(["--package", "fleet", "--package", "fleet-testkit", "--bins"])
+            .pass()?;
+        let wanted: Vec<_> = clis::CLIS.iter().filter(|cli| asked(cli.name)).collect();
+        return alone::go_inside("the recording", &wanted);
     };
-    for cli in CLIS
-        .iter()
-        .filter(|cli| names.is_empty() || names.iter().any(|name| name == cli.name))
-    {
+    let programs = Programs {
+        ours: target().join("debug"),
+        clis: programs,
+    };
+    for cli in traits::TRAITS.iter().filter(|cli| asked(cli.name)) {
         if let Some(tries) = tries {
             let found = prompts::walk(&programs, cli, tries)?;
             let path = fixtures("prompts").join(format!("{}.json", cli.name));
@@ -116,18 +113,12 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Where this program is, and the others that were built with it.
-fn own_folder() -> Result<PathBuf> {
-    let own = std::env::current_exe().map_err(io("find", Path::new("this program")))?;
-    Ok(own.parent().unwrap_or(Path::new("/")).to_owned())
-}
-
 fn fixtures(kind: &str) -> PathBuf {
     root().join("crates/fleet-host/tests/fixtures").join(kind)
 }
 
 /// One session. When it is cut short, what was recorded before counts all the same.
-fn record(programs: &Programs, cli: &'static Cli, size: (u16, u16), walk: Walk) -> Result<Vec<Value>> {
+fn record(programs: &Programs, cli: &'static Traits, size: (u16, u16), walk: Walk) -> Result<Vec<Value>> {
     println!("{} at {}x{}, {}", cli.name, size.0, size.1, walk.name());
     let mut session = Session::start(programs, cli, size, walk != Walk::Asking)?;
     let done = match walk {
@@ -150,36 +141,4 @@ fn beside(before: &str, recordings: &[Value]) -> String {
     let kept = before.lines().filter(|line| !anew(line)).map(ToOwned::to_owned);
     let lines = kept.chain(recordings.iter().map(Value::to_string));
     lines.map(|line| line + "\n").collect()
-}
-
-/// Whether this process has no network but loopback.
-fn alone() -> Result<bool> {
-    let folder = Path::new("/sys/class/net");
-    // What a namespace shows there is that of the mount; the table of this process is its own.
-    let table = fs::read_to_string("/proc/self/net/dev").map_err(io("read", folder))?;
-    Ok(table.lines().skip(2).all(|line| line.trim_start().starts_with("lo:")))
-}
-
-/// Runs itself again in a network namespace of its own.
-fn inside(folder: &Path, sizes: usize, tries: Option<usize>, walk: Option<&str>, names: &[String]) -> Result<()> {
-    let own = std::env::current_exe().map_err(io("find", Path::new("this program")))?;
-    let own = own.display().to_string();
-    let folder = folder.display().to_string();
-    let sizes = sizes.to_string();
-    let args = ["-n", &own, "record", "--clis", &folder, "--sizes", &sizes];
-    let tries: Vec<String> = tries
-        .into_iter()
-        .flat_map(|tries| ["--prompts".to_owned(), tries.to_string()])
-        .collect();
-    let walk = walk.into_iter().flat_map(|walk| ["--walk", walk]);
-    Run::new("unshare", &root())
-        .args(args)
-        .args(tries)
-        .args(walk)
-        .args(names)
-        .pass()?;
-    if names.iter().any(|name| !CLIS.iter().any(|cli| cli.name == name)) {
-        return failed("a name is none of the five");
-    }
-    Ok(())
 }

@@ -112,7 +112,7 @@ fn state(reader: &SignReader, recording: &Value) -> Result<State> {
     let sign = look.and_then(|look| reader.read(&look).map(|(sign, rule)| (sign, rule.to_owned())));
     let seen = sign.map(|(sign, rule)| match sign {
         Sign::Prompt => Fact::Ready { rule: Some(rule) },
-        Sign::Works => Fact::Busy { rule: Some(rule) },
+        Sign::Works | Sign::Loads => Fact::Busy { rule: Some(rule) },
         Sign::Asks(reason) => Fact::Asked { reason, rule },
     });
     // The log of the facts may be a moment behind the screen, never ahead.

@@ -7,6 +7,7 @@ mod claude;
 mod codex;
 mod gemini;
 pub mod heard;
+pub mod heartbeat;
 mod opencode;
 mod pi;
 pub mod reporting;

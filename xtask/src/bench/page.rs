@@ -209,7 +209,7 @@ impl Report {
             .lines()
             .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
         // That the second part of a run measures what the first has built says nothing.
-        let second = std::env::var_os(super::INSIDE).is_some();
+        let second = crate::alone::inside().is_some();
         let args = std::env::args().skip(1);
         let args: Vec<String> = args.filter(|arg| !(second && arg == "--no-build")).collect();
         Ok(Self {

@@ -14,13 +14,14 @@ use fleet_core::{Error, Kind};
 use fleet_host::supervise::client::{Client, Event};
 use serde_json::{Value, json};
 
+use super::page;
 use super::page::{Bound, Row, Unit};
 use super::rows::in_turns;
 use super::sample::Sample;
 use super::stage::{Stage, millis};
-use super::{INSIDE, page};
+use crate::alone;
 use crate::clis::CLIS;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Edits, Endpoint};
 use crate::procs::Process;
 use crate::run::io;
 use crate::world::World;
@@ -239,21 +240,16 @@ struct Turn {
 
 impl Scene {
     fn set(stage: &Stage, script: &Value) -> Result<Scene> {
-        let Some(clis) = std::env::var_os(INSIDE) else {
+        let Some(clis) = alone::inside() else {
             return failed("the real programs run in a namespace of their own only");
         };
         let mut world = World::new("bench-real", stage.programs.clone())?;
         let folder = world.root().to_owned();
-        let (home, temporary) = (folder.join("home"), folder.join("tmp"));
         let (repo, bare) = (folder.join("repo"), folder.join("bare"));
-        for each in [&temporary, &repo, &bare] {
+        for each in [&repo, &bare] {
             fs::create_dir(each).map_err(io("make", each))?;
         }
-        let endpoint = Endpoint::start(&stage.programs, &folder, &home, script)?;
-        let mut variables = endpoint.variables.clone();
-        // Codex wants its HOME outside of the folder for temporary files.
-        variables.push(("TMPDIR".into(), temporary.into()));
-        world.add(variables, Path::new(&clis))?;
+        let endpoint = Endpoint::start(&mut world, &stage.programs, &clis, script, Edits::Free)?;
         world.configure("claude_flags = \"\"\n")?;
         for n in 0..20 {
             let file = repo.join(format!("file{n}.txt"));
@@ -266,7 +262,7 @@ impl Scene {
         ] {
             world.git(&repo, args)?;
         }
-        trust(&home, &bare, &repo)?;
+        trust(&folder.join("home"), &bare, &repo)?;
         Ok(Scene {
             endpoint,
             repo,

@@ -1,16 +1,15 @@
 //! One agent under fleet, led through the states that can be brought about, with a recording at each.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use fleet_host::harness::sign::Look;
 use fleet_host::supervise::client::Client;
 use serde_json::{Value, json};
 
-use super::clis::{self, Cli};
+use super::traits::{self, Traits};
+use crate::endpoint::{Edits, Endpoint};
 use crate::run::{Run, io};
 use crate::world::World;
 use crate::{Failure, Result, failed, procs};
@@ -30,13 +29,10 @@ pub(super) struct Programs {
 
 /// The session.
 pub(super) struct Session {
-    cli: &'static Cli,
+    cli: &'static Traits,
     size: (u16, u16),
     repo: PathBuf,
-    path: String,
-    log: PathBuf,
-    endpoint: Child,
-    url: String,
+    endpoint: Endpoint,
     view: Option<Client>,
     recordings: Vec<Value>,
     // Last, so that it is dropped when nothing needs it any more.
@@ -45,48 +41,28 @@ pub(super) struct Session {
 
 impl Session {
     /// Starts the endpoint and the agent. With `free` nothing is asked before a command is run.
-    pub(super) fn start(programs: &Programs, cli: &'static Cli, size: (u16, u16), free: bool) -> Result<Session> {
-        let world = World::new("record", programs.ours.clone())?;
-        let log = world.root().join("log.jsonl");
-        let script = world.root().join("script.json");
-        fs::write(&script, clis::script(cli.name).to_string()).map_err(io("write", &script))?;
-        let mut command = Run::new(programs.ours.join("fleet-model"), world.root())
-            .args([
-                "--log",
-                &log.display().to_string(),
-                "--script",
-                &script.display().to_string(),
-            ])
-            .within(world.environment())
-            .into_command();
-        let started = command.stdout(Stdio::piped()).spawn();
-        let mut endpoint = started.map_err(io("start", Path::new("fleet-model")))?;
-        let mut url = String::new();
-        if let Some(output) = endpoint.stdout.take() {
-            let read = BufReader::new(output).read_line(&mut url);
-            read.map_err(io("read", Path::new("its output")))?;
+    pub(super) fn start(programs: &Programs, cli: &'static Traits, size: (u16, u16), free: bool) -> Result<Session> {
+        let mut world = World::new("record", programs.ours.clone())?;
+        let edits = if free { Edits::Free } else { Edits::Asked };
+        let script = traits::script(cli);
+        let endpoint = Endpoint::start(&mut world, &programs.ours, &programs.clis, &script, edits)?;
+        if !free {
+            let variables = cli.asking_env.iter().map(|(name, value)| (name.into(), value.into()));
+            world.add(variables.collect(), &programs.clis)?;
         }
-        let url = url.trim().to_owned();
         let repo = world.root().join("repo");
         fs::create_dir(&repo).map_err(io("make", &repo))?;
         fs::write(repo.join("a.txt"), "text\n").map_err(io("write", &repo))?;
         for args in [&["init", "-q"][..], &["add", "."], &["commit", "-qm", "first"]] {
             world.git(&repo, args)?;
         }
-        let worktree = world.fleet_home().join("worktrees/a");
-        clis::settings(&world.root().join("home"), &url, &[&worktree, &repo], !free)?;
         let flags = if free { cli.free } else { cli.asking };
-        world.configure(&format!("{}_flags = {flags:?}\n", cli.name))?;
-        let bin = programs.clis.join(cli.name).join("node_modules/.bin");
-        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+        world.configure(&format!("root_bypass = true\n{}_flags = {flags:?}\n", cli.name))?;
         let mut session = Session {
             cli,
             size,
             repo,
-            path,
-            log,
             endpoint,
-            url,
             view: None,
             recordings: Vec::new(),
             world,
@@ -110,7 +86,7 @@ impl Session {
         self.record("fresh", "ready")?;
 
         self.prompt("hang")?;
-        self.wait("a request that hangs", |session| Ok(session.open_requests()? > 0))?;
+        self.wait("a request that hangs", |session| Ok(session.open_requests() > 0))?;
         self.pause(Duration::from_secs(1));
         self.record("the model thinks", "working")?;
         self.fleet(&["prompt", "a", "--interrupt"])?;
@@ -121,7 +97,7 @@ impl Session {
         self.wait("the tool", |session| Ok(session.runs("sleep 7")))?;
         self.pause(Duration::from_secs(1));
         self.record("a tool runs", "working")?;
-        self.wait("the last reply", |session| Ok(session.replies("run sleep 7")? >= 2))?;
+        self.wait("the last reply", |session| Ok(session.replies("run sleep 7") >= 2))?;
         self.settle()?;
         self.record("a turn is over", "idle")?;
 
@@ -136,10 +112,12 @@ impl Session {
             ("no_credit", "waiting(limit)"),
             ("unauthorized", "waiting(login)"),
             ("rate_limit", "waiting(limit)"),
+            ("server_error", "idle"),
+            ("overloaded", "idle"),
         ] {
             self.prompt(&format!("fail {trouble}"))?;
             self.wait("its request", |session| {
-                session.last_prompt_is(&format!("fail {trouble}"))
+                Ok(session.last_prompt_is(&format!("fail {trouble}")))
             })?;
             match self.settle() {
                 Ok(()) => self.record(&format!("after {trouble}"), state)?,
@@ -176,7 +154,7 @@ impl Session {
         self.record("fresh, asking", "ready")?;
         if !self.cli.asks {
             self.prompt("wait 4000\nsay slowly")?;
-            self.wait("its request", |session| Ok(session.open_requests()? > 0))?;
+            self.wait("its request", |session| Ok(session.open_requests() > 0))?;
             self.pause(Duration::from_secs(1));
             self.record("a slow answer", "working")?;
             self.settle()?;
@@ -187,13 +165,13 @@ impl Session {
             .enumerate()
         {
             self.prompt(&format!("{wish}\nsay it is done"))?;
-            self.wait("the call", |session| Ok(session.replies(wish)? >= 1))?;
+            self.wait("the call", |session| Ok(session.replies(wish) >= 1))?;
             // Some programs count the seconds while they ask, so their screens never stand still.
             self.pause(STILL);
             self.record(&format!("permission to {wish}"), "waiting(permission)")?;
             if index == 0 {
                 self.type_in(b"\r")?;
-                self.wait("the last reply", |session| Ok(session.replies(wish)? >= 2))?;
+                self.wait("the last reply", |session| Ok(session.replies(wish) >= 2))?;
                 self.settle()?;
                 self.record("allowed", "idle")?;
             } else {
@@ -202,9 +180,9 @@ impl Session {
                 self.record("denied", "idle")?;
             }
         }
-        if self.cli.questions {
+        if self.cli.question.is_some() {
             self.prompt("ask me")?;
-            self.wait("the question", |session| Ok(session.replies("ask me")? >= 1))?;
+            self.wait("the question", |session| Ok(session.replies("ask me") >= 1))?;
             self.pause(STILL);
             self.record("a question of the model", "waiting(question)")?;
             self.type_in(b"\x1b")?;
@@ -276,7 +254,7 @@ impl Session {
         let (mut last, mut since) = (None, Instant::now());
         while begun.elapsed() < PATIENCE / 2 {
             let now = self.look().ok();
-            let busy = self.open_requests()? > 0;
+            let busy = self.open_requests() > 0;
             if busy || now != last {
                 (last, since) = (now, Instant::now());
             }
@@ -328,16 +306,16 @@ impl Session {
 
     /// How often the endpoint has `text` as a prompt of one conversation. Blanks at its ends do not count: most
     /// programs drop them, and one adds some.
-    pub(super) fn arrivals(&self, text: &str) -> Result<usize> {
+    pub(super) fn arrivals(&self, text: &str) -> usize {
         let same = |prompt: &&Value| prompt.as_str().is_some_and(|prompt| prompt.trim() == text.trim());
         let count = |line: &Value| {
             line["prompts"]
                 .as_array()
                 .map_or(0, |all| all.iter().filter(same).count())
         };
-        let log = self.log()?;
+        let log = self.endpoint.log();
         let of_conversation = log.iter().filter(|line| line["side"].is_null());
-        Ok(of_conversation.map(count).max().unwrap_or(0))
+        of_conversation.map(count).max().unwrap_or(0)
     }
 
     /// Waits until fleet calls the agent idle, with nothing queued and no request open.
@@ -346,7 +324,7 @@ impl Session {
             let explained = session.json(&["explain", "a", "--json"])?;
             let state = explained["agent"]["state"].as_str().unwrap_or_default().to_owned();
             let rests = ["idle", "ready"].contains(&state.as_str()) && explained["queued"] == 0;
-            Ok(rests && session.open_requests()? == 0)
+            Ok(rests && session.open_requests() == 0)
         })?;
         self.pause(Duration::from_millis(500));
         Ok(())
@@ -388,9 +366,7 @@ impl Session {
     }
 
     fn run(&self, args: &[&str]) -> Run {
-        let run = self.world.fleet(&self.repo, args).env("PATH", &self.path);
-        let variables = clis::variables(&self.url);
-        variables.iter().fold(run, |run, (name, value)| run.env(name, value))
+        self.world.fleet(&self.repo, args)
     }
 
     fn json(&self, args: &[&str]) -> Result<Value> {
@@ -446,30 +422,22 @@ impl Session {
         !procs::all(|process| process.argv == words).is_empty()
     }
 
-    fn log(&self) -> Result<Vec<Value>> {
-        let text = fs::read_to_string(&self.log).map_err(io("read", &self.log))?;
-        Ok(text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect())
-    }
-
-    fn open_requests(&self) -> Result<usize> {
-        let log = self.log()?;
+    fn open_requests(&self) -> usize {
+        let log = self.endpoint.log();
         let count = |event: &str| log.iter().filter(|line| line["event"] == event).count();
-        Ok(count("request").saturating_sub(count("end")))
+        count("request").saturating_sub(count("end"))
     }
 
-    fn last_prompt_is(&self, text: &str) -> Result<bool> {
+    fn last_prompt_is(&self, text: &str) -> bool {
         let is = |line: &Value| {
             line["side"].is_null() && line["prompts"].as_array().and_then(|all| all.last()) == Some(&json!(text))
         };
-        Ok(self.log()?.iter().any(is))
+        self.endpoint.log().iter().any(is)
     }
 
     /// How many replies to the prompt that begins with `wish` were sent whole.
-    fn replies(&self, wish: &str) -> Result<usize> {
-        let log = self.log()?;
+    fn replies(&self, wish: &str) -> usize {
+        let log = self.endpoint.log();
         let to_it = |line: &&Value| {
             let prompts = line["prompts"].as_array();
             let last = prompts
@@ -482,7 +450,7 @@ impl Session {
             log.iter()
                 .any(|other| other["event"] == "end" && other["n"] == line["n"])
         };
-        Ok(log.iter().filter(to_it).filter(ended).count())
+        log.iter().filter(to_it).filter(ended).count()
     }
 }
 
@@ -490,8 +458,6 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.view = None;
         let _ = self.fleet(&["kill", "a", "--force"]);
-        let _ = self.endpoint.kill();
-        let _ = self.endpoint.wait();
     }
 }
 

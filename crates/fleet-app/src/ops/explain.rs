@@ -1,10 +1,11 @@
 //! `explain`: why an agent's state is what it is.
 
 use clap::Args;
-use fleet_core::Result;
 use fleet_core::agent::{Agent, Standing, State};
 use fleet_core::fact::{Entry, Fact};
 use fleet_core::usage::{Basis, Usage};
+use fleet_core::{Result, Time};
+use fleet_host::harness::heartbeat;
 use fleet_host::supervise::{journal, output};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,19 @@ fn default_facts() -> usize {
     12
 }
 
+/// A sign of life that the program itself has written.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Heartbeat {
+    /// When.
+    pub at: Time,
+    /// Its age in seconds; one is written every 15 s.
+    pub age_s: u64,
+    /// Whether it is so old that the program hangs.
+    pub stale: bool,
+    /// The model that it runs with now, `provider/name`.
+    pub model: Option<String>,
+}
+
 /// Why a state is what it is.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
@@ -46,6 +60,9 @@ pub struct Explanation {
     pub cursor_line: Option<String>,
     /// Prompts that wait for the end of the turn.
     pub queued: usize,
+    /// What the program itself wrote last of how it does, while it lives; only some programs do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<Heartbeat>,
     /// The last facts of its journal, oldest first.
     pub facts: Vec<Value>,
     /// What the user should know.
@@ -79,6 +96,7 @@ impl Operation for Explain {
             rule: rule(&agent, &standing, seen.alive),
             cursor_line: status.map(|status| status.cursor_line),
             queued: standing.queue.len(),
+            heartbeat: seen.alive.then(|| beat(app, &agent, &entries)).flatten(),
             facts: shown.map(without_text).collect(),
             warnings: missing_output(app, &agent).into_iter().chain(updated).collect(),
             unheard: unheard(app, caller, &agent),
@@ -95,6 +113,22 @@ fn rule(agent: &Agent, standing: &Standing, alive: bool) -> String {
         (_, State::Working) if agent.headless => "it runs without a terminal and has not ended".to_owned(),
         _ => rule.to_owned(),
     }
+}
+
+/// The heartbeat of the program that runs now.
+fn beat(app: &App, agent: &Agent, entries: &[Entry]) -> Option<Heartbeat> {
+    let beat = heartbeat::read(&app.home.agent_dir(&agent.id))?;
+    let started = entries
+        .iter()
+        .rfind(|entry| matches!(entry.fact, Fact::Started { .. }))?;
+    let age = app.now().since(beat.at);
+    // Of the program before this one it says nothing.
+    (beat.at >= started.at).then_some(Heartbeat {
+        at: beat.at,
+        age_s: age / 1000,
+        stale: age > heartbeat::STALE_MS,
+        model: beat.model,
+    })
 }
 
 /// What is left to the user's own settings.
@@ -152,6 +186,14 @@ impl Show for Explanation {
         }
         if let Some(conversation) = &self.agent.conversation {
             page.line(format!("its conversation is {conversation}"));
+        }
+        if let Some(beat) = &self.heartbeat {
+            let model = beat.model.as_deref().unwrap_or("an unknown model");
+            let hangs = if beat.stale { ", so it hangs" } else { "" };
+            page.line(format!(
+                "it wrote {} s ago that it runs with {model}{hangs}",
+                beat.age_s
+            ));
         }
         for used in &self.agent.usage {
             page.line(format!("it has used {}", usage_words(used)));

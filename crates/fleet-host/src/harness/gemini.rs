@@ -1,7 +1,8 @@
 //! Gemini CLI. Flags as its `--help` documents them; titles and screens as version 0.61 draws them.
 //!
 //! - Its title says how it stands. The cursor of the terminal is not where it draws the draft, which stands in the
-//!   last box of the screen; what was sent stands in boxes of the same form above.
+//!   last box of the screen, below the last rule; what was sent stands in boxes of the same form above.
+//! - While it loads a conversation to go on with, its title says `Ready`. It draws no box then, and keeps what is typed.
 //! - It tells of itself by hooks, in the settings that come before everybody's (`system-defaults.json`): lists of hooks
 //!   add up. That file it believes only where root alone can write, and warns on its screen of any other. So there are
 //!   hooks only where fleet runs as root; any other place for them would be the user's own settings.
@@ -45,6 +46,12 @@ fn signs() -> Signs {
     Signs {
         rules: vec![
             Rule::new(
+                "question",
+                asks(Reason::Question),
+                Place::Bottom(24),
+                r"│ Answer Questions [^╭]*(Enter to (select|submit)|Esc to cancel)[^\n]*\n╰",
+            ),
+            Rule::new(
                 "login dialog",
                 asks(Reason::Login),
                 Place::Bottom(20),
@@ -63,7 +70,12 @@ fn signs() -> Signs {
                 r"● \d+\. [^\n]*(\n[^\n]*)*\(esc\)|Do you trust",
             ),
             Rule::new("title: action required", asks(Reason::Permission), Place::Title, r"^✋"),
-            Rule::new("initializing", Sign::Works, Place::Bottom(12), "Prompts will be queued"),
+            Rule::new(
+                "loading",
+                Sign::Loads,
+                Place::Bottom(12),
+                "Prompts will be queued|Resuming session",
+            ),
             Rule::new("title: working", Sign::Works, Place::Title, r"^(✦|⏲)"),
             Rule::new(
                 "not logged in",
@@ -80,7 +92,7 @@ fn signs() -> Signs {
             Rule::new("title: ready", Sign::Prompt, Place::Title, r"^◇"),
         ],
         draft: Some(Draft {
-            region: Some(r"(?s).*▄{20,}\n(.*?)\n▀{20,}".to_owned()),
+            region: Some(r"▄{20,}\n([^▄▀]*)\n▀{20,}[^▄▀─]*$".to_owned()),
             edge: None,
             empty: r"^\s*[>*!]\s+Type your message".to_owned(),
             folded: Some(r"\[Pasted Text: \d+ (lines|chars)[^\]]*\]\s*$".to_owned()),
@@ -203,4 +215,35 @@ pub(super) fn written(line: &[u8]) -> Option<Written> {
             basis: Basis::Reported,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::sign::{Look, SignReader};
+
+    #[test]
+    fn what_was_sent_is_no_draft_while_a_conversation_is_loaded() {
+        let reader = SignReader::new(&signs()).expect("patterns");
+        let (top, bottom, rule) = ("▄".repeat(75), "▀".repeat(75), "─".repeat(75));
+        let look = |rows: &[&str]| Look {
+            rows: rows.iter().map(|row| (*row).to_owned()).collect(),
+            title: Some("◇  Ready (a)".to_owned()),
+            ..Look::default()
+        };
+        let sent = [&top, " > say before", &bottom, "✦ before"];
+        let status = [
+            " workspace (/directory)      sandbox       /model",
+            " /w/a     no sandbox    Auto",
+        ];
+        let loads = ["", "⠋ Resuming session...", "", &rule, " Shift+Tab to accept edits"];
+        let loads = look(&[&sent[..], &loads, &status].concat());
+        assert_eq!(reader.draft(&loads), None);
+        assert_eq!(reader.read(&loads), Some((Sign::Loads, "loading")));
+
+        let typed = [&rule, " Shift+Tab to accept edits", &top, " > say again", &bottom];
+        let typed = look(&[&sent[..], &typed, &status].concat());
+        assert_eq!(reader.draft(&typed).as_deref(), Some(" > say again"));
+        assert_eq!(reader.read(&typed), Some((Sign::Prompt, "title: ready")));
+    }
 }

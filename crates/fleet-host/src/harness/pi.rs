@@ -2,8 +2,8 @@
 //!
 //! - It asks for no permission. Its title never changes.
 //! - The draft stands between the last two rules of the screen, above two lines of status.
-//! - It tells of itself by an extension of ours, an argument that switches off none of the user's. There is no
-//!   heartbeat: that the process lives the supervisor knows, and a timer would wake an idle machine to say no more.
+//! - It tells of itself by an extension of ours, an argument that switches off none of the user's. Its heartbeat is a
+//!   file ([`super::heartbeat`]): the supervisor sleeps on while Pi says that it turns its loop, and with which model.
 //! - The extension asks before each tool whether anything is against it: the answer to its report may be
 //!   `{"block": "why"}`, which the model then reads.
 
@@ -12,6 +12,7 @@ use fleet_core::usage::{Basis, Tokens, Usage};
 use serde_json::Value;
 
 use super::heard::Heard;
+use super::heartbeat;
 use super::reporting::{Reporting, Surroundings};
 use super::sign::{Draft, Place, Rule, Sign, Signs};
 use super::trust::Trust;
@@ -83,6 +84,10 @@ pub(super) fn reporting(surroundings: &Surroundings<'_>) -> Reporting {
     let path = surroundings.folder.join("fleet.ts");
     Reporting {
         args: vec!["--extension".to_owned(), path.display().to_string()],
+        env: heartbeat::path(surroundings.folder)
+            .map(|path| (heartbeat::VARIABLE.to_owned(), path.display().to_string()))
+            .into_iter()
+            .collect(),
         files: vec![(path, EXTENSION.to_owned())],
         ..Reporting::default()
     }

@@ -20,6 +20,8 @@ pub enum Sign {
     Prompt,
     /// It works.
     Works,
+    /// It takes no prompt yet, and works on none: it comes up, or loads its conversation.
+    Loads,
     /// A person is being asked, or has to do something before it goes on.
     Asks(Reason),
 }

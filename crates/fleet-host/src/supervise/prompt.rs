@@ -8,7 +8,8 @@
 //!
 //! - A text is written once. Enter is pressed a second time only while the text is still seen in the draft.
 //! - The receipt: the text was seen in the draft, then seen to have left it, while the terminal's input queue
-//!   was empty, so the program has read all of it. Anything less ends as `unverified`.
+//!   was empty, so the program has read all of it. Anything less ends as `unverified`. Where it would be seen that the
+//!   program works and it is not, the text has to stay away for a while.
 //! - While the program draws no draft nothing is known, and where it asks a person nobody presses Enter for them.
 //! - A program that has not read a byte for [`UNREAD_WRITE`] while the text is written gets no more looks: Enter
 //!   follows the rest whenever it reads again, so that the text stays one message, and the end is `unverified`. A text
@@ -39,6 +40,8 @@ const UNREAD_WAIT: Duration = Duration::from_millis(3000);
 pub const UNREAD_WRITE: Duration = Duration::from_secs(15);
 const BURST_GAP: Duration = Duration::from_millis(160);
 const CONFIRM: Duration = Duration::from_millis(5);
+/// A text that left the draft of a program whose work would be seen, and is not: it may be drawing its screen anew.
+const CONFIRM_AT_REST: Duration = Duration::from_millis(300);
 const SECOND_ENTER: Duration = Duration::from_millis(900);
 /// A program that works for so long has begun a turn; over a command that it does not know some work for a moment.
 const IS_A_TURN: Duration = Duration::from_millis(700);
@@ -312,7 +315,12 @@ impl Delivery {
         };
         self.worked |= self.worked_since.is_some_and(|since| now >= since + IS_A_TURN);
         let turn = !self.command || look.works.is_none() || self.worked;
-        if left.is_some_and(|since| now >= since + CONFIRM) && turn {
+        let confirm = if look.works == Some(false) {
+            CONFIRM_AT_REST
+        } else {
+            CONFIRM
+        };
+        if left.is_some_and(|since| now >= since + confirm) && turn {
             return Some(match self.cooked && !look.cooked {
                 // What the terminal had echoed was no draft of the program's: it was still coming up.
                 true => Action::Unverified("the program changed its terminal while the text was on its way"),
@@ -337,7 +345,7 @@ impl Delivery {
             left,
         };
         self.deadline = Some(match left {
-            Some(since) if turn => since + CONFIRM,
+            Some(since) if turn => since + confirm,
             Some(_) => self
                 .worked_since
                 .map_or(at + RECEIPT_WAIT, |since| (since + IS_A_TURN).min(at + RECEIPT_WAIT)),
@@ -477,7 +485,21 @@ mod tests {
             "it had come too early"
         );
         assert_eq!(step(look(960, Some("> "), false)), None);
-        assert_eq!(step(look(970, Some("> "), false)), Some(Action::Delivered));
+        assert_eq!(step(look(1200, Some("> fix the login"), false)), None, "drawn anew");
+        assert_eq!(step(look(1300, Some("> "), false)), None);
+        assert_eq!(step(look(1610, Some("> "), false)), Some(Action::Delivered));
+
+        let mut begins = begin();
+        let mut step = |(look, now)| begins.step(look, now);
+        assert_eq!(step(look(0, Some("> fix the login"), false)), Some(Action::Enter));
+        for (millis, end) in [(10, None), (16, Some(Action::Delivered))] {
+            let (rests, now) = look(millis, Some("> "), false);
+            let works = Look {
+                works: Some(true),
+                ..rests
+            };
+            assert_eq!(step((works, now)), end);
+        }
 
         for (draft, asks) in [(Some("> "), true), (None, false)] {
             let mut asked = begin();

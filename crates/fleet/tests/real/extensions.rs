@@ -140,6 +140,9 @@ fn pi_tells_of_itself_beside_its_users_own_extension() {
     let sessions = names(&world.home().join(".pi/agent/sessions"));
     assert!(sessions.iter().any(|name| name.contains(id)), "{id}: {sessions:?}");
     assert_eq!(agent["usage"][0]["model"], "scripted");
+    let heartbeat = world.answer(["explain", AGENT])["heartbeat"].clone();
+    assert_eq!(heartbeat["model"], "scripted/scripted", "{heartbeat}");
+    assert_eq!(heartbeat["stale"], false, "{heartbeat}");
     command_is_told(&world);
     own_ran(&world);
     world.end();

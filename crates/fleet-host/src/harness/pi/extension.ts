@@ -4,10 +4,12 @@
 // has to say is dropped. Before a tool runs it asks the supervisor, which may answer `{"block": "why"}`; whoever does
 // not answer in time has nothing against it.
 
+import fs from "node:fs";
 import net from "node:net";
 
 const JSON_FRAME = 1;
 const PATIENCE_MS = 1000;
+const BEAT_MS = 15_000;
 // The supervisor takes no larger event.
 const LONGEST_TEXT = 512 * 1024;
 
@@ -94,6 +96,39 @@ class Supervisor {
   }
 }
 
+// A file that says that pi still turns its loop, and with which model: docs/files.md has its fields. Nobody is woken by
+// it; who wants to know reads it.
+class Heartbeat {
+  private timer: NodeJS.Timeout | undefined;
+  private model: string | undefined;
+  private works = false;
+
+  constructor(private readonly path: string) {}
+
+  start(): void {
+    this.timer ??= setInterval(() => this.beat(), BEAT_MS);
+    this.timer.unref();
+    this.beat();
+  }
+
+  now(change: { model?: any; works?: boolean }): void {
+    if (change.model) this.model = `${change.model.provider}/${change.model.id}`;
+    this.works = change.works ?? this.works;
+    if (this.timer) this.beat();
+  }
+
+  private beat(): void {
+    const { model, works } = this;
+    const text = JSON.stringify({ v: 1, at: new Date().toISOString(), pid: process.pid, model, works });
+    try {
+      fs.writeFileSync(`${this.path}.new`, text + "\n", { mode: 0o600 });
+      fs.renameSync(`${this.path}.new`, this.path);
+    } catch {
+      // A disk that is full ends no agent.
+    }
+  }
+}
+
 function textOf(message: any): string {
   const parts = typeof message.content === "string" ? [{ text: message.content }] : (message.content ?? []);
   return parts.map((part: any) => part.text ?? "").join("");
@@ -103,10 +138,15 @@ export default function (pi: any) {
   const path = process.env.FLEET_SOCKET;
   if (!path) return;
   const supervisor = new Supervisor(path);
+  const heartbeat = process.env.FLEET_HEARTBEAT ? new Heartbeat(process.env.FLEET_HEARTBEAT) : undefined;
 
   pi.on("session_start", (_event: any, context: any) => {
+    heartbeat?.now({ model: context.model });
+    heartbeat?.start();
     supervisor.tell({ type: "session_start", id: context.sessionManager.getSessionId() });
   });
+  pi.on("model_select", (event: any) => heartbeat?.now({ model: event.model }));
+  pi.on("agent_start", () => heartbeat?.now({ works: true }));
   // A template or a skill that was typed by its name becomes another text. What was typed is known at `input`, that it
   // begins a turn at `before_agent_start`.
   let typed: string | undefined;
@@ -131,7 +171,10 @@ export default function (pi: any) {
     const { provider, model, usage, stopReason } = message;
     supervisor.tell({ type: "message_end", provider, model, usage, stopReason });
   });
-  pi.on("agent_end", () => supervisor.tell({ type: "agent_end" }));
+  pi.on("agent_end", () => {
+    heartbeat?.now({ works: false });
+    supervisor.tell({ type: "agent_end" });
+  });
   pi.on("tool_call", async (event: any) => {
     const answer = await supervisor.ask({ type: "tool_call", tool: event.toolName });
     if (typeof answer?.block === "string") return { block: true, reason: answer.block };

@@ -80,7 +80,7 @@ impl Supervisor {
                     self.record(Source::Screen, Fact::Asked { reason, rule });
                 }
             }
-            Some(Sign::Works) => {
+            Some(Sign::Works | Sign::Loads) => {
                 self.forget_rest();
                 self.seems_busy(Some(rule));
             }

@@ -210,7 +210,7 @@ impl Supervisor {
         let fresh = now < since + DRAWN;
         let holds = match sign {
             Some(Sign::Asks(_)) => false,
-            Some(Sign::Works) => fresh,
+            Some(Sign::Works | Sign::Loads) => fresh,
             Some(Sign::Prompt) => fresh || trouble,
             None => return false,
         };

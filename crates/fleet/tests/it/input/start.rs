@@ -263,7 +263,7 @@ fn an_unknown_harness_names_the_nearest_and_one_that_is_not_installed_its_instal
     changes_nothing(&env, &repo, || {
         let _ = refused(fleet(&env, &repo, &["create", "fix", "-a", "cluade"]).output(), 2)
             .says("`cluade`")
-            .hints("--agent claude");
+            .hints("did you mean `claude`?");
         let _ = refused(fleet(&env, &repo, &["create", "fix", "-a", "zzz"]).output(), 2).hints("claude, codex");
         let with = |agent: &str| {
             fleet(&env, &repo, &["create", "fix", "-a", agent])
