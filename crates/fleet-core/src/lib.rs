@@ -11,6 +11,7 @@ pub mod id;
 pub mod name;
 pub mod nearest;
 pub mod outcome;
+pub mod plan;
 pub mod target;
 pub mod time;
 pub mod usage;

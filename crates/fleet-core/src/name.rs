@@ -5,6 +5,15 @@ use crate::{Error, Result, Time};
 /// Refuses what is no valid name of a local branch, by the rules of git-check-ref-format(1) and those of
 /// `git branch` (no leading dash, not `HEAD`).
 pub fn check_branch(branch: &str) -> Result<()> {
+    let Some(why) = branch_fault(branch) else {
+        return Ok(());
+    };
+    let error = Error::usage(format!("`{branch}` is no valid branch name: {why}"));
+    Err(error.hint(branch_hint(branch)))
+}
+
+/// What is wrong with the name of a branch.
+pub fn branch_fault(branch: &str) -> Option<&'static str> {
     let why = if branch.is_empty() {
         "it is empty"
     } else if branch.starts_with('-') {
@@ -27,13 +36,17 @@ pub fn check_branch(branch: &str) -> Result<()> {
     {
         "a part of it is empty, starts with a dot or ends with `.lock`"
     } else {
-        return Ok(());
+        return None;
     };
-    let error = Error::usage(format!("`{branch}` is no valid branch name: {why}"));
-    Err(match suggestion(branch) {
-        Some(name) => error.hint(format!("use `{name}`")),
-        None => error.hint("use letters, digits, `-`, `_`, `.` and `/`, such as `fix-42`"),
-    })
+    Some(why)
+}
+
+/// What to call a branch whose name is not valid.
+pub fn branch_hint(branch: &str) -> String {
+    match suggestion(branch) {
+        Some(name) => format!("use `{name}`"),
+        None => "use letters, digits, `-`, `_`, `.` and `/`, such as `fix-42`".to_owned(),
+    }
 }
 
 fn suggestion(branch: &str) -> Option<String> {
