@@ -8,10 +8,17 @@ use crate::{Result, drill, failed, prompts, states};
 
 pub(crate) const USAGE: &str = "usage: cargo xtask gen [--check]
 
-Writes docs/reference/*.md from the code. --check writes nothing and fails if a page is not as it would be written.";
+Writes docs/reference/ from the code. --check writes nothing and fails if a page is not as it would be written.";
 
 /// The pages that `fleet __gen NAME` prints.
-const PAGES: &[&str] = &["cli", "config", "exit-codes", "operations"];
+const PAGES: &[&str] = &[
+    "cli",
+    "config",
+    "exit-codes",
+    "operations",
+    "plan-rules",
+    "fleet.schema.json",
+];
 
 pub(crate) fn main(mut args: Args) -> Result<()> {
     let check = args.flag("--check");
@@ -28,20 +35,18 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     pages.push(("reboot-drill", drill::page()?));
     pages.push(("states", states::page()?));
     for (name, wanted) in pages {
-        let path = dir.join(format!("{name}.md"));
+        let name = file_name(name);
+        let path = dir.join(&name);
         let present = fs::read_to_string(&path).unwrap_or_default();
         if present == wanted {
             continue;
         }
         if check {
-            differ.push(format!(
-                "docs/reference/{name}.md:{}",
-                first_difference(&present, &wanted)
-            ));
+            differ.push(format!("docs/reference/{name}:{}", first_difference(&present, &wanted)));
         } else {
             fs::create_dir_all(&dir).map_err(io("make", &dir))?;
             fs::write(&path, wanted).map_err(io("write", &path))?;
-            println!("wrote docs/reference/{name}.md");
+            println!("wrote docs/reference/{name}");
         }
     }
     if differ.is_empty() {
@@ -51,6 +56,14 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
         "not as the code has it; run `cargo xtask gen`\n{}",
         differ.join("\n")
     ))
+}
+
+/// A page is Markdown unless its name says what it is.
+fn file_name(page: &str) -> String {
+    match page.contains('.') {
+        true => page.to_owned(),
+        false => format!("{page}.md"),
+    }
 }
 
 /// `LINE: is …, should be …` for the first line that differs.

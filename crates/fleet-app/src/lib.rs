@@ -12,6 +12,7 @@ mod kept;
 pub mod op;
 pub mod ops;
 pub mod page;
+pub mod plan;
 pub mod record;
 pub mod repair;
 mod reporting;

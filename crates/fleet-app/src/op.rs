@@ -145,6 +145,8 @@ pub const ALL: &[Op] = &[
     Op::of::<ops::salvage::Restore>(),
     Op::of::<ops::salvage::Prune>(),
     Op::of::<ops::clean::Clean>(),
+    Op::of::<ops::types::Types>(),
+    Op::of::<ops::check::Check>(),
     Op::of::<ops::config::Show>(),
     Op::of::<ops::config::Validate>(),
     Op::of::<ops::config::Path>(),

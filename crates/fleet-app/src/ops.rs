@@ -1,5 +1,6 @@
 //! The operations, one file a verb or noun. Each is an args struct, an output struct and a plain `run`.
 
+pub mod check;
 pub mod clean;
 pub mod config;
 pub mod create;
@@ -17,6 +18,7 @@ pub mod restart;
 pub mod resume;
 pub mod salvage;
 pub mod started;
+pub mod types;
 pub mod wait;
 
 use fleet_core::agent::Agent;

@@ -14,7 +14,7 @@ pub enum Kind {
     Failed,
     /// Bad arguments or parameters.
     Usage,
-    /// No such agent, batch, repository or salvage.
+    /// No such agent, batch, repository, salvage or plan.
     NotFound,
     /// It exists already, is held by another, or changed meanwhile.
     Conflict,
@@ -28,6 +28,8 @@ pub enum Kind {
     Timeout,
     /// The act was done but its effect could not be observed.
     Unverified,
+    /// A plan has errors.
+    Plan,
     /// Our bug.
     Internal,
     /// Broken settings.
@@ -46,18 +48,19 @@ impl Kind {
         Kind::Unavailable,
         Kind::Timeout,
         Kind::Unverified,
+        Kind::Plan,
         Kind::Internal,
         Kind::Config,
     ];
 
     /// The exit code, the HTTP status and one line for the reference page.
     ///
-    /// 70 and 78 are `EX_SOFTWARE` and `EX_CONFIG` of sysexits(3); 2 is what the argument parser itself uses.
+    /// 65, 70 and 78 are `EX_DATAERR`, `EX_SOFTWARE` and `EX_CONFIG` of sysexits(3); 2 is what the argument parser itself uses.
     pub const fn row(self) -> (u8, u16, &'static str) {
         match self {
             Kind::Failed => (1, 422, "the thing asked for did not succeed"),
             Kind::Usage => (2, 400, "bad arguments or parameters"),
-            Kind::NotFound => (3, 404, "no such agent, batch, repository or salvage"),
+            Kind::NotFound => (3, 404, "no such agent, batch, repository, salvage or plan"),
             Kind::Conflict => (4, 409, "it exists already, is held by another, or changed meanwhile"),
             Kind::Refused => (5, 403, "not allowed, not confirmed, or it would lose work"),
             Kind::OverBudget => (6, 402, "a cap would be passed"),
@@ -68,6 +71,7 @@ impl Kind {
             ),
             Kind::Timeout => (8, 504, "waited as long as told"),
             Kind::Unverified => (9, 502, "the act was done but its effect could not be observed"),
+            Kind::Plan => (65, 422, "a plan has errors, and nothing was started"),
             Kind::Internal => (70, 500, "a bug in fleet"),
             Kind::Config => (78, 500, "broken settings"),
         }

@@ -4,21 +4,26 @@ use std::fmt::Write;
 
 use fleet_app::config;
 use fleet_app::op::ALL;
+use fleet_core::plan::file;
+use fleet_core::plan::model::{Act, Names, providers};
+use fleet_core::plan::rule::Rule;
+use fleet_core::plan::word::{PlanType, WorkerType};
 use fleet_core::{Error, Kind, Result};
 use serde_json::Value;
 
 use crate::cli;
 
-/// The page called `name`, in Markdown.
+/// The page called `name`: Markdown, or the schema as JSON.
 pub(crate) fn page(name: &str) -> Result<String> {
     match name {
         "cli" => Ok(commands()),
         "config" => Ok(config::reference()),
         "exit-codes" => Ok(exit_codes()),
         "operations" => Ok(operations()),
-        other => {
-            Err(Error::usage(format!("there is no page `{other}`")).hint("pages: cli, config, exit-codes, operations"))
-        }
+        "plan-rules" => Ok(plan_rules()),
+        "fleet.schema.json" => Ok(format!("{:#}\n", file::schema())),
+        other => Err(Error::usage(format!("there is no page `{other}`"))
+            .hint("pages: cli, config, exit-codes, operations, plan-rules, fleet.schema.json")),
     }
 }
 
@@ -67,6 +72,101 @@ fn exit_codes() -> String {
         "\nA program that was ended by signal n has the code 128 + n in an agent's state, such as `exited(137)`.\n",
     );
     text
+}
+
+fn plan_rules() -> String {
+    let mut text = "# Rules of a plan\n\nMade from the tables that `fleet check` uses by `cargo xtask gen`. How a plan is written: \
+                    [plans](../plans.md). Its JSON Schema: [fleet.schema.json](fleet.schema.json).\n\n## Types\n\n\
+                    | type | what | choose it when | its plan needs |\n| --- | --- | --- | --- |\n"
+        .to_owned();
+    for plan_type in PlanType::ALL {
+        let row = plan_type.row();
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} |",
+            plan_type.as_str(),
+            row.hint,
+            row.when,
+            row.needs
+        );
+    }
+    text.push_str(
+        "\n## Rules\n\nAn error keeps the plan from being started; a warning does not. A code is never given to another rule.\n\n\
+         | code | level | what is wrong | what is right |\n| --- | --- | --- | --- |\n",
+    );
+    for rule in Rule::ALL {
+        let row = rule.row();
+        let right = row.right.replace('|', "\\|");
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {right} |",
+            row.code,
+            row.level.as_str(),
+            row.wrong
+        );
+    }
+    restrictions(&mut text);
+    models(&mut text);
+    text
+}
+
+fn restrictions(text: &mut String) {
+    text.push_str(
+        "\n## Types of workers\n\nWhat a worker of the type may do, and what each provider cannot keep it from, of which `check` warns (`P090`). \
+         The gaps are those that the programs' own options leave; they are not proven by trial.\n\n| type |",
+    );
+    for act in Act::ALL {
+        let _ = write!(text, " {} |", act.as_str());
+    }
+    let names: Vec<&str> = providers().iter().map(|provider| provider.name.as_str()).collect();
+    let _ = write!(text, " gaps of {} |\n| --- |", names.join(" | gaps of "));
+    text.push_str(&" --- |".repeat(Act::ALL.len() + names.len()));
+    text.push('\n');
+    for worker_type in WorkerType::ALL {
+        let _ = write!(text, "| `{}` |", worker_type.as_str());
+        for act in Act::ALL {
+            let may = if act.is_allowed(*worker_type) { "yes" } else { "no" };
+            let _ = write!(text, " {may} |");
+        }
+        for provider in providers() {
+            let gaps: Vec<&str> = provider.gaps(*worker_type).into_iter().map(Act::as_str).collect();
+            let gaps = if gaps.is_empty() {
+                "none".to_owned()
+            } else {
+                gaps.join(", ")
+            };
+            let _ = write!(text, " {gaps} |");
+        }
+        text.push('\n');
+    }
+    text.push_str("\nA harness of your own is kept from nothing.\n");
+}
+
+fn models(text: &mut String) {
+    text.push_str(
+        "\n## Models\n\nAnother model is refused, unless `--allow-unknown-model` is said. A harness of your own takes any.\n\n\
+         | provider | model | when to use it |\n| --- | --- | --- |\n",
+    );
+    for provider in providers() {
+        for model in &provider.models {
+            let alias = model
+                .alias
+                .as_ref()
+                .map(|alias| format!(", `{alias}`"))
+                .unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "| `{}` | `{}`{alias} | {} |",
+                provider.name, model.name, model.purpose
+            );
+        }
+        let other = match provider.names {
+            Names::Listed => continue,
+            Names::Qualified => "any, as `PROVIDER/MODEL`",
+            Names::Any => "any other name",
+        };
+        let _ = writeln!(text, "| `{}` | {other} | |", provider.name);
+    }
 }
 
 fn operations() -> String {

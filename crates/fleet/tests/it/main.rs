@@ -9,6 +9,7 @@ mod kill;
 mod live;
 mod many;
 mod pages;
+mod plans;
 mod prompts;
 mod reports;
 mod surfaces;

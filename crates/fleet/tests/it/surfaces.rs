@@ -74,6 +74,12 @@ impl Stage {
         std::fs::write(stage.env.fleet_home().join("worktrees/gone/new.txt"), "work\n").expect("written");
         stage.run(&["kill", "gone"]);
         stage.run(&["create", "one", "--wait", "ready", "--timeout", "30"]);
+        let plan = stage.env.root().join("plan");
+        std::fs::create_dir_all(plan.join("workers/a")).expect("a folder");
+        std::fs::write(plan.join("workers/a/prompt.md"), "Do it.\n").expect("written");
+        let worker = r#"{"id": "a", "type": "code-run", "model": "next"}"#;
+        let text = format!(r#"{{"type": "dag", "workers": [{worker}]}}"#);
+        std::fs::write(plan.join("fleet.json"), text).expect("written");
         stage
     }
 
@@ -309,6 +315,21 @@ fn calls() -> Vec<(&'static str, Vec<Call>)> {
             "clean",
             vec![(vec![], json!({})), (vec!["--yes"], json!({ "yes": true }))],
         ),
+        (
+            "types",
+            vec![(vec![], json!({})), (vec!["--schema"], json!({ "schema": true }))],
+        ),
+        (
+            "check",
+            vec![
+                (vec!["../plan"], json!({ "plan": "../plan" })),
+                (
+                    vec!["../plan/fleet.json", "--allow-unknown-model"],
+                    json!({ "plan": "../plan/fleet.json", "allow_unknown_model": true }),
+                ),
+                (vec!["../none"], json!({ "plan": "../none" })),
+            ],
+        ),
         ("config.show", vec![(vec![], json!({}))]),
         ("config.validate", vec![(vec![], json!({}))]),
         ("config.path", vec![(vec![], json!({}))]),
@@ -411,6 +432,8 @@ fn the_tools_of_mcp_are_these() {
         "fleet_salvage_restore",
         "fleet_salvage_prune",
         "fleet_clean",
+        "fleet_types",
+        "fleet_check",
         "fleet_doctor",
     ];
     assert_eq!(names, pinned);

@@ -1,0 +1,134 @@
+//! `check`: whether a plan could be started, before anything is.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use fleet_core::name::plural;
+use fleet_core::plan::rule::{Finding, Level};
+use fleet_core::plan::word::PlanType;
+use fleet_core::{Kind, Result, plan};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::caller::{Caller, Effect};
+use crate::op::Operation;
+use crate::page::{Label, Page, Show, plain, span};
+use crate::plan::{find, surroundings};
+
+/// How many findings a person is shown. A program gets all of them.
+const SHOWN: usize = 100;
+
+/// Check a plan: everything that is wrong with it, before anything is started
+///
+/// Reads `fleet.json` and the prompts, starts nothing and costs nothing. Each finding has a code, which
+/// docs/reference/plan-rules.md explains. A plan with errors exits with 65; warnings alone exit with 0.
+#[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// A fleet root, or its fleet.json
+    #[arg(value_name = "ROOT|fleet.json")]
+    pub plan: String,
+    /// Let models through that nobody knows, with a warning
+    #[arg(long)]
+    #[serde(default)]
+    pub allow_unknown_model: bool,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Verdict {
+    /// The fleet root, absolute.
+    pub root: PathBuf,
+    /// What the plan calls itself, if it could be read.
+    pub name: Option<String>,
+    /// Its type, if it could be read.
+    #[serde(rename = "type")]
+    pub plan_type: Option<PlanType>,
+    /// How many workers it names.
+    pub workers: usize,
+    /// The most that a run of it may spend, in USD; none while it has errors.
+    pub most_usd: Option<f64>,
+    /// How many findings keep it from being started.
+    pub errors: usize,
+    /// How many do not.
+    pub warnings: usize,
+    /// All of them, in the order of the file.
+    pub findings: Vec<Finding>,
+}
+
+impl Operation for Check {
+    const NAME: &'static str = "check";
+    const EFFECT: Effect = Effect::Read;
+    type Output = Verdict;
+
+    fn run(self, app: &App, caller: &Caller) -> Result<Verdict> {
+        let found = find(caller, &self.plan)?;
+        let draft = plan::read(&found.text);
+        let mut around = surroundings(app, caller, &found, &draft)?;
+        around.allow_unknown_model = self.allow_unknown_model;
+        let checked = draft.check(&around);
+        let errors = checked.findings.iter().filter(|finding| finding.level == Level::Error);
+        let errors = errors.count();
+        Ok(Verdict {
+            root: found.root,
+            name: checked.name,
+            plan_type: checked.plan_type,
+            workers: checked.workers,
+            most_usd: checked.plan.map(|plan| plan.most().micros() as f64 / 1e6),
+            errors,
+            warnings: checked.findings.len() - errors,
+            findings: checked.findings,
+        })
+    }
+}
+
+impl Show for Verdict {
+    fn show(&self, page: &mut Page) {
+        for finding in self.findings.iter().take(SHOWN) {
+            let label = match finding.level {
+                Level::Error => Label::Bad,
+                Level::Warning => Label::Warn,
+            };
+            let path = match finding.path.as_str() {
+                "" => crate::plan::FILE,
+                path => path,
+            };
+            let mut line = vec![
+                span(label, format!("{}[{}]", finding.level.as_str(), finding.code)),
+                plain(format!(" {path}: {}", finding.message)),
+            ];
+            if let (Some(at), Some(column)) = (finding.line, finding.column) {
+                line.push(span(Label::Dim, format!(" (line {at}, column {column})")));
+            }
+            page.spans(line);
+            page.spans(vec![span(Label::Dim, "  hint: "), plain(&finding.hint)]);
+        }
+        if self.findings.len() > SHOWN {
+            let more = self.findings.len() - SHOWN;
+            page.line(format!("… and {more} more: `--json` has all of them"));
+        }
+        let warnings = plural(self.warnings, "warning");
+        let about = || {
+            let plan_type = self.plan_type.map_or("a plan", PlanType::as_str);
+            let most = self.most_usd.and_then(plan::money::Usd::new).unwrap_or_default();
+            match plan_type {
+                "autoresearch" => format!("{plan_type}, at most {most}"),
+                _ => format!("{plan_type}, {}, at most {most}", plural(self.workers, "worker")),
+            }
+        };
+        match (self.errors, self.warnings) {
+            (0, 0) => page.spans(vec![span(Label::Good, "fine"), plain(format!(": {}", about()))]),
+            (0, _) => page.line(format!("no errors, {warnings}: {}", about())),
+            (errors, 0) => page.line(format!("{}: the plan cannot be started", plural(errors, "error"))),
+            (errors, _) => page.line(format!(
+                "{}, {warnings}: the plan cannot be started",
+                plural(errors, "error")
+            )),
+        }
+    }
+
+    fn failed(&self) -> Option<Kind> {
+        (self.errors > 0).then_some(Kind::Plan)
+    }
+}
