@@ -39,7 +39,10 @@ pub(super) fn file(root: &Node, findings: &mut Findings) -> Option<FleetFile> {
     let Value::Object(members) = &root.value else {
         if !matches!(root.value, Value::Bad) {
             let message = format!("a plan is an object, and this is {}", root.value.what());
-            let _ = findings.add(Rule::WrongType, "", message).at(root.at);
+            let _ = findings
+                .add(Rule::WrongType, "", message)
+                .at(root.at)
+                .hint("write an object: `{ \"type\": \"dag\", … }`");
         }
         return None;
     };
@@ -221,7 +224,8 @@ impl<'a> Object<'a> {
     }
 
     fn path_of(&self, key: &str) -> String {
-        let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "_$-".contains(c));
+        let plain =
+            (1..=80).contains(&key.len()) && key.chars().all(|c| c.is_ascii_alphanumeric() || "_$-".contains(c));
         match (plain, self.path.as_str()) {
             (true, "") => key.to_owned(),
             (true, path) => format!("{path}.{key}"),

@@ -69,7 +69,7 @@ macro_rules! rules {
 
 rules! {
     /// The text is no JSON
-    Syntax = "P001", Error, "one JSON object in UTF-8; the place is named by line and column";
+    Syntax = "P001", Error, "one JSON object, its keys and texts between double quotes, a comma between two of them";
     /// The text begins with a byte order mark
     ByteOrderMark = "P002", Warning, "plain UTF-8 without a mark, which other readers of JSON refuse";
     /// There is a comment
