@@ -35,7 +35,7 @@ const MAX_COOKED_BYTES: usize = 4000;
 
 const DRAFT_WAIT: Duration = Duration::from_millis(600);
 /// A program that has not read its input yet, on a busy machine, is given longer to show it.
-const UNREAD_WAIT: Duration = Duration::from_millis(3000);
+const UNREAD_WAIT: Duration = Duration::from_millis(8000);
 /// For this long a program may read nothing of a text that is longer than what the kernel keeps for it.
 pub const UNREAD_WRITE: Duration = Duration::from_secs(15);
 const BURST_GAP: Duration = Duration::from_millis(160);
@@ -124,6 +124,8 @@ enum Phase {
     },
     Entered {
         at: Instant,
+        /// Since when the program has nothing to read, as far as was looked.
+        read: Instant,
         seen: bool,
         presses: u8,
         left: Option<Instant>,
@@ -237,10 +239,11 @@ impl Delivery {
             Phase::Draft { since } => self.step_draft(since, look, now),
             Phase::Entered {
                 at,
+                read,
                 seen,
                 presses,
                 left,
-            } => self.step_entered((at, seen, presses, left), look, now),
+            } => self.step_entered((at, read, seen, presses, left), look, now),
         }
     }
 
@@ -288,6 +291,7 @@ impl Delivery {
         }
         self.phase = Phase::Entered {
             at: now,
+            read: now,
             seen,
             presses: 1,
             left: None,
@@ -298,7 +302,7 @@ impl Delivery {
 
     fn step_entered(
         &mut self,
-        (at, seen, presses, left): (Instant, bool, u8, Option<Instant>),
+        (at, read, seen, presses, left): (Instant, Instant, bool, u8, Option<Instant>),
         look: Look<'_>,
         now: Instant,
     ) -> Option<Action> {
@@ -327,30 +331,36 @@ impl Delivery {
                 false => Action::Delivered,
             });
         }
+        // What a busy program has not read yet it cannot answer.
+        let unread = look.pending > 0;
+        let read = if unread { now } else { read };
+        let end = (read + RECEIPT_WAIT).min(at + UNREAD_WRITE);
         // What has left in the last moment is looked at once more.
         let leaves = left.is_some() && turn;
-        if now >= at + RECEIPT_WAIT && !leaves {
+        if now >= end && !leaves {
             return Some(Action::Unverified(match (seen, drafted) {
+                _ if unread => "the program has not read its input",
                 _ if left.is_some() => "it begins with a slash and no turn followed: a command of the program's own",
                 (false, _) => "the text was never seen in the draft",
                 (true, true) => "the text stayed in the draft after Enter",
-                (true, false) => "the program has not read its input",
+                (true, false) => "nothing shows what became of the text",
             }));
         }
-        let again = drafted && presses == 1 && now >= at + SECOND_ENTER;
+        let again = drafted && !unread && presses == 1 && now >= read + SECOND_ENTER;
         self.phase = Phase::Entered {
             at,
+            read,
             seen,
             presses: presses + u8::from(again),
             left,
         };
         self.deadline = Some(match left {
             Some(since) if turn => since + confirm,
-            Some(_) => self
-                .worked_since
-                .map_or(at + RECEIPT_WAIT, |since| (since + IS_A_TURN).min(at + RECEIPT_WAIT)),
-            None if presses == 1 && !again && now < at + SECOND_ENTER => at + SECOND_ENTER,
-            None => at + RECEIPT_WAIT,
+            Some(_) => self.worked_since.map_or(end, |since| (since + IS_A_TURN).min(end)),
+            // That the program has read is no event.
+            None if unread => now + SECOND_ENTER,
+            None if presses == 1 && !again && now < read + SECOND_ENTER => read + SECOND_ENTER,
+            None => end,
         });
         again.then_some(Action::Enter)
     }
@@ -504,10 +514,30 @@ mod tests {
         for (draft, asks) in [(Some("> "), true), (None, false)] {
             let mut asked = begin();
             assert_eq!(asked.step(look(0, draft, asks).0, start), None);
-            let (look, now) = look(4000, draft, asks);
+            let (look, now) = look(9000, draft, asks);
             let end = asked.step(look, now);
             assert!(matches!(end, Some(Action::Unverified(_))), "{end:?}");
         }
+    }
+
+    #[test]
+    fn an_enter_that_is_not_read_yet_is_waited_for_and_not_pressed_again() {
+        let mut busy = Bench::new("fix the login", true);
+        assert_eq!(busy.at(0, "> fix the login", 0, true), Some(Action::Enter));
+        for millis in [10, 950, 3100, 6000] {
+            assert_eq!(busy.at(millis, "> fix the login", 1, false), None, "{millis}");
+        }
+        assert_eq!(busy.at(6500, "> ", 0, true), None);
+        assert_eq!(busy.at(6510, "> ", 0, false), Some(Action::Delivered));
+
+        let mut stuck = Bench::new("fix the login", true);
+        stuck.at(0, "> fix the login", 0, true);
+        let mut last = None;
+        for millis in (900..=15_300).step_by(900) {
+            last = stuck.at(millis, "> fix the login", 1, false);
+            assert!(last.is_none() || millis >= 15_000, "{millis}: {last:?}");
+        }
+        assert!(matches!(last, Some(Action::Unverified(_))), "{last:?}");
     }
 
     #[test]
@@ -553,7 +583,7 @@ mod tests {
         assert_eq!(bench.at(1200, "> fix the login", 0, true), Some(Action::Enter));
         let mut stuck = Bench::new("fix the login", true);
         stuck.at(0, "> ", 25, false);
-        assert_eq!(stuck.at(3100, "> ", 25, false), Some(Action::Enter));
+        assert_eq!(stuck.at(8100, "> ", 25, false), Some(Action::Enter));
     }
 
     #[test]
