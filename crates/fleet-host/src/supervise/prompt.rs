@@ -43,6 +43,8 @@ const CONFIRM: Duration = Duration::from_millis(5);
 /// A text that left the draft of a program whose work would be seen, and is not: it may be drawing its screen anew.
 const CONFIRM_AT_REST: Duration = Duration::from_millis(300);
 const SECOND_ENTER: Duration = Duration::from_millis(900);
+/// A program that loads what it goes on with is waited for so long.
+const LOADS_WAIT: Duration = Duration::from_secs(120);
 /// A program that works for so long has begun a turn; over a command that it does not know some work for a moment.
 const IS_A_TURN: Duration = Duration::from_millis(700);
 const RECEIPT_WAIT: Duration = Duration::from_millis(3000);
@@ -94,6 +96,8 @@ pub struct Look<'a> {
     pub last_output: Option<Instant>,
     /// Whether the program is seen at work; none where nobody knows how that looks.
     pub works: Option<bool>,
+    /// Whether it loads something, and shows no draft meanwhile.
+    pub loads: bool,
     /// Whether it asks a person, who alone may press Enter there.
     pub asks: bool,
 }
@@ -142,6 +146,8 @@ pub struct Delivery {
     squeezed: Vec<char>,
     /// It begins with a slash: many programs take that for a command of their own, and no turn follows.
     command: bool,
+    /// When it was first seen to load.
+    loads_since: Option<Instant>,
     /// Since when the program is seen at work, at every look.
     worked_since: Option<Instant>,
     /// Whether that was for long enough to be a turn.
@@ -170,6 +176,7 @@ impl Delivery {
                 id,
                 squeezed,
                 command: text.starts_with('/'),
+                loads_since: None,
                 worked_since: None,
                 worked: false,
                 length: bytes.len(),
@@ -227,7 +234,10 @@ impl Delivery {
     }
 
     /// Looks at the terminal and decides. Called after every output, after every write, and at the deadline.
-    pub fn step(&mut self, look: Look<'_>, now: Instant) -> Option<Action> {
+    pub fn step(&mut self, mut look: Look<'_>, now: Instant) -> Option<Action> {
+        if look.loads {
+            look.loads = now < *self.loads_since.get_or_insert(now) + LOADS_WAIT;
+        }
         if let Phase::Typing { stuck } = self.phase {
             if look.unsent {
                 return self.step_typing(stuck, look.written, now);
@@ -263,6 +273,11 @@ impl Delivery {
     }
 
     fn step_draft(&mut self, since: Instant, look: Look<'_>, now: Instant) -> Option<Action> {
+        if look.loads {
+            self.phase = Phase::Draft { since: now };
+            self.deadline = Some(now + UNREAD_WAIT);
+            return None;
+        }
         let seen = look.folded || self.shows(look.draft);
         let gap = if self.bracketed || self.cooked {
             Duration::ZERO
@@ -333,7 +348,8 @@ impl Delivery {
         }
         // What a busy program has not read yet it cannot answer.
         let unread = look.pending > 0;
-        let read = if unread { now } else { read };
+        let at = if look.loads { now } else { at };
+        let read = if unread || look.loads { now } else { read };
         let end = (read + RECEIPT_WAIT).min(at + UNREAD_WRITE);
         // What has left in the last moment is looked at once more.
         let leaves = left.is_some() && turn;
@@ -358,7 +374,7 @@ impl Delivery {
             Some(since) if turn => since + confirm,
             Some(_) => self.worked_since.map_or(end, |since| (since + IS_A_TURN).min(end)),
             // That the program has read is no event.
-            None if unread => now + SECOND_ENTER,
+            None if unread || look.loads => now + SECOND_ENTER,
             None if presses == 1 && !again && now < read + SECOND_ENTER => read + SECOND_ENTER,
             None => end,
         });
@@ -434,6 +450,7 @@ mod tests {
                     written: 0,
                     last_output: self.last_output,
                     works: None,
+                    loads: false,
                     asks: false,
                 },
                 now,
@@ -475,6 +492,7 @@ mod tests {
                 written: 0,
                 last_output: Some(now),
                 works: Some(false),
+                loads: false,
                 asks,
             };
             (look, now)
@@ -541,6 +559,39 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_loads_in_between_is_waited_for() {
+        let start = Instant::now();
+        let mut delivery = Delivery::start("p".into(), "fix the login", true, false)
+            .expect("started")
+            .0;
+        let mut at = |millis: u64, draft, loads| {
+            let now = start + Duration::from_millis(millis);
+            let look = Look {
+                draft,
+                folded: false,
+                pending: 0,
+                cooked: false,
+                unsent: false,
+                written: 0,
+                last_output: Some(now),
+                works: Some(false),
+                loads,
+                asks: false,
+            };
+            delivery.step(look, now)
+        };
+        assert_eq!(at(0, None, true), None);
+        assert_eq!(at(20_000, None, true), None, "before Enter");
+        assert_eq!(at(20_010, Some("> fix the login"), false), Some(Action::Enter));
+        assert_eq!(at(20_020, None, true), None);
+        assert_eq!(at(50_000, None, true), None, "after it");
+        assert_eq!(at(50_010, Some("> fix the login"), false), None);
+        assert_eq!(at(51_000, Some("> fix the login"), false), Some(Action::Enter));
+        assert_eq!(at(51_010, Some("> "), false), None);
+        assert_eq!(at(51_400, Some("> "), false), Some(Action::Delivered));
+    }
+
+    #[test]
     fn a_draft_that_stays_gets_one_more_enter_and_then_an_honest_end() {
         let mut bench = Bench::new("fix", true);
         bench.at(0, "> fix", 0, true);
@@ -599,6 +650,7 @@ mod tests {
                 written,
                 last_output: None,
                 works: None,
+                loads: false,
                 asks: false,
             };
             delivery.step(look, start + Duration::from_secs(seconds))
@@ -633,6 +685,7 @@ mod tests {
                 written: 0,
                 last_output: Some(last_output),
                 works: None,
+                loads: false,
                 asks: false,
             };
             let later = |millis| start + Duration::from_millis(millis);
@@ -683,6 +736,7 @@ mod tests {
                 written: 0,
                 last_output: Some(at(last_output)),
                 works: Some(works),
+                loads: false,
                 asks: false,
             };
             assert_eq!(

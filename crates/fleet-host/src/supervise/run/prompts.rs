@@ -247,6 +247,7 @@ impl Supervisor {
             written: self.written,
             last_output: self.last_output,
             works: works.then_some(sign == Some(Sign::Works)),
+            loads: sign == Some(Sign::Loads),
             asks: matches!(sign, Some(Sign::Asks(Reason::Permission | Reason::Question))),
         };
         let (id, length) = (delivery.id.clone(), delivery.length);
