@@ -379,7 +379,13 @@ impl Standing {
                 self.talked = true;
                 self.turns += 1;
             }
-            Fact::PromptRefused { id, .. } => self.queue.retain(|(each, _)| each != id),
+            Fact::PromptRefused { id, .. } => {
+                self.queue.retain(|(each, _)| each != id);
+                if self.typed.as_ref() == Some(id) {
+                    self.typed = None;
+                    self.typed_text = None;
+                }
+            }
             Fact::Conversation { id } => {
                 if self.conversation.as_ref() != Some(id) {
                     self.used_in_conversation = Tokens::default();
