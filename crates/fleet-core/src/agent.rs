@@ -515,6 +515,27 @@ mod tests {
     }
 
     #[test]
+    fn a_prompt_that_was_written_and_refused_waits_nowhere() {
+        let id = || "p".to_owned();
+        let facts = [
+            launched(false),
+            Fact::PromptQueued {
+                id: id(),
+                text: "x".into(),
+            },
+            Fact::PromptTyped { id: id() },
+            Fact::PromptRefused {
+                id: id(),
+                why: "no".into(),
+            },
+            Fact::Exited { code: 0 },
+        ];
+        let ended = standing(&facts);
+        assert!(!ended.waits("p") && ended.queue.is_empty());
+        assert_eq!(standing(&facts[..4]).unseen(), None);
+    }
+
+    #[test]
     fn a_life_passes_through_its_states() {
         let delivered = Fact::PromptDelivered {
             id: "p".into(),

@@ -12,7 +12,7 @@
 //! - `message_update` repeats the message so far with each piece; only whole messages are read.
 //! - A conversation is in no file before its first reply, and cannot be resumed until then.
 //! - An extension that asks a person waits for the answer without end. Nobody is there, so it is told that the dialog
-//!   was dismissed.
+//!   was dismissed. Before its start is complete it hears nothing, and exits with 0 when such a dialog is all it waits for.
 
 use serde_json::{Value, json};
 

@@ -107,6 +107,21 @@ fn prompts_to_a_working_run_wait_for_its_turns_and_it_ends_when_nothing_is_left(
 }
 
 #[test]
+fn a_prompt_of_a_megabyte_arrives_whole() {
+    let stage = stage();
+    stage.start("one", "hold first");
+    let long = "x".repeat(1024 * 1024);
+    let prompt = stage.env.root().join("prompt");
+    fs::write(&prompt, &long).expect("written");
+    let prompt = format!("@{}", prompt.display());
+    let _ = stage.fleet(&["prompt", "one", &prompt]).output().success();
+    stage.release("one");
+    stage.ends("one", Outcome::Success);
+    assert!(stage.told().contains(&format!("prompt {long}")));
+    stage.end();
+}
+
+#[test]
 fn a_sender_that_waits_hears_the_program_s_own_answer() {
     let stage = stage();
     stage.start("one", "hold first");
