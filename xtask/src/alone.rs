@@ -5,6 +5,8 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use fleet_host::alone;
+
 use crate::clis::{self, Cli};
 use crate::install::{self, Tool};
 use crate::run::Run;
@@ -50,52 +52,35 @@ const TOOLS: &[Tool] = &[
     },
 ];
 
-/// The ways in, each the words before a command. Where the first is not allowed, a user namespace may be; the rights
-/// that come with that are given up as soon as loopback is up.
-const WAYS: [&[&str]; 2] = [
-    &["--net", "--", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"],
-    &[
-        "--user",
-        "--map-current-user",
-        "--keep-caps",
-        "--net",
-        "--",
-        "sh",
-        "-c",
-        "ip link set lo up && exec setpriv --inh-caps -all --ambient-caps -all -- \"$@\"",
-        "sh",
-    ],
-];
-
 /// A way into such a namespace that works on this machine.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Alone(&'static [&'static str]);
+pub(crate) struct Alone(alone::Alone);
 
 impl Alone {
     /// Finds a way. Error: there is none, and why.
     pub(crate) fn find(wanted_by: &str) -> Result<Self> {
         install::require(TOOLS, wanted_by)?;
-        let mut why = String::new();
-        for way in WAYS {
-            let tried = Self(way).run("true", Path::new("/"), [""; 0]).output()?;
-            if tried.status.success() {
-                return Ok(Self(way));
-            }
-            why = tried.stderr;
-        }
-        failed(format!(
-            "{wanted_by} needs a network namespace, and this machine allows none: {}",
-            why.trim_end()
-        ))
+        let found = alone::Alone::find("xtask.alone").map(Self);
+        found.map_err(|error| {
+            let hint = error.hint.unwrap_or_default();
+            Failure::Failed(format!(
+                "{wanted_by} needs a network namespace: {}\n{hint}",
+                error.message
+            ))
+        })
     }
 
     /// A run of `program` in a new namespace of this kind.
     pub(crate) fn run<S: AsRef<OsStr>>(
         self,
-        program: impl AsRef<OsStr>,
+        program: impl AsRef<Path>,
         cwd: &Path,
         args: impl IntoIterator<Item = S>,
     ) -> Run {
-        Run::new("unshare", cwd).args(self.0).args([program]).args(args)
+        match self.0.words().split_first() {
+            None => Run::new(program, cwd),
+            Some((first, rest)) => Run::new(first, cwd).args(rest).args([program.as_ref()]),
+        }
+        .args(args)
     }
 }

@@ -9,7 +9,7 @@ mod session;
 mod traits;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -21,13 +21,14 @@ use crate::clis;
 use crate::run::{Run, io, root, target};
 use crate::{Failure, Result};
 
-pub(crate) const USAGE: &str = "usage: cargo xtask record [--walk NAME | --prompts N] [--sizes N] [CLI…]
+pub(crate) const USAGE: &str = "usage: cargo xtask record [--walk NAME | --prompts N [--kind KIND]] [--sizes N] [CLI…]
 
 Installs the pinned agent programs, or those named, and records their states into
 crates/fleet-host/tests/fixtures/states, or with --prompts what becomes of each kind of prompt in N tries, into
 crates/fleet-host/tests/fixtures/prompts. Takes some minutes for each; `cargo xtask gen` makes the pages of it.
 
   --prompts N   what becomes of prompts, N tries of each kind
+  --kind KIND   of this kind alone; what is known of the others stays
   --walk NAME   only this walk: free, asking or delegating; what the others have recorded stays
   --sizes N     with so many sizes of the terminal, of six";
 
@@ -63,6 +64,10 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     let count = count.map_err(|_| Failure::Usage("`--sizes` wants a number".to_owned()))?;
     let tries = args.value("--prompts")?.map(|tries| tries.parse::<usize>()).transpose();
     let tries = tries.map_err(|_| Failure::Usage("`--prompts` wants a number".to_owned()))?;
+    let kind = args.value("--kind")?;
+    if let Some(name) = kind.as_deref().filter(|name| !prompts::is_kind(name)) {
+        return Err(Failure::Usage(format!("`{name}` is no kind of prompt")));
+    }
     let walk = args.value("--walk")?;
     let walks = match walk.as_deref() {
         None => WALKS.to_vec(),
@@ -89,8 +94,12 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     };
     for cli in traits::TRAITS.iter().filter(|cli| asked(cli.name)) {
         if let Some(tries) = tries {
-            let found = prompts::walk(&programs, cli, tries)?;
+            let found = prompts::walk(&programs, cli, tries, kind.as_deref())?;
             let path = fixtures("prompts").join(format!("{}.json", cli.name));
+            let found = match &kind {
+                Some(kind) => with_kind(&path, found, kind),
+                None => found,
+            };
             let text = serde_json::to_string_pretty(&found).unwrap_or_default() + "\n";
             fs::write(&path, text).map_err(io("write", &path))?;
             println!("wrote {}", path.display());
@@ -130,6 +139,24 @@ fn record(programs: &Programs, cli: &'static Traits, size: (u16, u16), walk: Wal
         println!("  cut short: {why}");
     }
     Ok(session.recordings().to_vec())
+}
+
+/// What the file says of prompts, with that of one `kind` as it was `found` now.
+fn with_kind(path: &Path, found: Value, kind: &str) -> Value {
+    let before = fs::read_to_string(path).unwrap_or_default();
+    let mut all: Value = serde_json::from_str(&before).unwrap_or(Value::Null);
+    let (Some(kinds), Some(lies)) = (all["kinds"].as_object().cloned(), all["lies"].as_array().cloned()) else {
+        return found;
+    };
+    let new = found["kinds"].as_object().cloned().unwrap_or_default();
+    let of_kind = |lie: &Value| lie.as_str().is_some_and(|lie| lie.starts_with(&format!("{kind}:")));
+    let kept = lies.into_iter().filter(|lie| !of_kind(lie));
+    let lies: Vec<Value> = kept
+        .chain(found["lies"].as_array().cloned().unwrap_or_default())
+        .collect();
+    all["kinds"] = kinds.into_iter().chain(new).collect();
+    all["lies"] = lies.into();
+    all
 }
 
 /// The lines of a file with `recordings`, behind those that it had `before` of other moments.

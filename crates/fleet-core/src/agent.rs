@@ -379,7 +379,13 @@ impl Standing {
                 self.talked = true;
                 self.turns += 1;
             }
-            Fact::PromptRefused { id, .. } => self.queue.retain(|(each, _)| each != id),
+            Fact::PromptRefused { id, .. } => {
+                self.queue.retain(|(each, _)| each != id);
+                if self.typed.as_ref() == Some(id) {
+                    self.typed = None;
+                    self.typed_text = None;
+                }
+            }
             Fact::Conversation { id } => {
                 if self.conversation.as_ref() != Some(id) {
                     self.used_in_conversation = Tokens::default();
@@ -506,6 +512,27 @@ mod tests {
             why: "nothing was seen".into(),
         };
         assert!(standing(&[launched(true), refused]).talked);
+    }
+
+    #[test]
+    fn a_prompt_that_was_written_and_refused_waits_nowhere() {
+        let id = || "p".to_owned();
+        let facts = [
+            launched(false),
+            Fact::PromptQueued {
+                id: id(),
+                text: "x".into(),
+            },
+            Fact::PromptTyped { id: id() },
+            Fact::PromptRefused {
+                id: id(),
+                why: "no".into(),
+            },
+            Fact::Exited { code: 0 },
+        ];
+        let ended = standing(&facts);
+        assert!(!ended.waits("p") && ended.queue.is_empty());
+        assert_eq!(standing(&facts[..4]).unseen(), None);
     }
 
     #[test]

@@ -95,6 +95,14 @@ impl Alone {
         )
     }
 
+    /// The words before a command with which it runs in a new namespace of this kind; none where no other is needed.
+    pub fn words(self) -> Vec<&'static str> {
+        match self.0 {
+            [] => Vec::new(),
+            way => [&["unshare"], way].concat(),
+        }
+    }
+
     /// A run of `program` in a new namespace of this kind.
     pub fn cmd(self, site: &'static str, program: impl AsRef<OsStr>, cwd: &Path) -> Cmd {
         match self.0 {

@@ -34,7 +34,8 @@ pub enum PromptBy {
     Argv,
     /// On standard input, to its end: the program runs without a terminal and takes no second prompt.
     Stdin,
-    /// On standard input as well, and what it prints is a stream of events that fleet reads.
+    /// On standard input as well, and what it prints is a stream of events that fleet reads. Some take later ones there,
+    /// too: [`Cli::commands`].
     Stream(Cli),
     /// Pasted into its terminal.
     Paste,
@@ -103,7 +104,7 @@ pub struct Launch<'a> {
 pub struct CommandLine {
     /// Program and arguments.
     pub argv: Vec<String>,
-    /// Standard input, for [`PromptBy::Stdin`].
+    /// The prompt, for [`PromptBy::Stdin`] and [`PromptBy::Stream`].
     pub stdin: Option<String>,
     /// Whether the prompt is part of `argv` or `stdin`; otherwise it is pasted.
     pub holds_prompt: bool,

@@ -249,11 +249,12 @@ fn an_event_that_nobody_knows_tells_nothing() {
 }
 
 #[test]
-fn pi_gets_one_more_extension() {
+fn pi_gets_one_more_extension_and_a_place_for_its_heartbeat() {
     let pi = Machine::default().reporting("pi");
     assert_eq!(pi.args, ["--extension", "/home/me/fleet/a b/fleet.ts"]);
     assert_eq!(pi.files[0].0, Path::new("/home/me/fleet/a b/fleet.ts"));
-    assert_eq!((pi.env, pi.notes), (Vec::new(), Vec::new()));
+    let heartbeat = ("FLEET_HEARTBEAT".to_owned(), "/home/me/fleet/heartbeat".to_owned());
+    assert_eq!((pi.env, pi.notes), (vec![heartbeat], Vec::new()));
 }
 
 /// A machine on which OpenCode has installed its package in these folders.

@@ -97,6 +97,7 @@ fn create(stage: &mut Stage, name: &'static str, files: usize, bound: Bound) -> 
         )?;
         ours.push(fleet);
         floor.push(git);
+        stage.keep_files(&repo)?;
         stage.fleet(&repo, &["kill", &branch, "--force"])?;
         stage.floor_kill(&repo, &plain)?;
         stage.clean(&repo)?;
@@ -120,6 +121,7 @@ fn fanout(stage: &mut Stage, name: &'static str, agents: usize, files: usize, bo
         )?;
         ours.push(fleet);
         floor.push(git);
+        stage.keep_files(&repo)?;
         stage.fleet(&repo, &["kill", "--batch", &batch, "--force"])?;
         plain.iter().try_for_each(|branch| stage.floor_kill(&repo, branch))?;
         stage.clean(&repo)?;

@@ -27,6 +27,8 @@ pub(crate) struct Stage {
     pub(crate) programs: PathBuf,
     pub(crate) quick: bool,
     agent: Vec<String>,
+    /// Rounds whose files were kept.
+    kept: usize,
     received: Receiver<(Instant, String)>,
 }
 
@@ -53,6 +55,7 @@ impl Stage {
             programs,
             quick,
             agent,
+            kept: 0,
             received,
         };
         stage.tmux(["new-session", "-d", "-s", "stays", "sleep", "100000"])?;
@@ -148,6 +151,21 @@ impl Stage {
     /// Where an agent of the floor works.
     pub(crate) fn floor_worktree(&self, repo: &Repo, branch: &str) -> PathBuf {
         repo.worktrees.join(branch)
+    }
+
+    /// Keeps the files of all worktrees by links, so that ending them frees no inode. For minutes after that ext4 goes past
+    /// each freed one whenever it makes a file (`recently_deleted` in its ialloc.c): the next round would be slower by what
+    /// the last one has deleted.
+    pub(crate) fn keep_files(&mut self, repo: &Repo) -> Result<()> {
+        let kept = self.world.root().join("kept").join(self.kept.to_string());
+        self.kept += 1;
+        fs::create_dir_all(&kept).map_err(io("make", &kept))?;
+        for worktrees in [&repo.worktrees, &self.world.fleet_home().join("worktrees")] {
+            self.world
+                .program("cp", &kept, ["-al".as_ref(), worktrees.as_os_str(), ".".as_ref()])
+                .text()?;
+        }
+        Ok(())
     }
 
     /// Takes away the branches of a round, and checks that `repo` is as new.

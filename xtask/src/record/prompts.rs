@@ -53,12 +53,23 @@ fn text(kind: &str, tag: &str) -> String {
     }
 }
 
-/// All kinds, `tries` times each. One object: kind to outcome to count.
-pub(super) fn walk(programs: &Programs, cli: &'static Traits, tries: usize) -> Result<Value> {
+/// Those that come after them in the same session.
+const MIXED: [&str; 4] = ["the view in copy mode", "while it works", "two at once", "just died"];
+const BOOT: &str = "during boot";
+const QUESTION: &str = "into a permission question";
+
+/// Whether there is such a kind.
+pub(super) fn is_kind(name: &str) -> bool {
+    PLAIN.contains(&name) || MIXED.contains(&name) || [BOOT, QUESTION].contains(&name)
+}
+
+/// All kinds, or `only` that one, `tries` times each. One object: kind to outcome to count.
+pub(super) fn walk(programs: &Programs, cli: &'static Traits, tries: usize, only: Option<&str>) -> Result<Value> {
     let mut tallies: BTreeMap<&str, Tally> = BTreeMap::new();
+    let asked = |kind: &&str| only.is_none_or(|only| only == *kind);
     let mut session = Session::start(programs, cli, (50, 160), true)?;
     session.come_up()?;
-    for kind in PLAIN {
+    for kind in PLAIN.into_iter().filter(asked) {
         let tally = tallies.entry(kind).or_default();
         for turn in 0..tries {
             let text = text(kind, &format!("{}-{turn}", kind.len()));
@@ -68,7 +79,7 @@ pub(super) fn walk(programs: &Programs, cli: &'static Traits, tries: usize) -> R
         }
         report(cli, kind, tally);
     }
-    for kind in ["the view in copy mode", "while it works", "two at once", "just died"] {
+    for kind in MIXED.into_iter().filter(asked) {
         let tally = tallies.entry(kind).or_default();
         for turn in 0..tries {
             let text = format!("say {}-{turn}", kind.replace(' ', "-"));
@@ -104,19 +115,21 @@ pub(super) fn walk(programs: &Programs, cli: &'static Traits, tries: usize) -> R
         report(cli, kind, tally);
     }
     drop(session);
-    let kind = "during boot";
-    let tally = tallies.entry(kind).or_default();
-    for turn in 0..tries {
-        let mut session = Session::start(programs, cli, (50, 160), true)?;
-        let text = format!("say boot-{turn}");
-        let said = session.send(&text)?;
-        session.come_up()?;
-        session.rest()?;
-        tally.note(&session, kind, &text, &said)?;
+    if asked(&BOOT) {
+        let kind = BOOT;
+        let tally = tallies.entry(kind).or_default();
+        for turn in 0..tries {
+            let mut session = Session::start(programs, cli, (50, 160), true)?;
+            let text = format!("say boot-{turn}");
+            let said = session.send(&text)?;
+            session.come_up()?;
+            session.rest()?;
+            tally.note(&session, kind, &text, &said)?;
+        }
+        report(cli, kind, tally);
     }
-    report(cli, kind, tally);
-    let kind = "into a permission question";
-    if cli.asks {
+    if cli.asks && asked(&QUESTION) {
+        let kind = QUESTION;
         let tally = tallies.entry(kind).or_default();
         let mut session = Session::start(programs, cli, (50, 160), false)?;
         session.come_up()?;
@@ -163,6 +176,7 @@ impl Tally {
             let start: String = text.chars().take(40).collect();
             self.lies
                 .push(format!("{kind}: said {said}, arrived {arrived}: {start}"));
+            println!("{}", session.story()?);
         }
         Ok(())
     }

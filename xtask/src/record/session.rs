@@ -356,6 +356,12 @@ impl Session {
         self.world.program("tmux", &self.repo, args).text().map(drop)
     }
 
+    /// What fleet knows of the agent, for who wants to know why it said something.
+    pub(super) fn story(&self) -> Result<String> {
+        let facts = self.fleet(&["explain", "a", "-n", "30"])?;
+        Ok(facts + &self.fleet(&["logs", "a", "-n", "30"])?)
+    }
+
     fn prompt(&self, text: &str) -> Result<()> {
         self.fleet(&["prompt", "a", "--wait", "--timeout", "60", "-m", text])
             .map(drop)

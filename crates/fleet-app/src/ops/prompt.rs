@@ -38,7 +38,7 @@ pub enum WaitFor {
 /// Send a text to running agents, exactly once, and say what became of it
 ///
 /// `delivered`: a receipt was seen. `queued`: the agent is busy; it is delivered when the turn ends. `refused`:
-/// nothing was written. `unverified`: it was written once and no receipt was seen; the exit code is 9.
+/// it was not taken. `unverified`: it was written once and no receipt was seen; the exit code is 9.
 /// With `--interrupt` the running turn is stopped first.
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

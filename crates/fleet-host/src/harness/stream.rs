@@ -38,7 +38,7 @@ pub enum Cli {
     Claude,
     /// Codex: `codex exec --json`.
     Codex,
-    /// Pi: `pi -p --mode json`.
+    /// Pi: `pi --mode rpc`.
     Pi,
     /// OpenCode: `opencode run --format json`.
     OpenCode,
@@ -115,6 +115,15 @@ pub enum Event {
         /// What it says.
         text: String,
     },
+    /// The program has answered a prompt that was written by [`Commands::prompt`].
+    Answered {
+        /// The prompt's number.
+        number: u64,
+        /// Why it does not take it; none when its turn begins.
+        refused: Option<String>,
+    },
+    /// Nothing is left to do, until another prompt is written or the program's input ends.
+    Rest,
     /// The stream says that the run is over. One comes last, if the program says so at all.
     End {
         /// How it ended by what the stream says.
@@ -134,6 +143,14 @@ pub enum Event {
     },
 }
 
+/// How a program is talked to while it runs: lines for its standard input. It exits when that ends.
+pub struct Commands {
+    /// Gives it a prompt, when it rests; [`Event::Answered`] has the number again.
+    pub prompt: fn(u64, &str) -> String,
+    /// Ends the turn that runs; [`Event::Rest`] follows.
+    pub abort: fn() -> String,
+}
+
 /// Reads one process's stream. It holds one line at most, and of that no more than [`LONGEST_LINE`].
 pub struct Reader {
     lines: Lines,
@@ -149,6 +166,10 @@ trait Decode {
     /// Whether lines that begin so are not worth parsing.
     fn skips(&self, _line: &[u8]) -> bool {
         false
+    }
+    /// What it wants to be answered, as lines for its standard input.
+    fn take_replies(&mut self) -> String {
+        String::new()
     }
 }
 
@@ -177,10 +198,18 @@ impl Cli {
         matches!(self, Cli::Claude | Cli::Gemini)
     }
 
+    /// How it is talked to while it runs. None of one that reads one prompt, to the end of its input.
+    pub fn commands(self) -> Option<Commands> {
+        match self {
+            Cli::Pi => Some(pi::COMMANDS),
+            Cli::Claude | Cli::Codex | Cli::OpenCode | Cli::Gemini => None,
+        }
+    }
+
     /// The command line of a run without a terminal. `program` is what starts it, `flags` are the user's own.
     ///
-    /// The prompt goes over standard input, which is closed after it: there it has no limit of length, a leading
-    /// dash is text, and no program adds quotes. Errors: a run without a prompt.
+    /// The prompt goes over standard input: there it has no limit of length, a leading dash is text, and no program
+    /// adds quotes. Errors: a run without a prompt.
     pub fn headless(self, program: &[String], flags: &[String], launch: &Launch<'_>) -> Result<CommandLine> {
         let mut argv = match self {
             Cli::Claude => claude::headless(launch),
@@ -234,6 +263,12 @@ impl Reader {
         let Reader { lines, decoder } = self;
         lines.feed(bytes, |line| read(line, decoder.as_mut(), &mut events));
         events
+    }
+
+    /// What the program wants to be answered because of what it was fed, as lines for its standard input; empty where
+    /// it wants nothing. Whoever only looks at a stream may leave it.
+    pub fn take_replies(&mut self) -> String {
+        self.decoder.take_replies()
     }
 
     /// The stream is over: what is left of it.

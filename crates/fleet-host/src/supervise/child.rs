@@ -67,6 +67,15 @@ pub(crate) fn on_terminal(
     start(site, command).map(|(started, _)| started)
 }
 
+/// Standard input of a program on pipes.
+pub(crate) struct Input {
+    pub(crate) pipe: std::process::ChildStdin,
+    /// What is still to be written.
+    pub(crate) rest: Vec<u8>,
+    /// Whether it is left open when all is written.
+    pub(crate) stays_open: bool,
+}
+
 /// What a program on pipes is written to and read from.
 pub(crate) struct Pipes {
     pub(crate) stdin: std::process::ChildStdin,

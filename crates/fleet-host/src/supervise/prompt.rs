@@ -35,7 +35,7 @@ const MAX_COOKED_BYTES: usize = 4000;
 
 const DRAFT_WAIT: Duration = Duration::from_millis(600);
 /// A program that has not read its input yet, on a busy machine, is given longer to show it.
-const UNREAD_WAIT: Duration = Duration::from_millis(3000);
+const UNREAD_WAIT: Duration = Duration::from_millis(8000);
 /// For this long a program may read nothing of a text that is longer than what the kernel keeps for it.
 pub const UNREAD_WRITE: Duration = Duration::from_secs(15);
 const BURST_GAP: Duration = Duration::from_millis(160);
@@ -43,6 +43,8 @@ const CONFIRM: Duration = Duration::from_millis(5);
 /// A text that left the draft of a program whose work would be seen, and is not: it may be drawing its screen anew.
 const CONFIRM_AT_REST: Duration = Duration::from_millis(300);
 const SECOND_ENTER: Duration = Duration::from_millis(900);
+/// A program that loads what it goes on with is waited for so long.
+const LOADS_WAIT: Duration = Duration::from_secs(120);
 /// A program that works for so long has begun a turn; over a command that it does not know some work for a moment.
 const IS_A_TURN: Duration = Duration::from_millis(700);
 const RECEIPT_WAIT: Duration = Duration::from_millis(3000);
@@ -94,6 +96,8 @@ pub struct Look<'a> {
     pub last_output: Option<Instant>,
     /// Whether the program is seen at work; none where nobody knows how that looks.
     pub works: Option<bool>,
+    /// Whether it loads something, and shows no draft meanwhile.
+    pub loads: bool,
     /// Whether it asks a person, who alone may press Enter there.
     pub asks: bool,
 }
@@ -124,6 +128,8 @@ enum Phase {
     },
     Entered {
         at: Instant,
+        /// Since when the program has nothing to read, as far as was looked.
+        read: Instant,
         seen: bool,
         presses: u8,
         left: Option<Instant>,
@@ -140,6 +146,8 @@ pub struct Delivery {
     squeezed: Vec<char>,
     /// It begins with a slash: many programs take that for a command of their own, and no turn follows.
     command: bool,
+    /// When it was first seen to load.
+    loads_since: Option<Instant>,
     /// Since when the program is seen at work, at every look.
     worked_since: Option<Instant>,
     /// Whether that was for long enough to be a turn.
@@ -168,6 +176,7 @@ impl Delivery {
                 id,
                 squeezed,
                 command: text.starts_with('/'),
+                loads_since: None,
                 worked_since: None,
                 worked: false,
                 length: bytes.len(),
@@ -225,7 +234,10 @@ impl Delivery {
     }
 
     /// Looks at the terminal and decides. Called after every output, after every write, and at the deadline.
-    pub fn step(&mut self, look: Look<'_>, now: Instant) -> Option<Action> {
+    pub fn step(&mut self, mut look: Look<'_>, now: Instant) -> Option<Action> {
+        if look.loads {
+            look.loads = now < *self.loads_since.get_or_insert(now) + LOADS_WAIT;
+        }
         if let Phase::Typing { stuck } = self.phase {
             if look.unsent {
                 return self.step_typing(stuck, look.written, now);
@@ -237,10 +249,11 @@ impl Delivery {
             Phase::Draft { since } => self.step_draft(since, look, now),
             Phase::Entered {
                 at,
+                read,
                 seen,
                 presses,
                 left,
-            } => self.step_entered((at, seen, presses, left), look, now),
+            } => self.step_entered((at, read, seen, presses, left), look, now),
         }
     }
 
@@ -260,6 +273,11 @@ impl Delivery {
     }
 
     fn step_draft(&mut self, since: Instant, look: Look<'_>, now: Instant) -> Option<Action> {
+        if look.loads {
+            self.phase = Phase::Draft { since: now };
+            self.deadline = Some(now + UNREAD_WAIT);
+            return None;
+        }
         let seen = look.folded || self.shows(look.draft);
         let gap = if self.bracketed || self.cooked {
             Duration::ZERO
@@ -288,6 +306,7 @@ impl Delivery {
         }
         self.phase = Phase::Entered {
             at: now,
+            read: now,
             seen,
             presses: 1,
             left: None,
@@ -298,7 +317,7 @@ impl Delivery {
 
     fn step_entered(
         &mut self,
-        (at, seen, presses, left): (Instant, bool, u8, Option<Instant>),
+        (at, read, seen, presses, left): (Instant, Instant, bool, u8, Option<Instant>),
         look: Look<'_>,
         now: Instant,
     ) -> Option<Action> {
@@ -327,30 +346,37 @@ impl Delivery {
                 false => Action::Delivered,
             });
         }
+        // What a busy program has not read yet it cannot answer.
+        let unread = look.pending > 0;
+        let at = if look.loads { now } else { at };
+        let read = if unread || look.loads { now } else { read };
+        let end = (read + RECEIPT_WAIT).min(at + UNREAD_WRITE);
         // What has left in the last moment is looked at once more.
         let leaves = left.is_some() && turn;
-        if now >= at + RECEIPT_WAIT && !leaves {
+        if now >= end && !leaves {
             return Some(Action::Unverified(match (seen, drafted) {
+                _ if unread => "the program has not read its input",
                 _ if left.is_some() => "it begins with a slash and no turn followed: a command of the program's own",
                 (false, _) => "the text was never seen in the draft",
                 (true, true) => "the text stayed in the draft after Enter",
-                (true, false) => "the program has not read its input",
+                (true, false) => "nothing shows what became of the text",
             }));
         }
-        let again = drafted && presses == 1 && now >= at + SECOND_ENTER;
+        let again = drafted && !unread && presses == 1 && now >= read + SECOND_ENTER;
         self.phase = Phase::Entered {
             at,
+            read,
             seen,
             presses: presses + u8::from(again),
             left,
         };
         self.deadline = Some(match left {
             Some(since) if turn => since + confirm,
-            Some(_) => self
-                .worked_since
-                .map_or(at + RECEIPT_WAIT, |since| (since + IS_A_TURN).min(at + RECEIPT_WAIT)),
-            None if presses == 1 && !again && now < at + SECOND_ENTER => at + SECOND_ENTER,
-            None => at + RECEIPT_WAIT,
+            Some(_) => self.worked_since.map_or(end, |since| (since + IS_A_TURN).min(end)),
+            // That the program has read is no event.
+            None if unread || look.loads => now + SECOND_ENTER,
+            None if presses == 1 && !again && now < read + SECOND_ENTER => read + SECOND_ENTER,
+            None => end,
         });
         again.then_some(Action::Enter)
     }
@@ -424,6 +450,7 @@ mod tests {
                     written: 0,
                     last_output: self.last_output,
                     works: None,
+                    loads: false,
                     asks: false,
                 },
                 now,
@@ -465,6 +492,7 @@ mod tests {
                 written: 0,
                 last_output: Some(now),
                 works: Some(false),
+                loads: false,
                 asks,
             };
             (look, now)
@@ -504,10 +532,63 @@ mod tests {
         for (draft, asks) in [(Some("> "), true), (None, false)] {
             let mut asked = begin();
             assert_eq!(asked.step(look(0, draft, asks).0, start), None);
-            let (look, now) = look(4000, draft, asks);
+            let (look, now) = look(9000, draft, asks);
             let end = asked.step(look, now);
             assert!(matches!(end, Some(Action::Unverified(_))), "{end:?}");
         }
+    }
+
+    #[test]
+    fn an_enter_that_is_not_read_yet_is_waited_for_and_not_pressed_again() {
+        let mut busy = Bench::new("fix the login", true);
+        assert_eq!(busy.at(0, "> fix the login", 0, true), Some(Action::Enter));
+        for millis in [10, 950, 3100, 6000] {
+            assert_eq!(busy.at(millis, "> fix the login", 1, false), None, "{millis}");
+        }
+        assert_eq!(busy.at(6500, "> ", 0, true), None);
+        assert_eq!(busy.at(6510, "> ", 0, false), Some(Action::Delivered));
+
+        let mut stuck = Bench::new("fix the login", true);
+        stuck.at(0, "> fix the login", 0, true);
+        let mut last = None;
+        for millis in (900..=15_300).step_by(900) {
+            last = stuck.at(millis, "> fix the login", 1, false);
+            assert!(last.is_none() || millis >= 15_000, "{millis}: {last:?}");
+        }
+        assert!(matches!(last, Some(Action::Unverified(_))), "{last:?}");
+    }
+
+    #[test]
+    fn a_program_that_loads_in_between_is_waited_for() {
+        let start = Instant::now();
+        let mut delivery = Delivery::start("p".into(), "fix the login", true, false)
+            .expect("started")
+            .0;
+        let mut at = |millis: u64, draft, loads| {
+            let now = start + Duration::from_millis(millis);
+            let look = Look {
+                draft,
+                folded: false,
+                pending: 0,
+                cooked: false,
+                unsent: false,
+                written: 0,
+                last_output: Some(now),
+                works: Some(false),
+                loads,
+                asks: false,
+            };
+            delivery.step(look, now)
+        };
+        assert_eq!(at(0, None, true), None);
+        assert_eq!(at(20_000, None, true), None, "before Enter");
+        assert_eq!(at(20_010, Some("> fix the login"), false), Some(Action::Enter));
+        assert_eq!(at(20_020, None, true), None);
+        assert_eq!(at(50_000, None, true), None, "after it");
+        assert_eq!(at(50_010, Some("> fix the login"), false), None);
+        assert_eq!(at(51_000, Some("> fix the login"), false), Some(Action::Enter));
+        assert_eq!(at(51_010, Some("> "), false), None);
+        assert_eq!(at(51_400, Some("> "), false), Some(Action::Delivered));
     }
 
     #[test]
@@ -553,7 +634,7 @@ mod tests {
         assert_eq!(bench.at(1200, "> fix the login", 0, true), Some(Action::Enter));
         let mut stuck = Bench::new("fix the login", true);
         stuck.at(0, "> ", 25, false);
-        assert_eq!(stuck.at(3100, "> ", 25, false), Some(Action::Enter));
+        assert_eq!(stuck.at(8100, "> ", 25, false), Some(Action::Enter));
     }
 
     #[test]
@@ -569,6 +650,7 @@ mod tests {
                 written,
                 last_output: None,
                 works: None,
+                loads: false,
                 asks: false,
             };
             delivery.step(look, start + Duration::from_secs(seconds))
@@ -603,6 +685,7 @@ mod tests {
                 written: 0,
                 last_output: Some(last_output),
                 works: None,
+                loads: false,
                 asks: false,
             };
             let later = |millis| start + Duration::from_millis(millis);
@@ -653,6 +736,7 @@ mod tests {
                 written: 0,
                 last_output: Some(at(last_output)),
                 works: Some(works),
+                loads: false,
                 asks: false,
             };
             assert_eq!(

@@ -4,6 +4,7 @@
 //! a connection, a request, and the deadlines of what is under way (a prompt, an end, a notifier, the moment
 //! at which output has settled). When nothing is under way there is no deadline and it sleeps.
 
+mod dialogue;
 mod ended;
 mod ending;
 mod interrupt;
@@ -36,7 +37,7 @@ use self::interrupt::Interrupt;
 use self::reports::Reports;
 use self::stream::Stream;
 use self::transcripts::Transcripts;
-use super::child::Terminal;
+use super::child::{Input, Terminal};
 use super::journal::Journal;
 use super::notify::Notifier;
 use super::output::{Kept, Output};
@@ -112,7 +113,7 @@ struct Supervisor {
     /// The standard error of a child whose output is a stream of events.
     errors: Option<OwnedFd>,
     stream: Option<Stream>,
-    child_stdin: Option<(std::process::ChildStdin, Vec<u8>)>,
+    child_stdin: Option<Input>,
     signs: SignReader,
     /// What the last look said; none when no rule matched.
     sign: Option<Sign>,
@@ -373,8 +374,8 @@ impl Supervisor {
         if let Some(errors) = &self.errors {
             fds.push(PollFd::new(errors.as_fd(), PollFlags::POLLIN));
         }
-        if let Some((stdin, _)) = &self.child_stdin {
-            fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLOUT));
+        if let Some(input) = self.child_stdin.as_ref().filter(|input| !input.rest.is_empty()) {
+            fds.push(PollFd::new(input.pipe.as_fd(), PollFlags::POLLOUT));
         }
         let full = self.unsent.len() + self.held_input.len() > MOST_TYPED;
         for connection in &self.connections {
@@ -448,7 +449,14 @@ impl Supervisor {
         let delivery = self.delivery.as_ref().and_then(Delivery::deadline);
         let stop = self.stop.as_ref().map(|stop| stop.deadline);
         let interrupt = self.interrupt.as_ref().map(Interrupt::deadline);
-        let others = [self.deaf_until, self.look_again, interrupt, self.transcripts.due];
+        let answer = self.stream.as_ref().and_then(Stream::deadline);
+        let others = [
+            self.deaf_until,
+            self.look_again,
+            interrupt,
+            answer,
+            self.transcripts.due,
+        ];
         [settle, first, keys, notifier, delivery, stop]
             .into_iter()
             .chain(others)
@@ -466,6 +474,7 @@ impl Supervisor {
         self.read_transcripts(now);
         self.look_at_screen(now);
         self.step_delivery(now);
+        self.step_dialogue(now);
         self.step_interrupt(now);
         self.begin_delivery(now);
         if let Some(stop) = &mut self.stop {

@@ -38,7 +38,7 @@ pub struct Spec {
     pub env: Vec<(String, String)>,
     /// On pipes instead of a terminal, with [`Spec::stdin`] as its input.
     pub headless: bool,
-    /// Standard input of a headless child.
+    /// The prompt that a headless child is given on standard input.
     pub stdin: Option<String>,
     /// Whose stream of events a headless child prints, if fleet reads one.
     pub stream: Option<Cli>,

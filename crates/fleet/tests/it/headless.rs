@@ -1,6 +1,8 @@
 //! Built-in harnesses without a terminal. The recorded streams of the real programs are played back to a real
 //! supervisor, by a program that stands under their names on `PATH`.
 
+mod talks;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -33,6 +35,8 @@ struct Stage {
 struct Ending {
     exit: Exit,
     sent: Option<i32>,
+    /// Behind how many lines it was told to end its turn, where it is told so.
+    abort: Option<usize>,
 }
 
 impl Stage {
@@ -143,6 +147,7 @@ fn ending(path: &Path) -> Ending {
     Ending {
         exit: number("code").map_or_else(|| Exit::Signal(number("signal").expect("a signal")), Exit::Code),
         sent: number("sent"),
+        abort: number("abort").and_then(|lines| usize::try_from(lines).ok()),
     }
 }
 
@@ -158,8 +163,11 @@ struct Expected {
 
 fn expected(cli: Cli, path: &Path, prompt: &str, ending: &Ending) -> Expected {
     let mut reader = Reader::new(cli);
-    let live = reader.feed(&fs::read(path.with_extension("jsonl")).expect("a stream"));
-    let all = [live.clone(), reader.finish()].concat();
+    let stream = fs::read(path.with_extension("jsonl")).expect("a stream");
+    let lines = stream.split_inclusive(|&byte| byte == b'\n');
+    let (before, after) = stream.split_at(lines.take(ending.abort.unwrap_or(usize::MAX)).map(<[u8]>::len).sum());
+    let live = reader.feed(before);
+    let all = [live.clone(), reader.feed(after), reader.finish()].concat();
     let mut standing = Standing::default();
     for event in &all {
         if let Event::Usage(usage) = event {
@@ -199,7 +207,7 @@ fn plays_back(cli: Cli) {
         })
         .collect();
     // A signal that the program can catch is sent by fleet; SIGKILL comes by itself.
-    let waits = |ending: &Ending| ending.sent.is_some_and(|signal| signal != 9);
+    let waits = |ending: &Ending| ending.abort.is_some() || ending.sent.is_some_and(|signal| signal != 9);
     let tasks = |wanted: bool| -> Vec<String> {
         let chosen = all.iter().filter(|(_, ending)| waits(ending) == wanted);
         chosen.map(|(name, _)| format!("{name}:do {name}")).collect()
@@ -220,7 +228,7 @@ fn plays_back(cli: Cli) {
             (stage.logs(name) == live).then_some(())
         });
         let args: &[&str] = match ending.sent {
-            Some(2) => &["prompt", name, "--interrupt"],
+            Some(2) | None => &["prompt", name, "--interrupt"],
             _ => &["kill", name],
         };
         let _ = stage.fleet(args).output().success();

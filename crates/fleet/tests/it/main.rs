@@ -2,6 +2,8 @@
 //!
 //! A module a group of promises; every file of this folder is listed here, and a test looks that it is.
 
+mod adverse;
+mod crossed;
 mod drive;
 mod headless;
 mod input;

@@ -1,12 +1,13 @@
 //! Each program without a terminal: an answer, the next run of the same conversation, a service that refuses, and an
-//! interrupt.
+//! interrupt. Pi, which takes prompts while it runs, is given them.
 
 use fleet_core::usage::{Tokens, Usage};
 use fleet_testkit::clis::Cli;
 use fleet_testkit::model::{self, Rule, Script, Turn, When};
+use fleet_testkit::wait_until;
 use serde_json::Value;
 
-use crate::world::World;
+use crate::world::{LONG, World};
 
 const FIRST: &str = "say the first answer";
 const SECOND: &str = "say the second answer";
@@ -124,4 +125,98 @@ fn opencode_runs_without_a_terminal() {
 #[test]
 fn gemini_runs_without_a_terminal() {
     runs_without_a_terminal(Cli::Gemini);
+}
+
+#[test]
+fn pi_without_a_terminal_takes_prompts_while_it_runs() {
+    let world = World::new(Cli::Pi);
+    let begin = |branch: &str, prompt: &str| {
+        let _ = world
+            .fleet(["create", branch, "--headless", "-p", prompt])
+            .output()
+            .success();
+        world.wait_request("the first turn", |request| request.prompt() == prompt);
+    };
+    let ends = |branch: &str, outcome: &str| {
+        let _ = world.fleet(["wait", branch, "--until", "exited"]).output();
+        let agent = world.agent(branch);
+        let stands = (&agent["state"], &agent["outcome"]);
+        assert_eq!(
+            stands,
+            (&"exited(0)".into(), &outcome.into()),
+            "{}",
+            world.screen(branch)
+        );
+    };
+    let first = "hang\nsay the first answer";
+    let later = [
+        "say \"the second\" answer\n-- \u{2028} and more",
+        "say the third answer",
+    ];
+    begin("one", first);
+    for prompt in later {
+        let sent = world.answer(["prompt", "one", "-m", prompt]);
+        assert_eq!(sent["sent"][0]["outcome"], "queued", "{sent}");
+    }
+    let asked: Vec<usize> = later.iter().map(|prompt| world.arrivals(prompt)).collect();
+    assert_eq!(asked, [0, 0], "they wait for the end of the turn");
+    world.endpoint().release();
+    ends("one", "success");
+    let asked: Vec<usize> = later.iter().map(|prompt| world.arrivals(prompt)).collect();
+    assert_eq!(asked, [1, 1]);
+    let last = world.wait_request("the last turn", |request| request.prompt() == later[1]);
+    assert_eq!(last.prompts, [first, later[0], later[1]], "one conversation, in order");
+    assert_eq!(used(&world.agent("one")), reported(&world, Cli::Pi));
+    let screen = world.screen("one");
+    for wanted in ["> say the third answer", "the first answer", "the third answer", "done"] {
+        assert!(screen.contains(wanted), "{wanted}: {screen}");
+    }
+
+    let again = "run touch begun && sleep 60";
+    begin("two", again);
+    wait_until(LONG, "the tool", || {
+        world.worktree("two").join("begun").exists().then_some(())
+    });
+    let _ = world
+        .fleet(["prompt", "two", "say the fourth answer"])
+        .output()
+        .success();
+    let _ = world.fleet(["prompt", "two", "--interrupt"]).output().success();
+    ends("two", "interrupted");
+    assert_eq!(world.arrivals("say the fourth answer"), 0);
+
+    let _ = world
+        .fleet(["resume", "two", "-p", "say the fifth answer"])
+        .output()
+        .success();
+    ends("two", "success");
+    let last = world.wait_request("the queued prompt", |request| {
+        request.prompt() == "say the fourth answer"
+    });
+    assert_eq!(last.prompts, [again, "say the fifth answer", "say the fourth answer"]);
+    world.end();
+}
+
+#[test]
+fn an_extension_of_pi_that_asks_a_person_does_not_hold_a_run_up() {
+    let world = World::new(Cli::Pi);
+    let extension = world.home().join("asks.ts");
+    let asks = "export default (pi) => pi.on('tool_call', async (event, ctx) => {
+        const sure = await ctx.ui.confirm('Really?', 'It runs a tool.');
+        return sure ? undefined : { block: true, reason: 'nobody said yes' };
+    });";
+    std::fs::write(&extension, asks).expect("a HOME");
+    world.configure(
+        Cli::Pi,
+        &format!("pi_flags = \"--extension {}\"\n", extension.display()),
+    );
+    let prompt = "run touch done\nsay over";
+    let create = ["create", "one", "--headless", "-p", prompt, "--wait", "exited"];
+    let _ = world.fleet(create).output().success();
+    let screen = world.screen("one");
+    for wanted in ["nobody can answer: Really?", "nobody said yes", "over"] {
+        assert!(screen.contains(wanted), "{wanted}: {screen}");
+    }
+    assert!(!world.worktree("one").join("done").exists());
+    world.end();
 }

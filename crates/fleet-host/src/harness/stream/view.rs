@@ -37,6 +37,7 @@ pub fn view(event: &Event) -> Vec<String> {
         Event::Limit { about, .. } => coloured(YELLOW, &format!("limit: {about}")),
         Event::Error { outcome, text } => coloured(RED, &format!("{outcome}: {text}")),
         Event::Notice { text } => coloured(DIM, text),
+        Event::Answered { .. } | Event::Rest => Vec::new(),
         Event::End {
             outcome: Outcome::Success,
             ..

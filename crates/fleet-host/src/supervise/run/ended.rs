@@ -68,8 +68,8 @@ impl Supervisor {
                 }
             }
             Running::Child { pid: own } if own == pid => {
-                self.read_output();
                 self.running = Running::Nothing;
+                self.read_output();
                 self.stream_ended(exit);
                 self.child_ended(code);
             }
@@ -79,6 +79,7 @@ impl Supervisor {
 
     fn child_ended(&mut self, code: i32) {
         self.read_all_transcripts();
+        self.dialogue_ended();
         if let Some(delivery) = self.delivery.take() {
             if delivery.entered() {
                 let why = "the program ended before a receipt was seen";

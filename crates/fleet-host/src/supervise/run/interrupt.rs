@@ -3,7 +3,8 @@
 //! Some programs put a prompt that was interrupted early back into the draft, where it would be glued to the next one.
 //! What fleet itself had sent is cleared from there; what a person has typed is left.
 //!
-//! A program without a terminal is sent SIGINT, once, and its run is over when it has ended.
+//! A program without a terminal is told to end its turn where it listens, else and later it is sent SIGINT, once; its run
+//! is over when it has ended.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,9 @@ use super::{Running, Supervisor};
 const AGAIN: Duration = Duration::from_millis(600);
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a program without a terminal may take to end its turn and itself, when it was told to.
+const ABORTS_IN: Duration = Duration::from_secs(5);
+
 /// An interruption under way.
 #[derive(Debug)]
 pub(super) struct Interrupt {
@@ -67,7 +71,7 @@ impl Supervisor {
         let (begun, due, cleared) = (interrupt.begun, now >= interrupt.next_key, interrupt.cleared);
         let state = self.state();
         if self.spec.headless && state.is_live() && due && now < begun + PATIENCE {
-            self.interrupt_run(begun + PATIENCE);
+            self.interrupt_run(now, begun + PATIENCE);
             return;
         }
         if self.spec.headless && !state.is_live() {
@@ -102,13 +106,16 @@ impl Supervisor {
         }
     }
 
-    fn interrupt_run(&mut self, until: Instant) {
+    fn interrupt_run(&mut self, now: Instant, until: Instant) {
+        let told = self.abort_turn();
         if let Running::Child { pid } = self.running {
             self.record(Source::Request, Fact::Interrupted);
-            self.interrupt_headless(pid);
+            if !told {
+                self.interrupt_headless(pid);
+            }
         }
         if let Some(interrupt) = &mut self.interrupt {
-            interrupt.next_key = until;
+            interrupt.next_key = if told { now + ABORTS_IN } else { until };
         }
     }
 

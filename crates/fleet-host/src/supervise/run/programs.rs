@@ -9,7 +9,7 @@ use fleet_core::fact::{Fact, Receipt, Source};
 use fleet_core::{Error, Result};
 
 use super::{Running, Supervisor, report};
-use crate::supervise::child::{self, Terminal};
+use crate::supervise::child::{self, Input, Terminal};
 use crate::supervise::program::Program;
 use crate::supervise::spec::Report;
 use crate::sys;
@@ -69,14 +69,18 @@ impl Supervisor {
         self.started_at = Instant::now();
         self.record(Source::Process, Fact::Started { pid, start });
         if let Some(id) = self.spec.prompt_in_argv.take() {
-            let by = if self.spec.headless {
-                Receipt::Stdin
-            } else {
-                Receipt::Argv
-            };
             self.first_turn_unseen = true;
             self.record(Source::Process, Fact::PromptTyped { id: id.clone() });
-            self.record(Source::Process, Fact::PromptDelivered { id, by });
+            if self.is_talked_to() {
+                self.awaits_answer(id);
+            } else {
+                let by = if self.spec.headless {
+                    Receipt::Stdin
+                } else {
+                    Receipt::Argv
+                };
+                self.record(Source::Process, Fact::PromptDelivered { id, by });
+            }
         }
         report(&Report::Started(pid));
         self.close_report();
@@ -96,7 +100,12 @@ impl Supervisor {
             self.pipe = Some(pipes.output);
             self.errors = pipes.errors;
             self.show_prompt(&prompt);
-            self.child_stdin = Some((pipes.stdin, prompt.into_bytes()));
+            let (input, stays_open) = self.first_input(prompt);
+            self.child_stdin = Some(Input {
+                pipe: pipes.stdin,
+                rest: input.into_bytes(),
+                stays_open,
+            });
             self.feed_child();
             return Ok(started);
         }
@@ -104,19 +113,21 @@ impl Supervisor {
         child::on_terminal(site, argv, &self.spec.cwd, &self.spec.env, terminal)
     }
 
-    /// Writes the input of a headless child, and closes it at its end.
+    /// Writes the input of a headless child, and closes it at its end if no more will come.
     pub(super) fn feed_child(&mut self) {
-        let Some((stdin, rest)) = &mut self.child_stdin else {
+        let Some(Input { pipe, rest, stays_open }) = &mut self.child_stdin else {
             return;
         };
         while !rest.is_empty() {
-            match stdin.write(rest) {
+            match pipe.write(rest) {
                 Ok(count) => drop(rest.drain(..count)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => rest.clear(),
             }
         }
-        self.child_stdin = None;
+        if !*stays_open {
+            self.child_stdin = None;
+        }
     }
 
     /// The child could not be started.

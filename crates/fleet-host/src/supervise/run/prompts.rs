@@ -19,6 +19,7 @@ impl Supervisor {
     pub(super) fn waits_for_quiet(&self) -> bool {
         self.signs.is_blind()
             && self.first_pending
+            && !self.spec.headless
             && matches!(self.running, Running::Child { .. })
             && self.delivery.is_none()
             && self.stop.is_none()
@@ -162,9 +163,10 @@ impl Supervisor {
         }
     }
 
-    /// Whether the program would take a prompt now.
+    /// Whether the program would take a prompt now, in its terminal.
     pub(super) fn takes_prompt(&self, now: Instant) -> bool {
-        if self.delivery.is_some()
+        if self.spec.headless
+            || self.delivery.is_some()
             || self.interrupt.is_some()
             || self.stop.is_some()
             || !matches!(self.running, Running::Child { .. })
@@ -247,6 +249,7 @@ impl Supervisor {
             written: self.written,
             last_output: self.last_output,
             works: works.then_some(sign == Some(Sign::Works)),
+            loads: sign == Some(Sign::Loads),
             asks: matches!(sign, Some(Sign::Asks(Reason::Permission | Reason::Question))),
         };
         let (id, length) = (delivery.id.clone(), delivery.length);
@@ -358,8 +361,11 @@ impl Supervisor {
             self.answer(key, &request, prompted);
             return Ok(());
         }
-        if self.spec.headless {
-            let error = Error::refused("the agent runs without a terminal and has read its only prompt");
+        if self.spec.headless && !self.takes_later_prompts() {
+            let error = Error::refused(match self.is_talked_to() {
+                true => "the agent's run is ending",
+                false => "the agent runs without a terminal and has read its only prompt",
+            });
             return Err(match self.spec.stream {
                 Some(_) => error.hint(format!(
                     "when its run has ended: `fleet resume {} --prompt TEXT`",
@@ -378,7 +384,7 @@ impl Supervisor {
             )));
         }
         let waiting = self.standing().queue.iter().any(|(each, _)| *each == id);
-        let in_flight = self.delivery.as_ref().is_some_and(|each| each.id == id);
+        let in_flight = self.delivery.as_ref().is_some_and(|each| each.id == id) || self.is_unanswered(&id);
         let now = Instant::now();
         if !waiting && !in_flight {
             if self.standing().queue.is_empty() && self.takes_prompt(now) {

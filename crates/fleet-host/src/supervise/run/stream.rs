@@ -5,6 +5,7 @@
 //! that it has exited knows what came of it.
 
 use std::io;
+use std::time::Instant;
 
 use fleet_core::agent::Standing;
 use fleet_core::fact::{Fact, Source};
@@ -12,6 +13,7 @@ use fleet_core::usage::Tokens;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
+use super::dialogue::Dialogue;
 use super::{Supervisor, now};
 use crate::harness::stream::{self, Cli, Errors, Event, Exit, Outcome, Reader, Seen, view, view_error, view_prompt};
 use crate::supervise::output::{Kept, Output};
@@ -26,6 +28,7 @@ const LONGEST_ID: usize = 128;
 /// One run.
 pub(super) struct Stream {
     cli: Cli,
+    pub(super) dialogue: Option<Dialogue>,
     /// None when the run is over.
     reader: Option<Reader>,
     seen: Seen,
@@ -47,6 +50,7 @@ impl Stream {
         };
         Ok(Some(Stream {
             cli,
+            dialogue: Dialogue::with(cli),
             reader: Some(Reader::going_on(cli, earlier)),
             seen: Seen::default(),
             errors: Errors::default(),
@@ -54,6 +58,10 @@ impl Stream {
             unbroken: 0,
             sent: None,
         }))
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.dialogue.as_ref().and_then(Dialogue::deadline)
     }
 
     /// Nothing more is kept.
@@ -92,6 +100,9 @@ impl Supervisor {
     pub(super) fn take_stream(&mut self, bytes: &[u8]) {
         let events = self.stream.as_mut().map_or_else(Vec::new, |stream| stream.feed(bytes));
         self.take_events(events);
+        let reader = self.stream.as_mut().and_then(|stream| stream.reader.as_mut());
+        let replies = reader.map(Reader::take_replies).unwrap_or_default();
+        self.say(&replies);
     }
 
     /// Bytes of the program's standard error.
@@ -140,6 +151,7 @@ impl Supervisor {
 
     fn take_events(&mut self, events: Vec<Event>) {
         let mut lines = Vec::new();
+        let mut rests = false;
         for event in events {
             if let Some(stream) = &mut self.stream {
                 stream.seen.note(&event);
@@ -153,11 +165,16 @@ impl Supervisor {
                 Event::Usage(usage) => {
                     self.record(Source::Program, Fact::Used(usage.clone()));
                 }
+                Event::Answered { number, refused } => self.prompt_answered(*number, refused.clone()),
+                Event::Rest => rests = true,
                 _ => {}
             }
             lines.extend(view(&event));
         }
         self.show(lines);
+        if rests {
+            self.program_rests();
+        }
     }
 
     fn show(&mut self, lines: impl IntoIterator<Item = String>) {

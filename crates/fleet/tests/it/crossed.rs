@@ -1,4 +1,4 @@
-//! What a second reading found: verbs that meet each other, places that are unusual, words that must hold.
+//! Verbs that meet each other, places that are unusual, words that must hold.
 
 use std::fs;
 use std::io::Write;
