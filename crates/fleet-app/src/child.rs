@@ -81,6 +81,8 @@ pub(crate) fn specification(
         on_exit: config.on_exit.clone(),
         grace_ms: config.kill_grace_ms,
         output_limit: config.output_limit_mb * 1_000_000,
+        copy_output_to: None,
+        driver: None,
     })
 }
 

@@ -174,6 +174,7 @@ pub fn start(
                 Workspace::Worktree
             },
             here_dir: options.here.then(|| caller.cwd.clone()),
+            shared: false,
             session_prefix: config.tmux_prefix.clone(),
             worktree_root: config.worktree_root.clone(),
             batch_id: batch.to_owned(),

@@ -203,6 +203,9 @@ pub struct Agent {
     pub workspace: Workspace,
     /// Where it works, absolute.
     pub worktree: PathBuf,
+    /// Whether other agents of the same run work there, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
     /// Name of its tmux session; the session may not exist yet (headless agents get it at the first attach).
     pub session: String,
     /// The batch it was made in.

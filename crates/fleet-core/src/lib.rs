@@ -12,6 +12,7 @@ pub mod name;
 pub mod nearest;
 pub mod outcome;
 pub mod plan;
+pub mod run;
 pub mod target;
 pub mod time;
 pub mod usage;

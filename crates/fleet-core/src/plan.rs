@@ -47,6 +47,12 @@ pub struct Plan {
     pub max_concurrent: u32,
     /// Milliseconds between two starts.
     pub launch_delay_ms: u64,
+    /// How often a worker is tried again that failed for a reason outside of it.
+    pub max_retries: u32,
+    /// Milliseconds before the first of these; each next one waits four times as long.
+    pub retry_delay_ms: u64,
+    /// After so many milliseconds without a sign of life a worker is ended; none for never.
+    pub stall_ms: Option<u64>,
     /// What the whole run may spend.
     pub cap: Option<Usd>,
     /// Its workers, in the order of the file.
@@ -84,6 +90,8 @@ pub struct Research {
     pub choice: ModelChoice,
     /// What each round may spend.
     pub budget: Usd,
+    /// How long each round may take, in milliseconds.
+    pub timeout_ms: Option<u64>,
     /// How many turns each round may take.
     pub max_turns: Option<u32>,
     /// The most rounds.
@@ -92,6 +100,8 @@ pub struct Research {
     pub workdir: Option<String>,
     /// The command that measures.
     pub eval_command: String,
+    /// How long it may take, in milliseconds.
+    pub eval_timeout_ms: u64,
     /// The number's pattern in its output.
     pub metric_regex: String,
     /// Which way is better.
@@ -117,6 +127,8 @@ pub struct Worker {
     pub choice: ModelChoice,
     /// What it may spend; in an iterative plan in each round.
     pub budget: Usd,
+    /// How long it may take, in milliseconds.
+    pub timeout_ms: Option<u64>,
     /// The places of the workers that it waits for, ascending.
     pub depends_on: Vec<usize>,
     /// What becomes of it when one of those failed.
@@ -221,6 +233,16 @@ impl Draft<'_> {
     /// The folder that an autoresearch plan works in, where it names one.
     pub fn workdir(&self) -> Option<&str> {
         self.file.as_ref()?.problem.as_ref()?.workdir.as_deref()
+    }
+
+    /// Whether the text alone has errors: nothing around it is looked at.
+    pub fn has_errors(&self) -> bool {
+        self.findings.has_errors()
+    }
+
+    /// The plan, as far as it was checked before: with what it says, and nothing compared. None: the text is none.
+    pub fn plan(&self) -> Option<Plan> {
+        self.file.as_ref().and_then(resolve::plan)
     }
 
     /// Compares the plan with itself and with what is around it.

@@ -5,6 +5,7 @@
 
 pub(crate) mod diff;
 pub(crate) mod refs;
+pub mod rounds;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod worktree;

@@ -67,6 +67,16 @@ impl Home {
         self.agent_dir(id).join("lock")
     }
 
+    /// The folder of one run of a plan.
+    pub fn run_dir(&self, run: &str) -> PathBuf {
+        self.root.join("runs").join(run)
+    }
+
+    /// The lock that says whether the run has a driver.
+    pub fn run_lock(&self, run: &str) -> PathBuf {
+        self.run_dir(run).join("lock")
+    }
+
     /// The agent's journal of facts.
     pub fn journal(&self, id: &AgentId) -> PathBuf {
         self.agent_dir(id).join("journal")
@@ -219,6 +229,11 @@ impl RuntimeDir {
     /// The socket of an agent's supervisor.
     pub fn socket(&self, id: &AgentId) -> PathBuf {
         self.0.join(format!("{id}.sock"))
+    }
+
+    /// The socket by which the driver of a run is woken. A run's id is as long as an agent's.
+    pub fn run_socket(&self, run: &str) -> PathBuf {
+        self.0.join(format!("{run}.sock"))
     }
 
     /// The socket of fleet's tmux server.

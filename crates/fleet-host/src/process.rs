@@ -54,6 +54,14 @@ impl Identity {
     }
 }
 
+/// Milliseconds since this boot, sleep included: a clock that nobody can set.
+pub fn since_boot() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME);
+    now.map_or(0, |now| {
+        now.tv_sec().unsigned_abs() * 1000 + now.tv_nsec().unsigned_abs() / 1_000_000
+    })
+}
+
 /// The id of this boot. Debug builds take it from `FLEET_TEST_BOOT_ID`, by which a test stages a reboot.
 pub fn boot_id() -> String {
     this_boot().to_owned()

@@ -11,6 +11,7 @@
 //! - [`run`]: the event loop; [`client`]: the other end of the socket
 
 pub mod client;
+pub mod driver;
 pub mod journal;
 pub mod launch;
 pub mod output;

@@ -150,10 +150,10 @@ pub(crate) fn holders(connection: &Connection) -> Attempt<Vec<Holder>> {
 /// Adds the record of one agent.
 pub(crate) fn insert(connection: &Connection, holder: &Holder) -> Attempt<()> {
     let agent = &holder.agent;
-    let sql = "INSERT INTO agents (id, repo, repo_name, branch, workspace, worktree, session, batch_id, harness, model,
+    let sql = "INSERT INTO agents (id, repo, repo_name, branch, workspace, worktree, shared, session, batch_id, harness, model,
             base, made_branch, headless, pid, port_base, ports, env_names, conversation, phase, generation, created_at,
             ended_at)
-        VALUES (:id, :repo, :repo_name, :branch, :workspace, :worktree, :session, :batch_id, :harness, :model,
+        VALUES (:id, :repo, :repo_name, :branch, :workspace, :worktree, :shared, :session, :batch_id, :harness, :model,
             :base, :made_branch, :headless, :pid, :port_base, :ports, :env_names, :conversation, :phase, :generation,
             :created_at, :ended_at)";
     connection.prepare_cached(sql)?.execute(named_params! {
@@ -163,6 +163,7 @@ pub(crate) fn insert(connection: &Connection, holder: &Holder) -> Attempt<()> {
         ":branch": agent.branch,
         ":workspace": values::word(&agent.workspace)?,
         ":worktree": values::path(&agent.worktree)?,
+        ":shared": agent.shared,
         ":session": agent.session,
         ":batch_id": agent.batch_id,
         ":harness": agent.harness,
@@ -197,6 +198,7 @@ fn read(row: &Row<'_>) -> Attempt<Agent> {
         branch: text("branch")?,
         workspace: values::from_word(text("workspace")?)?,
         worktree: PathBuf::from(text("worktree")?),
+        shared: row.get("shared")?,
         session: text("session")?,
         batch_id: text("batch_id")?,
         harness: text("harness")?,

@@ -11,7 +11,10 @@ use crate::damage::beside;
 use crate::failure::{self, Attempt};
 
 /// Every migration, in order; the schema's version is how many of them were applied. A released one never changes.
-pub(crate) const STEPS: &[&str] = &[include_str!("../migrations/0001_init.sql")];
+pub(crate) const STEPS: &[&str] = &[
+    include_str!("../migrations/0001_init.sql"),
+    include_str!("../migrations/0002_runs.sql"),
+];
 
 /// `flet` in ASCII: tells our database from somebody else's.
 const APPLICATION: i64 = 0x666c_6574;

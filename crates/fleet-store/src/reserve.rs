@@ -7,6 +7,9 @@ use fleet_core::id::AgentId;
 use fleet_core::name;
 use fleet_core::{Error, Result, Time};
 
+use rusqlite::Transaction;
+
+use crate::failure::Attempt;
 use crate::open::Store;
 use crate::{agents, values};
 
@@ -25,6 +28,8 @@ pub struct Reservation {
     pub workspace: Workspace,
     /// The user's directory, for [`Workspace::Here`].
     pub here_dir: Option<PathBuf>,
+    /// Whether other agents of the same run work in that directory, too.
+    pub shared: bool,
     /// What its session's name starts with.
     pub session_prefix: String,
     /// Folder of the worktrees.
@@ -84,18 +89,25 @@ impl Store {
         wanted: &[Reservation],
         exists: &dyn Fn(&Path) -> bool,
     ) -> Result<Vec<Agent>> {
-        self.write(site, |transaction| {
-            let mut live = agents::holders(transaction)?;
-            refuse_taken(wanted, &live)?;
-            let taken_before = live.len();
-            for reservation in wanted {
-                let holder = choose(reservation, &live, exists)?;
-                agents::insert(transaction, &holder)?;
-                live.push(holder);
-            }
-            Ok(live.drain(taken_before..).map(|holder| holder.agent).collect())
-        })
+        self.write(site, |transaction| take(transaction, wanted, exists))
     }
+}
+
+/// The same within a transaction.
+pub(crate) fn take(
+    transaction: &Transaction<'_>,
+    wanted: &[Reservation],
+    exists: &dyn Fn(&Path) -> bool,
+) -> Attempt<Vec<Agent>> {
+    let mut live = agents::holders(transaction)?;
+    refuse_taken(wanted, &live)?;
+    let taken_before = live.len();
+    for reservation in wanted {
+        let holder = choose(reservation, &live, exists)?;
+        agents::insert(transaction, &holder)?;
+        live.push(holder);
+    }
+    Ok(live.drain(taken_before..).map(|holder| holder.agent).collect())
 }
 
 /// Everything that makes `wanted` impossible, in one error.
@@ -162,6 +174,7 @@ fn choose(wanted: &Reservation, live: &[Holder], exists: &dyn Fn(&Path) -> bool)
             Workspace::Worktree => free_folder(wanted, live, exists)?,
             Workspace::Here => free_directory(wanted, live)?,
         },
+        shared: wanted.shared,
         session: free_session(wanted, live),
         batch_id: wanted.batch_id.clone(),
         harness: wanted.harness.clone(),
@@ -233,7 +246,9 @@ fn free_directory(wanted: &Reservation, live: &[Holder]) -> Result<PathBuf> {
     let Some(directory) = &wanted.here_dir else {
         return Err(Error::internal("an agent without a worktree was given no directory"));
     };
-    match live.iter().find(|other| other.agent.worktree == *directory) {
+    let shares = |other: &Holder| wanted.shared && other.agent.shared;
+    let taken = |other: &&Holder| other.agent.worktree == *directory && !shares(other);
+    match live.iter().find(taken) {
         None => Ok(directory.clone()),
         Some(holder) => {
             let label = &holder.agent.branch;

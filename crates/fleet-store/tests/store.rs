@@ -55,6 +55,7 @@ fn wanted(number: u32, repo: &str, branch: &str) -> Reservation {
         branch: branch.into(),
         workspace: Workspace::Worktree,
         here_dir: None,
+        shared: false,
         session_prefix: "ai_".into(),
         worktree_root: "/w".into(),
         batch_id: "manual-2026-11-21".into(),
@@ -75,6 +76,7 @@ fn here(number: u32, label: &str, directory: &str) -> Reservation {
     Reservation {
         workspace: Workspace::Here,
         here_dir: Some(directory.into()),
+        shared: false,
         made_branch: false,
         ..wanted(number, "web", label)
     }

@@ -16,7 +16,7 @@ use fleet_core::{Error, Kind, Result};
 use fleet_host::home::Home;
 use serde_json::Value;
 
-use crate::{attach, edit, follow, mcp, reference, ui};
+use crate::{attach, edit, follow, mcp, reference, runs, ui};
 
 /// Enters the command line.
 pub(crate) fn main() -> ExitCode {
@@ -189,7 +189,14 @@ fn with_streams(name: &str, command: Command) -> Command {
                     .action(ArgAction::SetTrue)
                     .help("The bytes as the program wrote them, escape sequences and all; of a headless agent its stream of events"),
             ),
-        "list" => command.arg(
+        "launch" => command.arg(
+            Arg::new("detach")
+                .short('d')
+                .long("detach")
+                .action(ArgAction::SetTrue)
+                .help("Answer as soon as the run goes on, and do not show it"),
+        ),
+        "list" | "status" => command.arg(
             Arg::new("watch")
                 .short('w')
                 .long("watch")
@@ -238,6 +245,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
             return follow::logs(&app, &caller, below, json);
         }
         ("list", _) if below.get_flag("watch") => return follow::list(&app, &caller, below, json),
+        ("status", _) if below.get_flag("watch") => return runs::watch(&app, &caller, below, json),
         _ => {}
     }
     let (name, args) = match below.subcommand() {
@@ -261,6 +269,9 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
         (_, done) => done?,
     };
     print(&done.json, &done.page, json);
+    if verb == "launch" && !json && !below.get_flag("detach") {
+        return runs::follow(&app, &done);
+    }
     Ok(done
         .failed
         .map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code())))
@@ -424,7 +435,7 @@ mod tests {
             with.get_arguments().count() > plain.get_arguments().count()
         };
         let streaming: Vec<&str> = ALL.iter().filter(streams).map(|op| op.name).collect();
-        assert_eq!(streaming, ["list", "logs"]);
+        assert_eq!(streaming, ["list", "logs", "launch", "status"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod follow;
 mod mcp;
 mod reference;
 mod report;
+mod runs;
 mod ui;
 mod view;
 
@@ -25,6 +26,7 @@ pub fn main() -> ExitCode {
     match args.next().as_deref().and_then(std::ffi::OsStr::to_str) {
         Some(fleet_host::supervise::launch::ARGUMENT) => fleet_host::supervise::run::main(),
         Some(view::ARGUMENT) => view::main(args),
+        Some(fleet_host::supervise::driver::ARGUMENT) => runs::drive(args),
         Some(fleet_host::harness::reporting::ARGUMENT) => report::main(args),
         _ => cli::main(),
     }

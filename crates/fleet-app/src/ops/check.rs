@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use fleet_core::name::plural;
+use fleet_core::plan::Plan;
 use fleet_core::plan::rule::{Finding, Level};
 use fleet_core::plan::word::PlanType;
 use fleet_core::{Kind, Result, plan};
@@ -14,7 +15,7 @@ use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
-use crate::plan::{find, surroundings};
+use crate::plan::{Found, find, surroundings};
 
 /// How many findings a person is shown. A program gets all of them.
 const SHOWN: usize = 100;
@@ -64,23 +65,34 @@ impl Operation for Check {
 
     fn run(self, app: &App, caller: &Caller) -> Result<Verdict> {
         let found = find(caller, &self.plan)?;
-        let draft = plan::read(&found.text);
-        let mut around = surroundings(app, caller, &found, &draft)?;
-        around.allow_unknown_model = self.allow_unknown_model;
-        let checked = draft.check(&around);
-        let errors = checked.findings.iter().filter(|finding| finding.level == Level::Error);
-        let errors = errors.count();
-        Ok(Verdict {
-            root: found.root,
-            name: checked.name,
-            plan_type: checked.plan_type,
-            workers: checked.workers,
-            most_usd: checked.plan.map(|plan| plan.most().micros() as f64 / 1e6),
-            errors,
-            warnings: checked.findings.len() - errors,
-            findings: checked.findings,
-        })
+        look(app, caller, &found, self.allow_unknown_model).map(|(verdict, _)| verdict)
     }
+}
+
+/// What a check of the plan in `found` comes to, and the plan where it has no errors.
+pub(crate) fn look(
+    app: &App,
+    caller: &Caller,
+    found: &Found,
+    allow_unknown_model: bool,
+) -> Result<(Verdict, Option<Plan>)> {
+    let draft = plan::read(&found.text);
+    let mut around = surroundings(app, caller, found, &draft)?;
+    around.allow_unknown_model = allow_unknown_model;
+    let checked = draft.check(&around);
+    let errors = checked.findings.iter().filter(|finding| finding.level == Level::Error);
+    let errors = errors.count();
+    let verdict = Verdict {
+        root: found.root.clone(),
+        name: checked.name,
+        plan_type: checked.plan_type,
+        workers: checked.workers,
+        most_usd: checked.plan.as_ref().map(|plan| plan.most().micros() as f64 / 1e6),
+        errors,
+        warnings: checked.findings.len() - errors,
+        findings: checked.findings,
+    };
+    Ok((verdict, checked.plan))
 }
 
 impl Show for Verdict {

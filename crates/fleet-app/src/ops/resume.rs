@@ -3,6 +3,7 @@
 use clap::Args;
 use fleet_core::agent::{Agent, Phase, Standing, State};
 use fleet_core::name::word;
+use fleet_core::run::record::Run;
 use fleet_core::{Error, Kind, Result};
 use fleet_host::harness::{Harness, Launch};
 use fleet_host::lock::Lock;
@@ -22,12 +23,13 @@ use crate::conversation::{self, GoesOn};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
 use crate::record::{AgentRecord, Naming, state_span};
+use crate::runs::view::RunRecord;
 use crate::trust::{self, Asker};
-use crate::{child, end, kept, up};
+use crate::{child, end, kept, runs, up};
 
-/// Revive agents that have ended or were lost: same worktree, same conversation
+/// Revive agents that have ended or were lost: same worktree, same conversation; or let a paused run go on
 ///
-/// The environment is the caller's. A variable that `--env` gave at the start must be set again. An agent without a
+/// A fleet root, or the name of a run, means that run. /// The environment is the caller's. A variable that `--env` gave at the start must be set again. An agent without a
 /// terminal needs `--prompt`: its next run goes on with the conversation. `--all` leaves those out whose run is over.
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +50,14 @@ pub struct Resume {
     #[arg(long, value_name = "NAME[=VALUE]")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
+    /// The target is a run, not an agent: let it go on
+    #[arg(long, conflicts_with_all = ["all", "batch", "env", "prompt"])]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub run: bool,
+    /// The targets are agents, whatever run has their name
+    #[arg(long, conflicts_with = "run")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub agent: bool,
     /// What to say to them first; an agent without a terminal goes on with this alone. @FILE reads a file, - reads
     /// standard input
     #[arg(short, long, allow_hyphen_values = true)]
@@ -64,6 +74,9 @@ pub struct Resumed {
     pub failed: Vec<NotStarted>,
     /// What was done, in one word: `resumed`, `restarted` or `started anew`.
     pub how: String,
+    /// The run that goes on, where the target was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunRecord>,
 }
 
 impl Operation for Resume {
@@ -80,6 +93,15 @@ impl Operation for Resume {
     }
 
     fn run(self, app: &App, caller: &Caller) -> Result<Resumed> {
+        if let Some(run) = self.named_run(app, caller)? {
+            let asked = super::pause::go_on(app, caller, &run)?;
+            return Ok(Resumed {
+                agents: Vec::new(),
+                failed: Vec::new(),
+                how: asked.how,
+                run: Some(asked.run),
+            });
+        }
         let agents = if self.all {
             let mut agents = app.store()?.agents_live()?;
             agents.retain(|agent| {
@@ -96,6 +118,33 @@ impl Operation for Resume {
             prompt: self.prompt.as_deref().map(check_text).transpose()?,
         };
         revive_all(app, caller, agents, &with, How::Resume)
+    }
+}
+
+impl Resume {
+    /// The run that is meant, if one is. Error: the target is a run and an agent.
+    fn named_run(&self, app: &App, caller: &Caller) -> Result<Option<Run>> {
+        let [target] = self.targets.as_slice() else {
+            return Ok(None);
+        };
+        if self.run {
+            return runs::find(app, caller, Some(target)).map(Some);
+        }
+        if self.agent || self.all || self.batch.is_some() {
+            return Ok(None);
+        }
+        let Some(run) = runs::try_find(app, caller, target)? else {
+            return Ok(None);
+        };
+        match app.select(caller, &self.targets, None) {
+            Err(_) => Ok(Some(run)),
+            Ok(_) => {
+                let name = word(target);
+                Err(Error::usage(format!("`{target}` is a run and an agent")).hint(format!(
+                    "say which: `fleet resume --run {name}` or `fleet resume --agent {name}`"
+                )))
+            }
+        }
     }
 }
 
@@ -142,6 +191,7 @@ pub(crate) fn revive_all(app: &App, caller: &Caller, agents: Vec<Agent>, with: &
         agents: Vec::new(),
         failed: Vec::new(),
         how: how.done().to_owned(),
+        run: None,
     };
     let mut revived = Vec::new();
     for agent in agents {
@@ -334,6 +384,10 @@ fn environment(caller: &Caller, agent: &Agent, given: &[String], verb: &str) -> 
 
 impl Show for Resumed {
     fn show(&self, page: &mut Page) {
+        if let Some(run) = &self.run {
+            page.spans(vec![span(Label::Name, &run.name), plain(format!(" {}", self.how))]);
+            return page.line(run.counts());
+        }
         if self.agents.is_empty() && self.failed.is_empty() {
             page.line("there is nothing to resume");
         }

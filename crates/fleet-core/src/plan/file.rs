@@ -93,6 +93,23 @@ pub struct ConfigFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 3600))]
     pub launch_delay_seconds: Option<f64>,
+    /// How often a worker is tried again that failed for a reason outside of it; 2 if it says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 20))]
+    pub max_retries: Option<u32>,
+    /// Seconds before the first of these; each next one waits four times as long. 5 if it says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 3600))]
+    pub retry_delay_seconds: Option<f64>,
+    /// How long a worker may take, in minutes; 0, or nothing said, for no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10_080))]
+    pub timeout_minutes: Option<f64>,
+    /// After so many minutes without output and without use of the processor a worker is ended and tried again; 30 if it
+    /// says nothing, 0 for never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10_080))]
+    pub stall_minutes: Option<f64>,
     /// What the whole run may spend, in USD; 0 for no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
@@ -162,6 +179,10 @@ pub struct WorkerFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0), range(max = 1_000_000))]
     pub max_budget_per_iter: Option<f64>,
+    /// How long it may take, in minutes, where that is not the plan's; 0 for no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10_080))]
+    pub timeout_minutes: Option<f64>,
     /// The ids of the workers that must be done before it starts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<String>,
@@ -219,6 +240,10 @@ pub struct ProblemFile {
     pub workdir: Option<String>,
     /// The command that measures. fleet runs it, not the agent.
     pub eval_command: Option<String>,
+    /// How long it may take, in seconds; 600 if it says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub eval_timeout_seconds: Option<u32>,
     /// A regular expression with a group around the number in its output.
     pub metric_regex: Option<String>,
     /// Which way is better; `minimize` if it says nothing.

@@ -23,6 +23,16 @@ impl Usd {
         self.0
     }
 
+    /// This many millionths of a dollar.
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// What is left of it when `other` is taken away; nothing where that is more.
+    pub const fn less(self, other: Usd) -> Usd {
+        Usd(self.0.saturating_sub(other.0))
+    }
+
     /// Whether it is nothing.
     pub const fn is_zero(self) -> bool {
         self.0 == 0

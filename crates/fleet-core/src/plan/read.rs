@@ -33,6 +33,10 @@ const PLACES: &[(&str, &str, &[PlanType])] = {
 
 /// How many rounds, verdicts and turns a plan may ask for.
 const MOST_ROUNDS: u32 = 10_000;
+/// How often a worker may be tried again.
+const MOST_RETRIES: u32 = 20;
+/// The longest time a plan may name, in minutes: a week.
+const LONGEST: f64 = 10_080.0;
 
 /// What `root` says, as far as it can be read. None: it is no object.
 pub(super) fn file(root: &Node, findings: &mut Findings) -> Option<FleetFile> {
@@ -116,6 +120,10 @@ fn config(mut object: Object<'_>, findings: &mut Findings) -> ConfigFile {
         reasoning_effort: object.word_or_none("reasoning_effort", findings),
         sandbox: object.word("sandbox", findings),
         launch_delay_seconds: object.number("launch_delay_seconds", 0.0, 3600.0, findings),
+        max_retries: object.count("max_retries", 0, MOST_RETRIES, findings),
+        retry_delay_seconds: object.number("retry_delay_seconds", 0.0, 3600.0, findings),
+        timeout_minutes: object.number("timeout_minutes", 0.0, LONGEST, findings),
+        stall_minutes: object.number("stall_minutes", 0.0, LONGEST, findings),
         max_budget_fleet: object.limit("max_budget_fleet", findings),
         on_dep_failure: object.word("on_dep_failure", findings),
         max_iterations: object.count("max_iterations", 1, MOST_ROUNDS, findings),
@@ -159,6 +167,7 @@ fn worker(mut object: Object<'_>, findings: &mut Findings) -> WorkerFile {
         sandbox: object.word("sandbox", findings),
         max_budget_usd: object.budget("max_budget_usd", findings),
         max_budget_per_iter: object.budget("max_budget_per_iter", findings),
+        timeout_minutes: object.number("timeout_minutes", 0.0, LONGEST, findings),
         depends_on: object.texts("depends_on", findings).unwrap_or_default(),
         on_dep_failure: object.word("on_dep_failure", findings),
         role: object.word("role", findings),
@@ -185,6 +194,7 @@ fn problem(mut object: Object<'_>, findings: &mut Findings) -> ProblemFile {
     let problem = ProblemFile {
         workdir: object.name("workdir", findings),
         eval_command: object.text("eval_command", findings),
+        eval_timeout_seconds: object.count("eval_timeout_seconds", 1, 86_400, findings),
         metric_regex: object.text("metric_regex", findings),
         metric_direction: object.word("metric_direction", findings),
         results_file: object.name("results_file", findings),

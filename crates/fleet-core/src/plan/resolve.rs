@@ -15,6 +15,13 @@ const RESULTS: &str = "results.tsv";
 const CONCURRENT: u32 = 5;
 const ROUNDS: u32 = 50;
 const PLATEAU: u32 = 3;
+const RETRIES: u32 = 2;
+/// In seconds.
+const RETRY_DELAY: f64 = 5.0;
+/// In minutes.
+const STALL: f64 = 30.0;
+/// In seconds.
+const EVAL_TIMEOUT: u32 = 600;
 /// In USD: a worker, a worker in each round of an iterative plan, a round of an autoresearch plan.
 const BUDGETS: [f64; 3] = [1.0, 2.0, 1.0];
 
@@ -59,9 +66,19 @@ pub(super) fn plan(file: &FleetFile) -> Option<Plan> {
         shape,
         max_concurrent: file.config.max_concurrent.unwrap_or(CONCURRENT),
         launch_delay_ms: (file.config.launch_delay_seconds.unwrap_or(0.0) * 1000.0) as u64,
+        max_retries: file.config.max_retries.unwrap_or(RETRIES),
+        retry_delay_ms: (file.config.retry_delay_seconds.unwrap_or(RETRY_DELAY) * 1000.0) as u64,
+        stall_ms: millis(file.config.stall_minutes.or(Some(STALL))),
         cap: cap(file).map(|(cap, _)| cap),
         workers,
     })
+}
+
+/// Minutes as milliseconds; none for no limit.
+fn millis(minutes: Option<f64>) -> Option<u64> {
+    minutes
+        .filter(|minutes| *minutes > 0.0)
+        .map(|minutes| (minutes * 60_000.0) as u64)
 }
 
 /// What a worker may spend: in an iterative plan in each round.
@@ -150,6 +167,7 @@ fn worker(file: &FleetFile, worker: &WorkerFile, places: &std::collections::BTre
         task: worker.task.clone(),
         choice: choice(&file.config, Some(worker)),
         budget: budget(plan_type, worker),
+        timeout_ms: millis(worker.timeout_minutes.or(file.config.timeout_minutes)),
         depends_on,
         on_dep_failure: worker
             .on_dep_failure
@@ -166,10 +184,12 @@ fn research(file: &FleetFile) -> Option<Research> {
     Some(Research {
         choice: choice(&file.config, None),
         budget: research_budget(&file.config),
+        timeout_ms: millis(file.config.timeout_minutes),
         max_turns: file.config.max_turns.filter(|turns| *turns > 0),
         max_iterations: rounds(file)?,
         workdir: problem.workdir.clone(),
         eval_command: problem.eval_command.clone()?,
+        eval_timeout_ms: u64::from(problem.eval_timeout_seconds.unwrap_or(EVAL_TIMEOUT)) * 1000,
         metric_regex: problem.metric_regex.clone()?,
         direction: problem.metric_direction.unwrap_or(Direction::Minimize),
         results_file: problem.results_file.clone().unwrap_or_else(|| RESULTS.to_owned()),

@@ -262,6 +262,11 @@ impl Findings {
         near(wrong, known)
     }
 
+    /// Whether one of them keeps the plan from being started.
+    pub(super) fn has_errors(&self) -> bool {
+        self.list.iter().any(|found| found.finding.level == Level::Error)
+    }
+
     /// All of them, as they came.
     pub(super) fn into_list(self) -> Vec<Found> {
         self.list

@@ -113,6 +113,8 @@ struct Supervisor {
     /// The standard error of a child whose output is a stream of events.
     errors: Option<OwnedFd>,
     stream: Option<Stream>,
+    /// Gets what a headless child prints, until it cannot be written.
+    copy: Option<std::fs::File>,
     child_stdin: Option<Input>,
     signs: SignReader,
     /// What the last look said; none when no rule matched.
@@ -155,7 +157,8 @@ struct Supervisor {
     signals: SignalFd,
     listener: UnixListener,
     deaf_until: Option<Instant>,
-    _lock: OwnedFd,
+    /// Whoever finds it free knows that nothing of the agent runs.
+    lock: Option<OwnedFd>,
 }
 
 impl Supervisor {
@@ -228,6 +231,7 @@ impl Supervisor {
             pipe: None,
             errors: None,
             stream,
+            copy: spec.copy_output_to.as_deref().and_then(open_copy),
             child_stdin: None,
             signs,
             sign: None,
@@ -261,7 +265,7 @@ impl Supervisor {
             signals,
             listener,
             deaf_until: None,
-            _lock: lock,
+            lock: Some(lock),
             spec,
         })
     }
@@ -291,6 +295,14 @@ impl Supervisor {
             stream.close();
         }
         let _ = std::fs::remove_file(&self.spec.socket);
+        // Nothing of the agent runs any more, and its journal says how it ended: the run may go on.
+        // The lock goes first: who waits for the connections to close finds it free.
+        let driver = self.spec.driver.take();
+        self.lock = None;
+        drop(self);
+        if let Some(error) = driver.and_then(|driver| driver.start().err()) {
+            let _ = writeln!(io::stderr(), "{error}");
+        }
         Ok(())
     }
 
@@ -504,6 +516,13 @@ impl Supervisor {
                     return;
                 }
                 Ok(count) => {
+                    if self
+                        .copy
+                        .as_mut()
+                        .is_some_and(|copy| copy.write_all(&chunk[..count]).is_err())
+                    {
+                        self.copy = None;
+                    }
                     if self.pipe.is_some() && self.stream.is_some() {
                         self.take_stream(&chunk[..count]);
                     } else if self.pipe.is_some() {
@@ -553,6 +572,12 @@ impl Supervisor {
             self.unsent = Vec::new();
         }
     }
+}
+
+/// The file at `path` to append to. It is for people and programs that read along, so that it fails is no failure.
+fn open_copy(path: &std::path::Path) -> Option<std::fs::File> {
+    let mut open = std::fs::OpenOptions::new();
+    fault::guard("supervisor.copy-output", || open.create(true).append(true).open(path)).ok()
 }
 
 /// Whether a view of this size is one that somebody looks at.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::harness::sign::Signs;
 use crate::harness::stream::Cli;
+use crate::supervise::driver::Driver;
 
 /// The version of this format. Both ends are the same executable, so there is no other.
 pub const VERSION: u32 = 1;
@@ -76,6 +77,12 @@ pub struct Spec {
     pub grace_ms: u64,
     /// Bytes of output to keep.
     pub output_limit: u64,
+    /// A file that gets what a headless child prints, as it comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_output_to: Option<PathBuf>,
+    /// The driver to wake when the child has ended, for a worker of a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<Driver>,
 }
 
 /// What the supervisor says on its standard output while it starts, one JSON object a line; then it closes it.

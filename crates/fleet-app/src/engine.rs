@@ -1,0 +1,511 @@
+//! The driver of a run: it looks, asks [`fleet_core::run::decide()`] what to do, does it, and waits for an event.
+//!
+//! There is one per run, because it holds the run's lock. Everything that it must not forget is in the store before it
+//! acts, and what it holds in memory is what it would read there again, so it may be killed at any line: whoever
+//! starts the next one goes on. It ends when nothing is left to wait for.
+
+mod came;
+mod layout;
+mod prompts;
+mod research;
+mod start;
+mod take_over;
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use fleet_core::agent::Agent;
+use fleet_core::plan::{self, Plan, Shape};
+use fleet_core::run::record::{Event, RoundRecord, Run, StepName, StepRecord};
+use fleet_core::run::{self, Action, Control, Finish, Key, Part, Pause, Seen, Tick, Why, decide, verdict};
+use fleet_core::{Error, Kind, Result};
+use fleet_host::lock::Lock;
+use fleet_host::supervise::client::Client;
+use fleet_host::{files, process};
+use fleet_store::{Change, Turn};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::app::App;
+use crate::caller::Caller;
+use crate::{end, runs};
+
+pub(crate) use research::check as check_research;
+
+/// A supervisor that begins or ends is looked at this often: it has nothing that could be waited for then.
+const SOON: Duration = Duration::from_millis(15);
+
+/// Drives the run with this id until nothing is left to wait for. Returns at once when somebody else drives it.
+pub fn drive(app: &App, caller: &Caller, id: &str) -> Result<()> {
+    let Some(lock) = Lock::try_take(&app.home.run_lock(id))? else {
+        return Ok(());
+    };
+    let store = app.store()?;
+    let run = store
+        .run(id)?
+        .ok_or_else(|| Error::not_found(format!("there is no run `{id}`")))?;
+    let plan = runs::plan_of(&run)?;
+    let number = store.run_driver("drive.take-over", id)?;
+    let socket = app.runtime()?.run_socket(id);
+    files::remove_file("drive.old-socket", &socket)?;
+    let listener = UnixListener::bind(&socket).map_err(|error| files::io_error("listen on", &socket, &error))?;
+    listener
+        .set_nonblocking(true)
+        .map_err(|error| Error::internal(format!("socket: {error}")))?;
+    let mut engine = Engine {
+        app,
+        caller,
+        number,
+        boot: process::boot_id(),
+        config_read: None,
+        rounds: BTreeMap::new(),
+        seen: Seen::default(),
+        live: BTreeMap::new(),
+        changes: Vec::new(),
+        ends: Arc::default(),
+        run,
+        plan,
+    };
+    let done = thread::scope(|scope| engine.run(scope, &listener));
+    let _ = files::remove_file("drive.socket", &socket);
+    drop(lock);
+    match done {
+        // The next driver is at work.
+        Err(error) if error.kind == Kind::Conflict => Ok(()),
+        other => other,
+    }
+}
+
+/// A step that runs, as this process holds on to it.
+struct Live {
+    agent: Agent,
+    /// Closes when the supervisor ends; none while it cannot be reached.
+    client: Option<Client>,
+    /// What its last sign of life looked like.
+    trace: u64,
+}
+
+struct Engine<'a> {
+    app: &'a App,
+    caller: &'a Caller,
+    /// Which driver of the run this is.
+    number: u32,
+    boot: String,
+    run: Run,
+    plan: Plan,
+    /// The plan's file when it was last looked at: its time and size.
+    config_read: Option<(std::time::SystemTime, u64)>,
+    rounds: BTreeMap<u32, RoundRecord>,
+    seen: Seen,
+    live: BTreeMap<Key, Live>,
+    /// What the next turn has to record.
+    changes: Vec<Change>,
+    /// Steps that a thread is ending.
+    ends: Arc<Mutex<Vec<Key>>>,
+}
+
+impl<'a> Engine<'a> {
+    fn run<'scope>(&mut self, scope: &'scope thread::Scope<'scope, '_>, listener: &UnixListener) -> Result<()>
+    where
+        'a: 'scope,
+    {
+        self.reload()?;
+        self.take_over()?;
+        loop {
+            self.hear_ends()?;
+            self.read_stop_rule();
+            self.take_traces();
+            let decision = decide(&self.plan, &self.seen, self.now());
+            let idle = decision.actions.is_empty();
+            let over = self.perform(scope, decision.actions)?;
+            self.flush(&[])?;
+            if over {
+                return Ok(());
+            }
+            if idle {
+                if self.live.is_empty() && decision.wake.is_none() {
+                    return Ok(());
+                }
+                if self.wait(listener, decision.wake)? {
+                    self.reload()?;
+                }
+            }
+        }
+    }
+
+    fn now(&self) -> Tick {
+        process::since_boot()
+    }
+
+    /// Reads what others have changed: what people want, forgiven failures, answered questions.
+    fn reload(&mut self) -> Result<()> {
+        let store = self.app.store()?;
+        let id = self.run.id.clone();
+        self.run = store
+            .run(&id)?
+            .ok_or_else(|| Error::not_found(format!("run `{id}` is gone")))?;
+        self.plan = runs::plan_of(&self.run)?;
+        self.config_read = None;
+        let steps = store.steps(&id)?;
+        let rounds = store.rounds(&id)?;
+        let alive: BTreeMap<Key, Tick> = self.seen.running().map(|step| (step.key, step.alive)).collect();
+        self.seen = run::record::seen(&self.plan, self.run.control, &steps, &rounds, &self.boot, self.now());
+        for (key, alive) in alive {
+            if let Some(step) = self.seen.step_mut(key) {
+                step.alive = alive;
+            }
+        }
+        self.rounds = rounds.into_iter().map(|round| (round.round, round)).collect();
+        Ok(())
+    }
+
+    /// Records what has happened, and reserves the names in `reservations`.
+    fn flush(&mut self, reservations: &[fleet_store::Reservation]) -> Result<Vec<Agent>> {
+        let changes = std::mem::take(&mut self.changes);
+        if changes.is_empty() && reservations.is_empty() {
+            return Ok(Vec::new());
+        }
+        let turn = Turn {
+            changes: &changes,
+            reservations,
+        };
+        let exists = |path: &std::path::Path| path.symlink_metadata().is_ok();
+        let done = self
+            .app
+            .store()?
+            .run_turn("drive.turn", &self.run.id, Some(self.number), &turn, &exists);
+        if done.is_err() {
+            // Without the names that were refused the rest of it is still so.
+            self.changes = changes;
+        }
+        done
+    }
+
+    fn note(&mut self, event: &str, worker: Option<&str>, about: impl Into<String>) {
+        self.changes.push(Change::Event(Event {
+            at: self.app.now(),
+            event: event.to_owned(),
+            worker: worker.map(str::to_owned),
+            about: about.into(),
+        }));
+    }
+
+    /// Does what was decided, and says whether the run is over.
+    fn perform<'scope>(&mut self, scope: &'scope thread::Scope<'scope, '_>, actions: Vec<Action>) -> Result<bool>
+    where
+        'a: 'scope,
+    {
+        let acts = actions
+            .iter()
+            .any(|action| !matches!(action, Action::End { .. } | Action::Finish(_)));
+        if acts && !runs::is_in_place(&self.run) {
+            self.pause(Pause::RootGone);
+            return Ok(false);
+        }
+        let mut starts = Vec::new();
+        for action in actions {
+            match action {
+                Action::Start { key, hold, goes_on } => starts.push((key, hold, goes_on)),
+                Action::End { key, why } => self.end(scope, key, why)?,
+                Action::OpenRound(round) => self.open_round(round)?,
+                Action::ReadVerdict { round, asked } => self.read_verdict(round, asked),
+                Action::Settle { round, keep } => self.settle(round, keep)?,
+                Action::Pause(why) => self.pause(why),
+                Action::Finish(finish) => {
+                    self.finish(finish)?;
+                    return Ok(true);
+                }
+            }
+        }
+        if !starts.is_empty() {
+            self.start_all(starts)?;
+        }
+        Ok(false)
+    }
+
+    fn pause(&mut self, why: Pause) {
+        self.seen.control = Control::Paused;
+        self.run.control = Control::Paused;
+        self.run.pause = Some(why);
+        self.changes.push(Change::Control(Control::Paused, Some(why)));
+        let (worker, about) = match why {
+            Pause::Escalated { round } => (None, format!("the reviewer asks for a person in round {round}")),
+            Pause::RootGone => (None, "the fleet root was moved or deleted".to_owned()),
+            Pause::Blocked { worker } => {
+                let id = self.plan.worker_id(worker).to_owned();
+                let said = self
+                    .seen
+                    .all()
+                    .filter(|step| step.key.worker == worker)
+                    .filter_map(|step| step.ended.as_ref());
+                let how = said
+                    .max_by_key(|ended| ended.at)
+                    .map(|ended| format!("{}: {}", ended.how.as_str(), ended.text));
+                (Some(id), how.unwrap_or_default())
+            }
+        };
+        self.note("paused", worker.as_deref(), about);
+    }
+
+    fn finish(&mut self, finish: Finish) -> Result<()> {
+        let now = self.app.now();
+        self.changes.push(Change::Finish(finish, now));
+        self.note("finished", None, finish.as_str());
+        self.flush(&[])?;
+        self.app.publish();
+        Ok(())
+    }
+
+    /// Begins to end a step in a thread of its own; that it has ended is seen as with any other.
+    fn end<'scope>(&mut self, scope: &'scope thread::Scope<'scope, '_>, key: Key, why: Why) -> Result<()>
+    where
+        'a: 'scope,
+    {
+        let ends = Arc::clone(&self.ends);
+        let mut under_way = ends.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.live.contains_key(&key) || under_way.contains(&key) {
+            return Ok(());
+        }
+        under_way.push(key);
+        drop(under_way);
+        if let Some(step) = self.seen.step_mut(key) {
+            step.ending = Some(why);
+        }
+        let name = StepName::of(&self.plan, key);
+        let about = match why {
+            Why::Timeout => "it takes longer than it may",
+            Why::Stall => "it gave no sign of life",
+            Why::Stop => "the run is being stopped",
+            Why::Relaunch => "it is started over",
+        };
+        self.note("ending", Some(&name.worker), about);
+        self.changes.push(Change::Ending(name, why));
+        // Whoever finds it ended has to know why.
+        self.flush(&[])?;
+        let (app, agent) = (self.app, live_agent(&self.live, key));
+        let Some(agent) = agent else { return Ok(()) };
+        let grace = Duration::from_millis(self.app.config(self.caller, None)?.kill_grace_ms);
+        scope.spawn(move || {
+            let _ = end::stop_supervisor(app, &agent, false, grace);
+            ends.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .retain(|each| *each != key);
+        });
+        Ok(())
+    }
+
+    /// Takes in the ends of steps whose supervisors are gone.
+    fn hear_ends(&mut self) -> Result<()> {
+        let mut over = Vec::new();
+        for (key, live) in &mut self.live {
+            let closed = match &mut live.client {
+                Some(client) => client.arrived().map_or(true, |(_, closed)| closed),
+                None => true,
+            };
+            if !closed {
+                continue;
+            }
+            live.client = None;
+            if Lock::is_held(&self.app.home.agent_lock(&live.agent.id)) {
+                // It begins, or it is at its very end.
+                live.client = self.app.client(&live.agent).ok();
+            } else {
+                over.push(*key);
+            }
+        }
+        for key in over {
+            if let Some(live) = self.live.remove(&key) {
+                self.take_end(key, &live)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the next event: a supervisor that ends, somebody who knocks, or the moment `wake`. True: somebody
+    /// knocked.
+    fn wait(&mut self, listener: &UnixListener, wake: Option<Tick>) -> Result<bool> {
+        let unreached = self.live.values().any(|live| live.client.is_none());
+        let wait = wake.map(|wake| Duration::from_millis(wake.saturating_sub(self.now())));
+        let wait = match (unreached, wait) {
+            (true, Some(wait)) => Some(wait.min(SOON)),
+            (true, None) => Some(SOON),
+            (false, wait) => wait,
+        };
+        let timeout = wait.map_or(PollTimeout::NONE, |wait| {
+            PollTimeout::try_from(wait.as_micros().div_ceil(1000).min(1_000_000_000) as i32).unwrap_or(PollTimeout::MAX)
+        });
+        let clients = self.live.values().filter_map(|live| live.client.as_ref());
+        let mut fds = vec![PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+        fds.extend(clients.map(|client| PollFd::new(client.fd(), PollFlags::POLLIN)));
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(Error::internal(format!("poll: {error}"))),
+        }
+        drop(fds);
+        let mut knocked = false;
+        while listener.accept().is_ok() {
+            knocked = true;
+        }
+        Ok(knocked)
+    }
+
+    /// Takes `stop_when` and the budgets of the run from the plan's file, which may be changed while it goes on.
+    fn read_stop_rule(&mut self) {
+        if matches!(self.plan.shape, Shape::Worktree | Shape::Dag) {
+            return;
+        }
+        let path = self.run.root.join(crate::plan::FILE);
+        let Ok(meta) = std::fs::metadata(&path) else { return };
+        let stamp = meta.modified().ok().map(|at| (at, meta.len()));
+        if stamp.is_none() || stamp == self.config_read {
+            return;
+        }
+        self.config_read = stamp;
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            return;
+        };
+        if text == self.run.text {
+            return;
+        }
+        let draft = plan::read(&text);
+        let sound = !draft.has_errors();
+        let new = draft
+            .plan()
+            .filter(|new| sound && new.plan_type() == self.plan.plan_type());
+        let Some(new) = new else {
+            return self.note(
+                "plan",
+                None,
+                "fleet.json has errors now; the run keeps to what was launched",
+            );
+        };
+        let (before, cap) = (self.plan.shape.clone(), self.plan.cap);
+        self.plan.cap = new.cap;
+        match (&mut self.plan.shape, new.shape) {
+            (Shape::Iterative(rounds), Shape::Iterative(new)) => {
+                rounds.max_iterations = new.max_iterations;
+                rounds.lgtm_count = new.lgtm_count;
+            }
+            (Shape::Autoresearch(research), Shape::Autoresearch(new)) => research.max_iterations = new.max_iterations,
+            _ => {}
+        }
+        if before != self.plan.shape || cap != self.plan.cap {
+            self.note("plan", None, "stop_when was changed, and holds from now on");
+        }
+    }
+
+    /// Looks for signs of life of what has given none for as long as the plan allows.
+    fn take_traces(&mut self) {
+        let Some(stall) = self.plan.stall_ms else { return };
+        let now = self.now();
+        let due: Vec<Key> = self
+            .seen
+            .running()
+            .filter(|step| step.alive.saturating_add(stall) <= now)
+            .map(|step| step.key)
+            .collect();
+        for key in due {
+            let Some(live) = self.live.get_mut(&key) else { continue };
+            let trace = came::trace(self.app, &live.agent);
+            if trace != live.trace {
+                live.trace = trace;
+                if let Some(step) = self.seen.step_mut(key) {
+                    step.alive = now;
+                }
+            }
+        }
+    }
+
+    fn open_round(&mut self, number: u32) -> Result<()> {
+        let mut round = RoundRecord {
+            round: number,
+            ..RoundRecord::default()
+        };
+        match &self.plan.shape {
+            Shape::Iterative(_) => layout::make_round(&self.run.root, number)?,
+            Shape::Autoresearch(research) => round.base = Some(research::begin(&self.run, research)?),
+            Shape::Worktree | Shape::Dag => {}
+        }
+        self.put_round(round);
+        self.note("round", None, format!("round {number} begins"));
+        Ok(())
+    }
+
+    fn read_verdict(&mut self, number: u32, asked: bool) {
+        let review = layout::read_review(&self.run.root, number, &self.plan);
+        let said = verdict::read(review.as_deref());
+        let mut round = self.rounds.get(&number).cloned().unwrap_or_default();
+        round.round = number;
+        match asked {
+            true => round.asked = Some(said),
+            false => round.verdict = Some(said),
+        }
+        self.put_round(round);
+        let about = match (said.is_clear(), asked) {
+            (true, _) => format!("round {number}: {}", said.as_str()),
+            (false, false) => format!(
+                "round {number}: the verdict is {}; the reviewer is asked once more",
+                said.as_str()
+            ),
+            (false, true) => format!(
+                "round {number}: the verdict is still {}; it counts as iterate",
+                said.as_str()
+            ),
+        };
+        self.note("verdict", None, about);
+    }
+
+    fn settle(&mut self, number: u32, keep: bool) -> Result<()> {
+        let Shape::Autoresearch(research) = &self.plan.shape else {
+            return Ok(());
+        };
+        let mut round = self.rounds.get(&number).cloned().unwrap_or_default();
+        round.round = number;
+        let metric = self.seen.metric(number);
+        let settled = research::settle(&self.run, research, &round, metric, keep)?;
+        round.kept = Some(keep);
+        round.commit = settled.commit;
+        self.put_round(round);
+        self.note("settled", None, settled.about);
+        Ok(())
+    }
+
+    fn put_round(&mut self, round: RoundRecord) {
+        self.seen.rounds.insert(
+            round.round,
+            run::Round {
+                verdict: round.verdict,
+                asked: round.asked,
+                answered: round.answered,
+                kept: round.kept,
+            },
+        );
+        self.rounds.insert(round.round, round.clone());
+        self.changes.push(Change::Round(round));
+    }
+
+    /// Adds a step that runs to what is known.
+    fn put_step(&mut self, record: &StepRecord, key: Key) {
+        self.seen.put(run::Step {
+            key,
+            hold: record.hold,
+            began: record.began,
+            alive: self.now(),
+            ending: record.ending,
+            ended: None,
+            forgiven: false,
+        });
+    }
+
+    /// Where the reviews of a round or the results of earlier rounds are needed: the round before `number`.
+    fn round_before(&self, number: u32, part: Part) -> Option<u32> {
+        (part == Part::Work && number > 1).then(|| number - 1)
+    }
+}
+
+fn live_agent(live: &BTreeMap<Key, Live>, key: Key) -> Option<Agent> {
+    live.get(&key).map(|live| live.agent.clone())
+}

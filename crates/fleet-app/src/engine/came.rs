@@ -1,0 +1,200 @@
+//! What came of an agent that made a step, from its journal alone.
+
+use fleet_core::Result;
+use fleet_core::agent::{Agent, Standing};
+use fleet_core::fact::{Entry, Fact};
+use fleet_core::plan::Shape;
+use fleet_core::plan::money::Usd;
+use fleet_core::run::judge::{self, judge};
+use fleet_core::run::record::{StepEnd, StepName};
+use fleet_core::run::{Ended, How, Key, Part};
+use fleet_host::process::{self, Table};
+use fleet_host::supervise::journal;
+use fleet_store::Change;
+use regex_lite::Regex;
+
+use super::layout::{self, Status};
+use super::{Engine, Live};
+use crate::app::App;
+use crate::{kept, ops};
+
+/// How many lines of a measurement are looked through for the number.
+const MEASURED_LINES: usize = 2000;
+
+impl Engine<'_> {
+    /// Takes in the end of a step whose supervisor is gone: how it ended, what it cost, what is free now.
+    pub(super) fn take_end(&mut self, key: Key, live: &Live) -> Result<()> {
+        let folder = self.app.home.agent_dir(&live.agent.id);
+        let entries = journal::read(&folder).unwrap_or_default();
+        let standing = Standing::fold(&entries);
+        if standing.exited.is_none() && standing.start_failed.is_none() {
+            // Its supervisor was killed; what it left would work on, unseen.
+            let id = live.agent.id.clone();
+            process::end_all(
+                || process::marked(&id).iter().map(process::Process::identity).collect(),
+                std::time::Duration::from_millis(500),
+            );
+        }
+        let end = self.end_of(key, live, &entries, &standing);
+        self.record_end(key, live, end);
+        Ok(())
+    }
+
+    /// Records that a step ended so.
+    pub(super) fn record_end(&mut self, key: Key, live: &Live, end: StepEnd) {
+        let name = StepName::of(&self.plan, key);
+        if live.agent.shared {
+            self.changes
+                .push(Change::AgentEnded(live.agent.id.clone(), end.ended_at));
+            kept::keep_end(self.app, &live.agent.id);
+        }
+        self.changes.push(Change::Ended(name.clone(), end.clone()));
+        let about = match end.text.as_str() {
+            "" => end.how.as_str().to_owned(),
+            text => format!("{}: {text}", end.how.as_str()),
+        };
+        let about = match end.cost.filter(|cost| !cost.is_zero()) {
+            Some(cost) => format!("{about} ({cost})"),
+            None => about,
+        };
+        self.note("ended", Some(&name.worker), about);
+        if key.part == Part::Work && !matches!(self.plan.shape, Shape::Autoresearch(_)) {
+            self.show_status(key, live, Some(&end));
+        }
+        if let Some(step) = self.seen.step_mut(key) {
+            step.ended = Some(Ended {
+                at: end.ended,
+                how: end.how,
+                text: end.text,
+                cost: end.cost,
+                resumable: end.resumable,
+                metric: end.metric,
+            });
+        }
+    }
+
+    /// Writes the worker's `status.json`.
+    pub(super) fn show_status(&self, key: Key, live: &Live, end: Option<&StepEnd>) {
+        let word = match end.map(|end| end.how) {
+            None => "RUNNING",
+            Some(how) if how.is_done() => "DONE",
+            Some(How::Stopped) => "KILLED",
+            Some(_) => "FAILED",
+        };
+        let status = Status {
+            word,
+            task: self
+                .plan
+                .workers
+                .get(key.worker)
+                .and_then(|worker| worker.task.as_deref()),
+            step: format!("round {}, try {}", key.round, key.attempt),
+            agent: live.agent.id.as_str(),
+            session: live.agent.conversation.as_deref(),
+            cost: end.and_then(|end| end.cost).map(|cost| cost.micros() as f64 / 1e6),
+            restarts: key.attempt.saturating_sub(1),
+            at: self.app.now(),
+        };
+        layout::write_status(&self.run.root, self.plan.worker_id(key.worker), &status);
+    }
+
+    fn end_of(&self, key: Key, live: &Live, entries: &[Entry], standing: &Standing) -> StepEnd {
+        let ending = self.seen.step(key).and_then(|step| step.ending);
+        let stopped = ending.is_none() && standing.stopping;
+        let seen = judge::Seen {
+            outcome: standing.outcome.as_ref().map(|(outcome, _)| *outcome),
+            code: standing.exited,
+            ending: ending.or(stopped.then_some(fleet_core::run::Why::Stop)),
+        };
+        let mut how = match &standing.start_failed {
+            Some(_) => How::NotStarted,
+            None => judge(seen),
+        };
+        let mut text = match (&standing.start_failed, &standing.outcome, standing.exited) {
+            (Some(why), _, _) => why.clone(),
+            (None, Some((outcome, said)), _) if !how.is_done() => match said.as_str() {
+                "" => outcome.to_string(),
+                said => format!("{outcome}: {said}"),
+            },
+            (None, None, Some(code)) if code != 0 => format!("exit code {code}"),
+            _ => String::new(),
+        };
+        let mut metric = None;
+        if let (Shape::Autoresearch(research), Part::Measure, true) = (&self.plan.shape, key.part, how.is_done()) {
+            metric = measured(self.app, &live.agent, &research.metric_regex);
+            if metric.is_none() {
+                how = How::Failed;
+                text = format!("its output has no number that fits `{}`", research.metric_regex);
+            }
+        }
+        let cost = match key.part {
+            Part::Measure => Some(Usd::default()),
+            _ => self.cost_of(key, live, entries, standing),
+        };
+        StepEnd {
+            how,
+            text: first_line(&text),
+            cost,
+            metric,
+            resumable: standing.conversation.is_some() && key.part == Part::Work,
+            ended: self.now(),
+            ended_at: entries.last().map_or_else(|| self.app.now(), |entry| entry.at),
+        }
+    }
+
+    /// What this launch of the agent cost, where its program tells. A launch that never ran cost nothing.
+    fn cost_of(&self, key: Key, live: &Live, entries: &[Entry], standing: &Standing) -> Option<Usd> {
+        let ran = entries.iter().any(|entry| matches!(entry.fact, Fact::Started { .. }));
+        if !ran {
+            return Some(Usd::default());
+        }
+        let costs: Option<Vec<f64>> = standing.used.iter().map(|usage| usage.cost_usd).collect();
+        let total = Usd::new(costs.filter(|costs| !costs.is_empty())?.iter().sum())?;
+        // An agent that is tried again in its worktree goes on with its journal, and so with its account.
+        let same = self.seen.attempts(key.worker, key.round, key.part);
+        let earlier = same
+            .iter()
+            .filter(|step| step.key.attempt < key.attempt && !live.agent.shared);
+        let before: Usd = earlier.filter_map(|step| step.ended.as_ref()?.cost).sum();
+        Some(total.less(before))
+    }
+}
+
+/// Something that changes whenever the agent does anything: what it has written, and the processor time it used.
+pub(super) fn trace(app: &App, agent: &Agent) -> u64 {
+    let folder = app.home.agent_dir(&agent.id);
+    let size = |path: std::path::PathBuf| std::fs::metadata(path).map_or(0, |meta| meta.len());
+    let output: u64 = std::fs::read_dir(folder.join("output"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|meta| meta.len())
+        .sum();
+    let written = size(folder.join(journal::FILE)) + output;
+    let ticks = match agent.pid {
+        Some(pid) => process::usage(&Table::read(), pid, &[]).cpu_ticks,
+        None => 0,
+    };
+    // A few ticks are what an event loop uses that waits for nothing.
+    written.wrapping_mul(1_000_003).wrapping_add(ticks / 20)
+}
+
+fn measured(app: &App, agent: &Agent, pattern: &str) -> Option<f64> {
+    let regex = Regex::new(pattern).ok()?;
+    let text = ops::logs::text(app, agent, MEASURED_LINES).ok()?.join("\n");
+    let last = regex.captures_iter(&text).last()?;
+    let number = last.get(1)?.as_str().trim().parse::<f64>().ok()?;
+    number.is_finite().then_some(number)
+}
+
+/// The first line that says something, cut where it is long.
+pub(super) fn first_line(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let line = text
+        .lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or_default();
+    line.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
+}

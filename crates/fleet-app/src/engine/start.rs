@@ -1,0 +1,514 @@
+//! Starting steps: all that are due in one turn. Their names are reserved and recorded in one transaction, then they are
+//! launched beside each other; what could not be started has ended.
+
+use std::path::PathBuf;
+
+use fleet_core::agent::{Agent, Phase, Standing, Workspace};
+use fleet_core::id::AgentId;
+use fleet_core::plan::money::Usd;
+use fleet_core::plan::{ModelChoice, Shape};
+use fleet_core::run::record::{StepEnd, StepName, StepRecord};
+use fleet_core::run::{How, Key, Part};
+use fleet_core::{Error, Kind, Result};
+use fleet_host::git::{self, BranchMode, Repo};
+use fleet_host::harness::sign::Signs;
+use fleet_host::harness::trust::Trust;
+use fleet_host::harness::{Harness, Launch, PromptBy};
+use fleet_host::lock::Lock;
+use fleet_host::supervise::journal;
+use fleet_host::supervise::launch::launch;
+use fleet_host::supervise::spec::Spec;
+use fleet_host::{files, parallel, process};
+use fleet_store::{Change, PortRange, Reservation};
+
+use super::{Engine, Live, came, layout, research};
+use crate::config::Config;
+use crate::trust::{self, Asker};
+use crate::{child, kept, runs};
+
+/// One step about to be started.
+struct Job {
+    key: Key,
+    record: StepRecord,
+    harness: Harness,
+    prompt: String,
+    model: Option<String>,
+    conversation: Option<String>,
+    goes_on: bool,
+    env: Vec<(String, String)>,
+    place: Place,
+    /// Its agent, once its names are reserved.
+    agent: Option<Agent>,
+    lock: Option<Lock>,
+}
+
+/// Where a step works.
+enum Place {
+    /// In a folder together with others.
+    Shared(PathBuf),
+    /// In a worktree of its own that is to be made.
+    Worktree {
+        branch: String,
+        mode: BranchMode,
+        base: String,
+    },
+    /// In the worktree that its agent has already.
+    Same(Box<Agent>),
+}
+
+/// What all starts of one turn share.
+struct Setting {
+    config: Config,
+    repo: Option<Repo>,
+}
+
+impl Engine<'_> {
+    /// Starts these steps: key, what is reserved, whether it goes on with the conversation before.
+    pub(super) fn start_all(&mut self, starts: Vec<(Key, Usd, bool)>) -> Result<()> {
+        let repo = self.run.repo.as_deref().map(Repo::of);
+        let setting = Setting {
+            config: self.app.config(self.caller, repo.as_ref())?,
+            repo,
+        };
+        let mut jobs = Vec::new();
+        for (key, hold, goes_on) in starts {
+            let record = self.new_record(key, hold);
+            match self.job(&setting, key, record.clone(), goes_on) {
+                Ok(job) => jobs.push(job),
+                Err(error) => self.fail_start(key, record, &error),
+            }
+        }
+        let jobs = self.reserve(&setting, jobs)?;
+        for job in &jobs {
+            self.put_step(&job.record, job.key);
+        }
+        let this = &*self;
+        let launched = parallel::map(jobs, parallel::cores(), |mut job| {
+            let pid = this.launch(&setting, &mut job);
+            (job, pid)
+        });
+        for (job, pid) in launched {
+            self.after_launch(job, pid);
+        }
+        Ok(())
+    }
+
+    fn new_record(&self, key: Key, hold: Usd) -> StepRecord {
+        StepRecord {
+            name: StepName::of(&self.plan, key),
+            agent: self.app.new_agent_id(),
+            generation: 1,
+            hold,
+            boot: self.boot.clone(),
+            began: self.now(),
+            began_at: self.app.now(),
+            ending: None,
+            ended: None,
+            forgiven: false,
+            forgotten: false,
+        }
+    }
+
+    /// Records a step that could not even be prepared: it has cost nothing.
+    fn fail_start(&mut self, key: Key, record: StepRecord, error: &Error) {
+        // What is wrong with the plan or the machine is wrong the next time, too.
+        let how = match error.kind {
+            Kind::Usage | Kind::NotFound | Kind::Config | Kind::Refused => How::Failed,
+            _ => How::NotStarted,
+        };
+        let hint = error
+            .hint
+            .as_deref()
+            .map(|hint| format!("; {hint}"))
+            .unwrap_or_default();
+        let end = StepEnd {
+            how,
+            text: came::first_line(&format!("{}{hint}", error.message)),
+            cost: Some(Usd::default()),
+            metric: None,
+            resumable: false,
+            ended: self.now(),
+            ended_at: self.app.now(),
+        };
+        self.put_step(&record, key);
+        self.note(
+            "ended",
+            Some(&record.name.worker),
+            format!("{}: {}", how.as_str(), end.text),
+        );
+        if let Some(step) = self.seen.step_mut(key) {
+            step.ended = Some(fleet_core::run::Ended {
+                at: end.ended,
+                how,
+                text: end.text.clone(),
+                cost: end.cost,
+                resumable: false,
+                metric: None,
+            });
+        }
+        let name = record.name.clone();
+        self.changes.push(Change::Step(record));
+        self.changes.push(Change::Ended(name, end));
+    }
+
+    fn job(&self, setting: &Setting, key: Key, mut record: StepRecord, goes_on: bool) -> Result<Job> {
+        let worker = self.plan.workers.get(key.worker);
+        let id = self.plan.worker_id(key.worker);
+        if let (Shape::Autoresearch(research), Part::Measure) = (&self.plan.shape, key.part) {
+            research::commit(&self.run, research, key.round)?;
+        }
+        let choice = match (&self.plan.shape, worker) {
+            (Shape::Autoresearch(research), _) => &research.choice,
+            (_, Some(worker)) => &worker.choice,
+            (_, None) => return Err(Error::internal(format!("there is no worker `{id}`"))),
+        };
+        let before = self.before(key, goes_on)?;
+        let conversation = before.as_ref().and_then(|(_, conversation)| conversation.clone());
+        let goes_on = goes_on && conversation.is_some();
+        let harness = match (&self.plan.shape, key.part) {
+            (Shape::Autoresearch(research), Part::Measure) => measure(&research.eval_command),
+            _ => self.app.harness_for(&setting.config, &choice.provider, true)?,
+        };
+        let place = self.place(setting, key, &mut record)?;
+        let mut env = child::environment(self.caller, &[])?;
+        let root = self.run.root.display().to_string();
+        let output = layout::output_dir(&self.run.root, id);
+        if key.part != Part::Measure && !matches!(self.plan.shape, Shape::Autoresearch(_)) {
+            layout::make_dir("drive.output-dir", &output)?;
+        }
+        env.push(("FLEET_ROOT".to_owned(), root));
+        env.push(("WORKER_ID".to_owned(), id.to_owned()));
+        env.push(("WORKER_OUTPUT_DIR".to_owned(), output.display().to_string()));
+        if let Some(branch) = worker.and_then(|worker| worker.branch.clone()) {
+            env.push(("WORKER_BRANCH".to_owned(), branch));
+        }
+        trust::check_root(&setting.config, &harness, &env)?;
+        let new = (!goes_on && !harness.conversation.is_empty()).then(|| self.app.new_uuid());
+        Ok(Job {
+            key,
+            prompt: self.prompt(key, goes_on)?,
+            model: model(choice, key.part),
+            conversation: conversation.filter(|_| goes_on).or(new),
+            goes_on,
+            record,
+            harness,
+            env,
+            place,
+            agent: None,
+            lock: None,
+        })
+    }
+
+    /// The agent of the try before, or where a reviewer is asked that of its review, with its conversation.
+    fn before(&self, key: Key, goes_on: bool) -> Result<Option<(AgentId, Option<String>)>> {
+        let (part, attempt) = match key.part {
+            Part::Ask => (Part::Work, u32::MAX),
+            part => (part, key.attempt),
+        };
+        if !goes_on {
+            return Ok(None);
+        }
+        let worker = self.plan.worker_id(key.worker);
+        let steps = self.app.store()?.steps(&self.run.id)?;
+        let before = steps.into_iter().rfind(|step| {
+            let name = &step.name;
+            name.worker == worker && name.round == key.round && name.part == part && name.attempt < attempt
+        });
+        Ok(before.map(|step| {
+            let entries = journal::read(&self.app.home.agent_dir(&step.agent)).unwrap_or_default();
+            (step.agent, Standing::fold(&entries).conversation)
+        }))
+    }
+
+    fn place(&self, setting: &Setting, key: Key, record: &mut StepRecord) -> Result<Place> {
+        let worker = self.plan.workers.get(key.worker);
+        match (&self.plan.shape, worker.and_then(|worker| worker.branch.clone())) {
+            (Shape::Autoresearch(research), _) => Ok(Place::Shared(research::workdir(&self.run.root, research))),
+            (Shape::Worktree, Some(branch)) => {
+                let repo = setting
+                    .repo
+                    .as_ref()
+                    .ok_or_else(|| Error::internal("a worktree plan without a repository"))?;
+                let live = self.app.store()?.agents_live()?;
+                let own = live.into_iter().find(|agent| {
+                    agent.repo == repo.common_dir && agent.branch == branch && agent.batch_id == self.batch()
+                });
+                if let Some(agent) = own {
+                    record.agent = agent.id.clone();
+                    record.generation = agent.generation + 1;
+                    return Ok(Place::Same(Box::new(agent)));
+                }
+                let exists = git::branch_exists(&repo.common_dir, &branch)?;
+                let base = self.run.base.clone().unwrap_or_default();
+                Ok(Place::Worktree {
+                    branch,
+                    mode: if exists { BranchMode::Existing } else { BranchMode::New },
+                    base,
+                })
+            }
+            _ => Ok(Place::Shared(self.run.root.clone())),
+        }
+    }
+
+    /// The batch of the run's agents.
+    pub(super) fn batch(&self) -> String {
+        self.run.name.clone()
+    }
+
+    /// Records the steps with the names of their agents. Those whose names are taken fail alone.
+    fn reserve(&mut self, setting: &Setting, mut jobs: Vec<Job>) -> Result<Vec<Job>> {
+        for job in &mut jobs {
+            if job.lock.is_none() {
+                files::create_private_dir("drive.agent-dir", &self.app.home.agent_dir(&job.record.agent))?;
+                job.lock = match &job.place {
+                    Place::Same(_) => Some(Lock::take(&self.app.home.agent_lock(&job.record.agent))?),
+                    _ => Lock::try_take(&self.app.home.agent_lock(&job.record.agent))?,
+                };
+            }
+        }
+        let new: Vec<Reservation> = jobs.iter().filter_map(|job| self.reservation(setting, job)).collect();
+        let before = self.changes.len();
+        for job in &jobs {
+            self.changes.push(Change::Step(job.record.clone()));
+        }
+        let error = match self.flush(&new) {
+            Ok(agents) => {
+                let mut agents = agents.into_iter();
+                for job in &mut jobs {
+                    job.agent = match &job.place {
+                        Place::Same(agent) => Some((**agent).clone()),
+                        _ => agents.next(),
+                    };
+                }
+                return Ok(jobs);
+            }
+            Err(error) => error,
+        };
+        let replaced = || -> Result<bool> {
+            let run = self.app.store()?.run(&self.run.id)?;
+            Ok(run.is_none_or(|run| run.generation != self.number))
+        };
+        if !matches!(error.kind, Kind::Conflict | Kind::Unavailable) || replaced()? {
+            return Err(error);
+        }
+        self.changes.truncate(before);
+        // Which of them it was is not told: they are tried one by one.
+        if jobs.len() <= 1 {
+            for job in jobs {
+                self.fail_start(job.key, job.record, &error);
+            }
+            return Ok(Vec::new());
+        }
+        let mut reserved = Vec::new();
+        for job in jobs {
+            reserved.extend(self.reserve(setting, vec![job])?);
+        }
+        Ok(reserved)
+    }
+
+    fn reservation(&self, setting: &Setting, job: &Job) -> Option<Reservation> {
+        let config = &setting.config;
+        let id = self.plan.worker_id(job.key.worker);
+        let part = match job.key.part {
+            Part::Work => "",
+            Part::Ask => "/ask",
+            Part::Measure => "/measure",
+        };
+        let repo = setting.repo.clone().unwrap_or_else(|| Repo::none(&self.run.root));
+        let (workspace, branch, here_dir, base, made_branch) = match &job.place {
+            Place::Same(_) => return None,
+            Place::Shared(folder) => {
+                let label = format!("{}/{id}{part}", self.run.name);
+                (Workspace::Here, label, Some(folder.clone()), None, false)
+            }
+            Place::Worktree { branch, mode, base } => (
+                Workspace::Worktree,
+                branch.clone(),
+                None,
+                Some(base.clone()),
+                *mode == BranchMode::New,
+            ),
+        };
+        Some(Reservation {
+            id: job.record.agent.clone(),
+            repo: repo.common_dir,
+            repo_name: repo.name,
+            branch,
+            workspace,
+            shared: here_dir.is_some(),
+            here_dir,
+            session_prefix: config.tmux_prefix.clone(),
+            worktree_root: config.worktree_root.clone(),
+            batch_id: self.batch(),
+            batch_exclusive: false,
+            harness: job.harness.name.clone(),
+            model: job.model.clone(),
+            headless: true,
+            env_names: Vec::new(),
+            conversation: job.conversation.clone(),
+            base,
+            made_branch,
+            now: self.app.now(),
+            ports: PortRange {
+                first: config.port_base,
+                step: config.port_block,
+                count: config.port_blocks,
+            },
+        })
+    }
+
+    /// Makes the worktree where there is to be one, and starts the supervisor; the program's process id.
+    fn launch(&self, setting: &Setting, job: &mut Job) -> Result<u32> {
+        let agent = job
+            .agent
+            .as_ref()
+            .ok_or_else(|| Error::internal("a step without an agent"))?;
+        let lock = job.lock.take();
+        let lock = lock.ok_or_else(|| Error::conflict(format!("`{}` runs already", agent.branch)))?;
+        let mut fresh = false;
+        if let (Place::Worktree { branch, mode, base }, Some(repo)) = (&job.place, &setting.repo) {
+            if let Some(parent) = agent.worktree.parent() {
+                files::create_private_dir("drive.worktree-root", parent)?;
+            }
+            git::add_worktree(repo, branch, &agent.worktree, base, *mode)?;
+            git::checkout(&agent.worktree)?;
+            fresh = true;
+        }
+        if matches!(job.place, Place::Same(_)) {
+            let id = agent.id.clone();
+            let left = || process::marked(&id).iter().map(process::Process::identity).collect();
+            process::end_all(left, std::time::Duration::from_millis(500));
+        }
+        let mut line = job.harness.command_line(&Launch {
+            model: job.model.as_deref(),
+            prompt: Some(&job.prompt),
+            conversation: job.conversation.as_deref(),
+            resume: job.goes_on,
+        })?;
+        let main = setting.repo.as_ref().and_then(|repo| repo.main_root.clone());
+        let asker = Asker {
+            agent,
+            trust: job.harness.trust,
+            argv: &mut line.argv,
+            env: &mut job.env,
+        };
+        trust::answer(self.app, self.caller, &setting.config, main.as_deref(), &mut [asker]);
+        let prompt = (job.key.part != Part::Measure).then(|| (self.app.new_id(), job.prompt.clone()));
+        let config = &setting.config;
+        let made = child::specification(
+            self.app,
+            self.caller,
+            config,
+            agent,
+            &job.harness,
+            &line,
+            &job.env,
+            prompt,
+            job.record.generation,
+        )?;
+        let spec = Spec {
+            goes_on: job.goes_on,
+            copy: if fresh {
+                config.credential_files.clone()
+            } else {
+                Vec::new()
+            },
+            copy_from: main.unwrap_or_default(),
+            setup: if fresh && !config.quick_setup {
+                config.setup_commands.clone()
+            } else {
+                Vec::new()
+            },
+            copy_output_to: layout::session_file(&self.run.root, &self.plan, job.key),
+            driver: Some(runs::driver(self.app, self.caller, &self.run.id)?),
+            ..made
+        };
+        kept::keep(self.app, agent);
+        launch(&self.app.executable, &spec, lock, |_| {})
+    }
+
+    fn after_launch(&mut self, job: Job, pid: Result<u32>) {
+        let Some(agent) = job.agent else { return };
+        let generation = job.record.generation;
+        let mut agent = Agent {
+            generation,
+            phase: Phase::Started,
+            conversation: job.conversation,
+            ..agent
+        };
+        let id = job.record.name.worker.clone();
+        match pid {
+            Ok(pid) => {
+                agent.pid = Some(pid);
+                self.changes
+                    .push(Change::AgentStarted(agent.id.clone(), pid, generation));
+                let what = match (job.key.part, job.key.attempt, job.goes_on) {
+                    (Part::Ask, ..) => "to be asked for the verdict".to_owned(),
+                    (Part::Measure, ..) => "to measure".to_owned(),
+                    (Part::Work, 1, _) => format!("with {}", job.harness.name),
+                    (Part::Work, attempt, true) => format!("try {attempt}, which goes on with the conversation"),
+                    (Part::Work, attempt, false) => format!("try {attempt}"),
+                };
+                self.note("started", Some(&id), what);
+                let live = Live {
+                    client: self.app.client(&agent).ok(),
+                    agent,
+                    trace: 0,
+                };
+                if job.key.part == Part::Work && !matches!(self.plan.shape, Shape::Autoresearch(_)) {
+                    self.show_status(job.key, &live, None);
+                }
+                self.live.insert(job.key, live);
+            }
+            Err(error) => {
+                let live = Live {
+                    client: None,
+                    agent,
+                    trace: 0,
+                };
+                let how = match error.kind {
+                    Kind::Usage | Kind::NotFound | Kind::Config => How::Failed,
+                    _ => How::NotStarted,
+                };
+                let end = StepEnd {
+                    how,
+                    text: came::first_line(&error.message),
+                    cost: Some(Usd::default()),
+                    metric: None,
+                    resumable: false,
+                    ended: self.now(),
+                    ended_at: self.app.now(),
+                };
+                self.record_end(job.key, &live, end);
+            }
+        }
+    }
+}
+
+/// The model of a step: a measurement has none.
+fn model(choice: &ModelChoice, part: Part) -> Option<String> {
+    choice.model.clone().filter(|_| part != Part::Measure)
+}
+
+/// The user's own shell line that measures, as a program that fleet supervises. Nothing is put into it.
+fn measure(command: &str) -> Harness {
+    Harness {
+        name: "measure".to_owned(),
+        command: vec!["/bin/sh".to_owned(), "-c".to_owned(), command.to_owned()],
+        prompt: PromptBy::Stdin,
+        model: Vec::new(),
+        conversation: Vec::new(),
+        resume: Vec::new(),
+        resume_last: Vec::new(),
+        conversations: Vec::new(),
+        dashes: false,
+        signs: Signs::default(),
+        interrupt: String::new(),
+        clear: String::new(),
+        env: Vec::new(),
+        install: None,
+        trust: Trust::Unasked,
+        tested: "",
+        limits: &[],
+    }
+}

@@ -1,0 +1,417 @@
+//! `launch`: starts the run of a plan, or goes on with it.
+
+use clap::Args;
+use fleet_core::name::{plural, word};
+use fleet_core::plan::word::PlanType;
+use fleet_core::plan::{Plan, Shape};
+use fleet_core::run::record::{Event, Run, StepName};
+use fleet_core::run::{Control, Finish, Pause};
+use fleet_core::{Error, Kind, Result};
+use fleet_host::git::{self, Repo};
+use fleet_host::process;
+use fleet_host::{files, supervise::client};
+use fleet_store::{Change, Turn};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
+
+use super::check::Verdict;
+use crate::app::App;
+use crate::caller::{Caller, Effect};
+use crate::engine;
+use crate::op::Operation;
+use crate::page::{Label, Page, Show, plain, span};
+use crate::plan::Found;
+use crate::runs::view::{self, RunRecord};
+use crate::runs::{self, MARK};
+use crate::{child, trust};
+
+/// Start the run of a plan, or go on with it: what is done stays done
+///
+/// The plan is checked first, and with an error nothing is started. Without --detach it shows what happens until the
+/// run ends; Ctrl-C leaves the run going. Launching again goes on with a run that was stopped, paused, cut off or has
+/// failed; it never does anything twice. `fleet status` shows how it stands.
+#[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Launch {
+    /// A fleet root, or its fleet.json
+    #[arg(value_name = "ROOT|fleet.json")]
+    pub plan: String,
+    /// Show what would be started, and start nothing
+    #[arg(long)]
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Let models through that nobody knows, with a warning
+    #[arg(long)]
+    #[serde(default)]
+    pub allow_unknown_model: bool,
+    /// Where the branches of a worktree plan start: a commit, branch or tag [default: HEAD]
+    #[arg(long)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+}
+
+/// What was launched.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Launched {
+    /// What the check of the plan found.
+    pub check: Verdict,
+    /// `launched`, `goes on`, `runs already`, `is done already`, `dry run` or `refused`.
+    pub how: String,
+    /// The run; none where nothing was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunRecord>,
+    /// What would be started, in the order in which it could be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Planned>,
+}
+
+/// A worker that would be started.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Planned {
+    /// Its id.
+    pub id: String,
+    /// Its place in the order: those of one number may run at once.
+    pub layer: usize,
+    /// Its provider.
+    pub provider: String,
+    /// Its model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The most that it may spend, in USD; in a plan of rounds in each.
+    pub budget_usd: f64,
+    /// Its branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+}
+
+impl Operation for Launch {
+    const NAME: &'static str = "launch";
+    const EFFECT: Effect = Effect::Write;
+    type Output = Launched;
+
+    fn effect(&self) -> Effect {
+        if self.dry_run { Effect::Read } else { Self::EFFECT }
+    }
+
+    fn run(self, app: &App, caller: &Caller) -> Result<Launched> {
+        let found = crate::plan::find(caller, &self.plan)?;
+        let (check, plan) = super::check::look(app, caller, &found, self.allow_unknown_model)?;
+        let Some(plan) = plan else {
+            return Ok(Launched {
+                check,
+                how: "refused".to_owned(),
+                run: None,
+                steps: Vec::new(),
+            });
+        };
+        let known = runs::of_root(app, &found.root)?;
+        let ground = ground(app, caller, &self, &found, &plan, known.as_ref())?;
+        if self.dry_run {
+            return Ok(Launched {
+                check,
+                how: "dry run".to_owned(),
+                run: known.as_ref().map(|run| view::record(app, run)).transpose()?,
+                steps: planned(&plan),
+            });
+        }
+        let (id, how) = match known {
+            None => (begin(app, &found, &plan, ground)?, "launched"),
+            Some(run) => {
+                let how = go_on(app, &run, &found, &plan)?;
+                (run.id, how)
+            }
+        };
+        if how != "is done already" {
+            runs::wake(app, caller, &id)?;
+            wait_for_driver(app, &id)?;
+        }
+        let run = app
+            .store()?
+            .run(&id)?
+            .ok_or_else(|| Error::internal("the run is not recorded"))?;
+        Ok(Launched {
+            check,
+            how: how.to_owned(),
+            run: Some(view::record(app, &run)?),
+            steps: Vec::new(),
+        })
+    }
+}
+
+/// What the workers stand on: the repository, and the commit that branches start from.
+struct Ground {
+    repo: Option<Repo>,
+    base: Option<String>,
+}
+
+/// Everything that can be known before the start and is no part of the plan itself: programs, root, repository, names.
+fn ground(
+    app: &App,
+    caller: &Caller,
+    args: &Launch,
+    found: &Found,
+    plan: &Plan,
+    known: Option<&Run>,
+) -> Result<Ground> {
+    let repo = match known.and_then(|run| run.repo.clone()) {
+        Some(common) => Some(Repo::of(&common)),
+        None => app.repo(caller).or_else(|_| git::discover(&found.root)).ok(),
+    };
+    let config = app.config(caller, repo.as_ref())?;
+    let env = child::environment(caller, &[])?;
+    let mut providers: Vec<&str> = plan
+        .workers
+        .iter()
+        .map(|worker| worker.choice.provider.as_str())
+        .collect();
+    if let Shape::Autoresearch(research) = &plan.shape {
+        providers.push(&research.choice.provider);
+        engine::check_research(&found.root, research)?;
+    }
+    providers.sort_unstable();
+    providers.dedup();
+    for provider in providers {
+        let harness = app.harness_for(&config, provider, true)?;
+        trust::check_root(&config, &harness, &env)?;
+        let install = harness.install.clone();
+        child::program_path(&harness.command, caller).map_err(|error| match install {
+            Some(install) => error.hint(format!("install it: `{install}`")),
+            None => error,
+        })?;
+    }
+    if plan.plan_type() != PlanType::Worktree {
+        return Ok(Ground { repo, base: None });
+    }
+    let repo = repo.ok_or_else(|| {
+        Error::usage("a worktree plan needs a git repository, and this is none")
+            .hint("run this in the repository that the workers are to work on")
+    })?;
+    let base = match known.and_then(|run| run.base.clone()) {
+        Some(base) => base,
+        None => git::resolve_base(&repo, args.base.as_deref())?,
+    };
+    if known.is_none() {
+        for branch in plan.workers.iter().filter_map(|worker| worker.branch.as_deref()) {
+            git::check_new_branch(&repo, branch, false)?;
+        }
+    }
+    Ok(Ground {
+        repo: Some(repo),
+        base: Some(base),
+    })
+}
+
+fn begin(app: &App, found: &Found, plan: &Plan, ground: Ground) -> Result<String> {
+    let run = Run {
+        id: app.new_agent_id().to_string(),
+        root: found.root.clone(),
+        name: plan.name.clone(),
+        plan_type: plan.plan_type().as_str().to_owned(),
+        repo: ground.repo.map(|repo| repo.common_dir),
+        base: ground.base,
+        text: found.text.clone(),
+        control: Control::Going,
+        pause: None,
+        finish: None,
+        generation: 0,
+        created_at: app.now(),
+        ended_at: None,
+    };
+    // A mark without a record means nothing; a record without a mark would be a run that nobody finds.
+    files::write_atomic(
+        "launch.mark",
+        &found.root.join(MARK),
+        format!("{}\n", run.id).as_bytes(),
+        0o644,
+    )?;
+    app.store()?.run_add("launch.record", &run)?;
+    note(
+        app,
+        &run.id,
+        "launched",
+        format!("{} from {}", plan.plan_type().as_str(), run.root.display()),
+        &[],
+    )?;
+    Ok(run.id)
+}
+
+/// Goes on with a run that was launched before: in one word, how.
+fn go_on(app: &App, run: &Run, found: &Found, plan: &Plan) -> Result<&'static str> {
+    if run.plan_type != plan.plan_type().as_str() {
+        return Err(Error::refused(format!(
+            "this fleet root was launched as a {} plan, and is a {} plan now",
+            run.plan_type,
+            plan.plan_type().as_str()
+        ))
+        .hint("put the new plan into a folder of its own"));
+    }
+    let changed = run.text != found.text || run.root != found.root;
+    match (run.finish, run.control) {
+        (None, Control::Going) if runs::is_driven(app, &run.id) && !changed => return Ok("runs already"),
+        (Some(Finish::Done), _) if !changed => return Ok("is done already"),
+        _ => {}
+    }
+    let mut changes = vec![Change::Plan(found.text.clone(), found.root.clone())];
+    if run.finish.is_some() {
+        changes.push(Change::Reopen);
+    }
+    changes.extend(forgive(app, run, plan, run.finish.is_some())?);
+    changes.push(Change::Control(Control::Going, None));
+    let how = if changed {
+        "goes on, with the plan as it is now"
+    } else {
+        "goes on"
+    };
+    note(app, &run.id, "launched", how, &changes)?;
+    Ok("goes on")
+}
+
+/// What a run forgives when somebody asks to go on: what waits for a person, an open question, and with `failures`
+/// everything that failed.
+pub(crate) fn forgive(app: &App, run: &Run, plan: &Plan, failures: bool) -> Result<Vec<Change>> {
+    let store = app.store()?;
+    let rounds = store.rounds(&run.id)?;
+    let steps = store.steps(&run.id)?;
+    let boot = process::boot_id();
+    let seen = fleet_core::run::record::seen(plan, run.control, &steps, &rounds, &boot, process::since_boot());
+    let mut changes: Vec<Change> = seen
+        .forgiven(failures)
+        .into_iter()
+        .map(|key| Change::Forgive(StepName::of(plan, key)))
+        .collect();
+    let asks = |number: &u32| matches!(run.pause, Some(Pause::Escalated { round }) if round == *number);
+    changes.extend(rounds.into_iter().filter(|round| asks(&round.round)).map(|mut round| {
+        round.answered = true;
+        Change::Round(round)
+    }));
+    Ok(changes)
+}
+
+/// Records `changes` and what happened.
+pub(crate) fn note(app: &App, run: &str, event: &str, about: impl Into<String>, changes: &[Change]) -> Result<()> {
+    let mut changes = changes.to_vec();
+    changes.push(Change::Event(Event {
+        at: app.now(),
+        event: event.to_owned(),
+        worker: None,
+        about: about.into(),
+    }));
+    let turn = Turn {
+        changes: &changes,
+        reservations: &[],
+    };
+    app.store()?.run_turn("launch.turn", run, None, &turn, &|_| false)?;
+    Ok(())
+}
+
+/// Waits until the driver is at work, or has been.
+pub(crate) fn wait_for_driver(app: &App, id: &str) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const STEP: Duration = Duration::from_millis(5);
+    let deadline = Instant::now() + PATIENCE;
+    let before = app.store()?.run(id)?.map_or(0, |run| run.generation);
+    loop {
+        let run = app.store()?.run(id)?;
+        let worked =
+            run.is_none_or(|run| run.finish.is_some() || run.generation > before || run.control == Control::Paused);
+        if worked || runs::is_driven(app, id) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let log = app.home.run_dir(id).join("driver.log");
+            return Err(Error::unavailable("the driver of the run did not begin")
+                .hint(format!("see why: `cat {}`", word(&log.to_string_lossy()))));
+        }
+        // It has nothing yet that could be waited for.
+        client::wait_any(&[], Instant::now() + STEP)?;
+    }
+}
+
+/// The workers in the order in which they could be started.
+fn planned(plan: &Plan) -> Vec<Planned> {
+    if let Shape::Autoresearch(research) = &plan.shape {
+        return vec![Planned {
+            id: plan.worker_id(0).to_owned(),
+            layer: 1,
+            provider: research.choice.provider.clone(),
+            model: research.choice.model.clone(),
+            budget_usd: research.budget.micros() as f64 / 1e6,
+            branch: None,
+        }];
+    }
+    let layers = plan.layers();
+    let mut steps: Vec<Planned> = plan
+        .workers
+        .iter()
+        .zip(&layers)
+        .map(|(worker, layer)| Planned {
+            id: worker.id.clone(),
+            layer: layer + 1,
+            provider: worker.choice.provider.clone(),
+            model: worker.choice.model.clone(),
+            budget_usd: worker.budget.micros() as f64 / 1e6,
+            branch: worker.branch.clone(),
+        })
+        .collect();
+    steps.sort_by_key(|step| step.layer);
+    steps
+}
+
+impl Show for Launched {
+    fn show(&self, page: &mut Page) {
+        if self.how == "refused" || self.check.warnings > 0 {
+            self.check.show(page);
+        }
+        if self.how == "dry run" {
+            let rows = self.steps.iter().map(|step| {
+                vec![
+                    plain(step.layer.to_string()),
+                    span(Label::Name, &step.id),
+                    plain(match &step.model {
+                        Some(model) => format!("{} {model}", step.provider),
+                        None => step.provider.clone(),
+                    }),
+                    plain(
+                        fleet_core::plan::money::Usd::new(step.budget_usd)
+                            .unwrap_or_default()
+                            .to_string(),
+                    ),
+                    plain(step.branch.clone().unwrap_or_default()),
+                ]
+            });
+            page.table(&["STEP", "WORKER", "RUN BY", "AT MOST", "BRANCH"], rows.collect());
+            page.line(format!(
+                "{} would be started; nothing was",
+                plural(self.steps.len(), "worker")
+            ));
+            page.hint(format!(
+                "start it: `fleet launch {}`",
+                word(&self.check.root.to_string_lossy())
+            ));
+        }
+        let Some(run) = self.run.as_ref().filter(|_| self.how != "dry run") else {
+            return;
+        };
+        page.spans(vec![
+            span(Label::Name, &run.name),
+            plain(format!(
+                " {} ({}, {})",
+                self.how,
+                run.plan_type,
+                plural(run.workers.len(), "worker")
+            )),
+        ]);
+        match self.how.as_str() {
+            "is done already" => page.hint("run one worker again: `fleet relaunch WORKER`".to_owned()),
+            _ => page.hint(format!(
+                "see how it stands: `fleet status {}`",
+                word(&run.root.to_string_lossy())
+            )),
+        }
+    }
+
+    fn failed(&self) -> Option<Kind> {
+        self.check.failed()
+    }
+}

@@ -1,0 +1,94 @@
+//! `relaunch`: starts one worker of a run over.
+
+use clap::Args;
+use fleet_core::plan::Shape;
+use fleet_core::run::Control;
+use fleet_core::run::record::StepName;
+use fleet_core::{Error, Result};
+use fleet_store::Change;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::launch::{note, wait_for_driver};
+use super::pause::{Asked, answer};
+use crate::app::App;
+use crate::caller::{Caller, Effect};
+use crate::op::Operation;
+use crate::runs;
+
+/// Start one worker of a run over: its task from the beginning, whatever came of it before
+///
+/// What it cost before still counts. In an iterative plan the reviewer of the round judges again.
+#[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Relaunch {
+    /// The worker's id in the plan
+    pub worker: String,
+    /// A fleet root, or the name or id of a run [default: the fleet root around the current directory]
+    #[arg(long, value_name = "ROOT")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+}
+
+impl Operation for Relaunch {
+    const NAME: &'static str = "relaunch";
+    const EFFECT: Effect = Effect::Write;
+    type Output = Asked;
+
+    fn run(self, app: &App, caller: &Caller) -> Result<Asked> {
+        let run = runs::find(app, caller, self.run.as_deref())?;
+        let plan = runs::plan_of(&run)?;
+        if plan.place_of(&self.worker).is_none() {
+            let ids: Vec<&str> = (0..plan.places()).map(|place| plan.worker_id(place)).collect();
+            let error = Error::not_found(format!("`{}` has no worker `{}`", run.name, self.worker));
+            return Err(
+                match fleet_core::nearest::nearest(&self.worker, ids.iter().copied(), 1).first() {
+                    Some(near) => error.hint(format!("did you mean `{near}`?")),
+                    None => error.hint(format!("its workers are {}", ids.join(", "))),
+                },
+            );
+        }
+        if matches!(plan.shape, Shape::Autoresearch(_)) {
+            return Err(
+                Error::usage("the rounds of an autoresearch plan follow each other: none can be started over")
+                    .hint("go on with the next one: `fleet launch ROOT`"),
+            );
+        }
+        let store = app.store()?;
+        let steps = store.steps(&run.id)?;
+        let mut rounds = store.rounds(&run.id)?;
+        let round = rounds.last().map_or(1, |round| round.round);
+        let mut workers = vec![self.worker.clone()];
+        if let Shape::Iterative(shape) = &plan.shape {
+            let reviewer = plan.worker_id(shape.reviewer).to_owned();
+            if reviewer != self.worker {
+                workers.push(reviewer);
+            }
+        }
+        let mut changes = Vec::new();
+        for worker in &workers {
+            let runs_now = |name: &StepName| name.worker == *worker && name.round == round;
+            if steps.iter().any(|step| runs_now(&step.name) && step.ended.is_none()) {
+                return Err(Error::conflict(format!("`{worker}` runs now"))
+                    .hint(format!("end it first: `fleet kill {}/{worker}`", run.name)));
+            }
+            changes.push(Change::Forget {
+                worker: worker.clone(),
+                round,
+            });
+        }
+        if let Some(last) = rounds.last_mut() {
+            (last.verdict, last.asked, last.answered) = (None, None, false);
+            changes.push(Change::Round(last.clone()));
+        }
+        if run.finish.is_some() {
+            changes.push(Change::Reopen);
+        }
+        changes.extend(super::launch::forgive(app, &run, &plan, run.finish.is_some())?);
+        changes.push(Change::Control(Control::Going, None));
+        note(app, &run.id, "relaunched", self.worker.clone(), &changes)?;
+        runs::wake(app, caller, &run.id)?;
+        wait_for_driver(app, &run.id)?;
+        answer(app, &run, "started over")
+    }
+}

@@ -1,0 +1,411 @@
+//! What is to be done next for a run. Pure: the same knowledge and the same moment give the same actions.
+
+use super::graph::{Next, Stand, aborts, piece, stands};
+use super::verdict::Said;
+use super::{Control, Finish, How, Key, Part, Pause, Seen, Step, Tick, Why};
+use crate::plan::money::Usd;
+use crate::plan::word::Direction;
+use crate::plan::{Plan, Research, Rounds, Shape};
+
+/// One thing to do. Each is named by what it is about, and doing it again changes nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Begin this round.
+    OpenRound(u32),
+    /// Start a step.
+    Start {
+        /// Its name.
+        key: Key,
+        /// What is reserved for it.
+        hold: Usd,
+        /// Whether it goes on with the conversation of the try before, or with the reviewer's where it asks.
+        goes_on: bool,
+    },
+    /// End a step that runs.
+    End {
+        /// Its name.
+        key: Key,
+        /// Why.
+        why: Why,
+    },
+    /// Look what the review of this round says; the second time after the reviewer was asked again.
+    ReadVerdict {
+        /// The round.
+        round: u32,
+        /// Whether it was asked again.
+        asked: bool,
+    },
+    /// Keep or discard the change of this round.
+    Settle {
+        /// The round.
+        round: u32,
+        /// Whether it is kept.
+        keep: bool,
+    },
+    /// Start nothing more until a person says so.
+    Pause(Pause),
+    /// The run is over.
+    Finish(Finish),
+}
+
+/// What is to be done, and when to look again if nothing happens before.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    /// In the order in which they are to be done.
+    pub actions: Vec<Action>,
+    /// The next moment at which something is due by time alone.
+    pub wake: Option<Tick>,
+}
+
+/// What the reviewer may spend to say its verdict after all.
+const ASK: Usd = Usd::from_micros(250_000);
+
+/// What is to be done for a run of `plan` of which this was `seen`.
+pub fn decide(plan: &Plan, seen: &Seen, now: Tick) -> Decision {
+    let mut decider = Decider {
+        plan,
+        seen,
+        now,
+        free: (plan.max_concurrent as usize).saturating_sub(seen.running().count()),
+        committed: seen.committed(),
+        last_start: seen.last_start,
+        too_dear: false,
+        decision: Decision::default(),
+    };
+    decider.watch();
+    match seen.control {
+        Control::Stopping => decider.stop(),
+        Control::Paused => {}
+        Control::Going => match &plan.shape {
+            Shape::Worktree | Shape::Dag => decider.graph(),
+            Shape::Iterative(rounds) => decider.iterate(rounds),
+            Shape::Autoresearch(research) => decider.research(research),
+        },
+    }
+    decider.decision
+}
+
+struct Decider<'a> {
+    plan: &'a Plan,
+    seen: &'a Seen,
+    now: Tick,
+    /// How many more may run at once.
+    free: usize,
+    committed: Usd,
+    last_start: Option<Tick>,
+    /// Whether something was not started because the budget does not reach.
+    too_dear: bool,
+    decision: Decision,
+}
+
+impl Decider<'_> {
+    fn act(&mut self, action: Action) {
+        self.decision.actions.push(action);
+    }
+
+    fn wake_at(&mut self, at: Tick) {
+        let first = self.decision.wake.map_or(at, |wake| wake.min(at));
+        self.decision.wake = Some(first);
+    }
+
+    /// Ends what takes too long or gives no sign of life.
+    fn watch(&mut self) {
+        for step in self.seen.running() {
+            let limit = limit(self.plan, step).map(|limit| (step.began.saturating_add(limit), Why::Timeout));
+            let quiet = self.plan.stall_ms.filter(|_| step.key.part != Part::Measure);
+            let quiet = quiet.map(|quiet| (step.alive.saturating_add(quiet), Why::Stall));
+            let due = [limit, quiet].into_iter().flatten().min_by_key(|(at, _)| *at);
+            match (step.ending, due) {
+                (Some(why), _) => self.act(Action::End { key: step.key, why }),
+                (None, Some((at, why))) if at <= self.now => self.act(Action::End { key: step.key, why }),
+                (None, Some((at, _))) => self.wake_at(at),
+                (None, None) => {}
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        let running: Vec<&Step> = self.seen.running().collect();
+        if running.is_empty() {
+            return self.act(Action::Finish(Finish::Stopped));
+        }
+        for step in running.into_iter().filter(|step| step.ending.is_none()) {
+            let action = Action::End {
+                key: step.key,
+                why: Why::Stop,
+            };
+            // It may have run out of time at the same moment.
+            self.decision
+                .actions
+                .retain(|each| !matches!(each, Action::End { key, .. } if *key == step.key));
+            self.act(action);
+        }
+    }
+
+    /// Starts a try, if there is room and money for it. False: nothing that comes behind it may be started either.
+    fn start(&mut self, worker: usize, round: u32, part: Part, next: Next) -> bool {
+        if self.free == 0 {
+            return false;
+        }
+        if next.not_before > self.now {
+            self.wake_at(next.not_before);
+            return true;
+        }
+        if self.plan.cap.is_some_and(|cap| self.committed + next.hold > cap) {
+            self.too_dear = true;
+            return true;
+        }
+        let since = self
+            .last_start
+            .map(|last| last.saturating_add(self.plan.launch_delay_ms));
+        if let Some(at) = since.filter(|at| *at > self.now && self.plan.launch_delay_ms > 0) {
+            self.wake_at(at);
+            return false;
+        }
+        self.free -= 1;
+        self.committed = self.committed + next.hold;
+        self.last_start = Some(self.now);
+        self.act(Action::Start {
+            key: Key {
+                worker,
+                round,
+                part,
+                attempt: next.attempt,
+            },
+            hold: next.hold,
+            goes_on: next.goes_on,
+        });
+        true
+    }
+
+    /// Starts what may be started of one round, and gives how its workers stand.
+    fn round(&mut self, round: u32) -> Vec<Stand> {
+        let stands = stands(self.plan, self.seen, round);
+        let held = stands.iter().position(|stand| matches!(stand, Stand::Held(_)));
+        if let Some(worker) = held {
+            self.act(Action::Pause(Pause::Blocked { worker }));
+            return stands;
+        }
+        if aborts(self.plan, &stands) {
+            return stands;
+        }
+        for (worker, stand) in stands.iter().enumerate() {
+            if let Stand::Ready(next) = stand
+                && !self.start(worker, round, Part::Work, *next)
+            {
+                break;
+            }
+        }
+        stands
+    }
+
+    /// Whether nothing runs, nothing was started, and nothing is due later by time alone.
+    fn rests(&self) -> bool {
+        self.decision.actions.is_empty() && self.decision.wake.is_none() && self.seen.running().next().is_none()
+    }
+
+    /// How a round ends in which nothing more can be done.
+    fn end_of(&self, stands: &[Stand]) -> Finish {
+        match () {
+            () if stands.iter().all(|stand| stand.is_done()) => Finish::Done,
+            () if self.too_dear => Finish::OverBudget,
+            () => Finish::Failed,
+        }
+    }
+
+    fn graph(&mut self) {
+        let stands = self.round(1);
+        if self.rests() {
+            self.act(Action::Finish(self.end_of(&stands)));
+        }
+    }
+
+    fn iterate(&mut self, rounds: &Rounds) {
+        let Some(round) = self.seen.last_round() else {
+            return self.act(Action::OpenRound(1));
+        };
+        let stands = self.round(round);
+        if !stands.get(rounds.reviewer).is_some_and(|stand| stand.is_done()) {
+            if self.rests() {
+                self.act(Action::Finish(self.end_of(&stands)));
+            }
+            return;
+        }
+        if !self.decision.actions.is_empty() {
+            return;
+        }
+        let known = self.seen.rounds.get(&round).cloned().unwrap_or_default();
+        match (known.verdict, known.said()) {
+            (None, _) => self.act(Action::ReadVerdict { round, asked: false }),
+            (Some(_), None) => self.ask(rounds.reviewer, round),
+            (Some(_), Some(said)) => self.next_round(rounds, round, said, known.answered),
+        }
+    }
+
+    /// Asks the reviewer once more for its verdict, which is cheap where its conversation can be gone on with.
+    fn ask(&mut self, reviewer: usize, round: u32) {
+        let attempts = self.seen.attempts(reviewer, round, Part::Ask);
+        let work = self.seen.attempts(reviewer, round, Part::Work).last();
+        let resumable = work
+            .and_then(|step| step.ended.as_ref())
+            .is_some_and(|ended| ended.resumable);
+        let may_spend = self
+            .plan
+            .workers
+            .get(reviewer)
+            .map_or(ASK, |worker| worker.budget.min(ASK));
+        let over = match attempts.last() {
+            None => !resumable,
+            Some(last) => !last.runs() && !last.forgiven,
+        };
+        if over {
+            return self.act(Action::ReadVerdict { round, asked: true });
+        }
+        if attempts.last().is_some_and(Step::runs) {
+            return;
+        }
+        let next = Next {
+            attempt: self.seen.first_attempt(reviewer, round, Part::Ask) + attempts.len() as u32,
+            goes_on: true,
+            not_before: 0,
+            hold: may_spend,
+        };
+        self.start(reviewer, round, Part::Ask, next);
+        if self.too_dear {
+            self.act(Action::ReadVerdict { round, asked: true });
+        }
+    }
+
+    fn next_round(&mut self, rounds: &Rounds, round: u32, said: Said, answered: bool) {
+        if self.seen.accepted_in_a_row(round) >= rounds.lgtm_count {
+            return self.act(Action::Finish(Finish::Done));
+        }
+        if said == Said::Escalate && !answered {
+            return self.act(Action::Pause(Pause::Escalated { round }));
+        }
+        if round >= rounds.max_iterations {
+            return self.act(Action::Finish(Finish::NotAccepted));
+        }
+        let least = self
+            .plan
+            .workers
+            .iter()
+            .map(|worker| worker.budget)
+            .min()
+            .unwrap_or_default();
+        if self.plan.cap.is_some_and(|cap| self.committed + least > cap) {
+            return self.act(Action::Finish(Finish::OverBudget));
+        }
+        self.act(Action::OpenRound(round + 1));
+    }
+
+    fn research(&mut self, research: &Research) {
+        let Some(round) = self.seen.last_round() else {
+            return match self.measure(0) {
+                Measured::Open => {}
+                Measured::Failed => self.act(Action::Finish(Finish::Failed)),
+                Measured::At(_) => self.act(Action::OpenRound(1)),
+            };
+        };
+        if self.seen.rounds.get(&round).and_then(|round| round.kept).is_some() {
+            if round >= research.max_iterations {
+                return self.act(Action::Finish(Finish::Done));
+            }
+            if self.plan.cap.is_some_and(|cap| self.committed + research.budget > cap) {
+                return self.act(Action::Finish(Finish::OverBudget));
+            }
+            return self.act(Action::OpenRound(round + 1));
+        }
+        match piece(self.plan, self.seen, (0, round, Part::Work), research.budget) {
+            Stand::Ready(next) => {
+                self.start(0, round, Part::Work, next);
+                if self.too_dear {
+                    self.act(Action::Finish(Finish::OverBudget));
+                }
+            }
+            Stand::Held(_) => self.act(Action::Pause(Pause::Blocked { worker: 0 })),
+            Stand::Over(how) if how.is_done() || how == How::OverBudget => match self.measure(round) {
+                Measured::Open => {}
+                Measured::Failed => self.act(Action::Settle { round, keep: false }),
+                Measured::At(metric) => {
+                    let keep = self
+                        .seen
+                        .best(research)
+                        .is_none_or(|best| is_better(research.direction, metric, best));
+                    self.act(Action::Settle { round, keep });
+                }
+            },
+            Stand::Over(_) | Stand::Skipped(_) | Stand::Waits(_) => self.act(Action::Settle { round, keep: false }),
+            Stand::Runs => {}
+        }
+    }
+
+    fn measure(&mut self, round: u32) -> Measured {
+        match piece(self.plan, self.seen, (0, round, Part::Measure), Usd::default()) {
+            Stand::Ready(next) => {
+                self.start(0, round, Part::Measure, next);
+                Measured::Open
+            }
+            Stand::Runs => Measured::Open,
+            Stand::Held(_) => {
+                self.act(Action::Pause(Pause::Blocked { worker: 0 }));
+                Measured::Open
+            }
+            _ => match self.seen.metric(round) {
+                Some(metric) => Measured::At(metric),
+                None => Measured::Failed,
+            },
+        }
+    }
+}
+
+enum Measured {
+    Open,
+    Failed,
+    At(f64),
+}
+
+/// How long a step may take, in milliseconds.
+fn limit(plan: &Plan, step: &Step) -> Option<u64> {
+    match (&plan.shape, step.key.part) {
+        (Shape::Autoresearch(research), Part::Measure) => Some(research.eval_timeout_ms),
+        (Shape::Autoresearch(research), _) => research.timeout_ms,
+        _ => plan.workers.get(step.key.worker)?.timeout_ms,
+    }
+}
+
+fn is_better(direction: Direction, metric: f64, than: f64) -> bool {
+    match direction {
+        Direction::Minimize => metric < than,
+        Direction::Maximize => metric > than,
+    }
+}
+
+impl Seen {
+    /// What was measured in `round`, where that worked.
+    pub fn metric(&self, round: u32) -> Option<f64> {
+        let last = self.attempts(0, round, Part::Measure).last()?;
+        let ended = last.ended.as_ref().filter(|ended| ended.how.is_done())?;
+        ended.metric.filter(|metric| metric.is_finite())
+    }
+
+    /// The best that was measured of what was kept, the state before the first round included.
+    pub fn best(&self, research: &Research) -> Option<f64> {
+        let kept = self
+            .rounds
+            .iter()
+            .filter(|(_, round)| round.kept == Some(true))
+            .map(|(round, _)| *round);
+        let metrics = std::iter::once(0).chain(kept).filter_map(|round| self.metric(round));
+        metrics.reduce(|best, metric| match is_better(research.direction, metric, best) {
+            true => metric,
+            false => best,
+        })
+    }
+
+    /// How many of the last rounds brought nothing.
+    pub fn rounds_without_progress(&self) -> u32 {
+        let settled = self.rounds.values().rev().filter_map(|round| round.kept);
+        settled.take_while(|kept| !kept).count() as u32
+    }
+}
