@@ -430,7 +430,11 @@ impl<'a> Engine<'a> {
             Shape::Worktree | Shape::Dag => {}
         }
         self.put_round(round);
-        self.note("round", None, format!("round {number} begins"));
+        let before = self.seen.metric(0).filter(|_| number == 1);
+        let before = before
+            .map(|metric| format!("; what is there measures {metric}"))
+            .unwrap_or_default();
+        self.note("round", None, format!("round {number} begins{before}"));
         Ok(())
     }
 
@@ -465,7 +469,8 @@ impl<'a> Engine<'a> {
         let mut round = self.rounds.get(&number).cloned().unwrap_or_default();
         round.round = number;
         let metric = self.seen.metric(number);
-        let settled = research::settle(&self.run, research, &round, metric, keep)?;
+        let kept = self.app.home.run_dir(&self.run.id).join("results.tsv");
+        let settled = research::settle(&self.run, research, &kept, &round, metric, keep)?;
         round.kept = Some(keep);
         round.commit = settled.commit;
         self.put_round(round);

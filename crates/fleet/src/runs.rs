@@ -59,7 +59,8 @@ pub(crate) fn follow(app: &App, launched: &Done) -> Result<ExitCode> {
             ));
         }
         let Some(run) = run else { return Ok(ExitCode::SUCCESS) };
-        let left = run.finish.is_none() && !(run.control == Control::Paused && !runs::is_driven(app, id));
+        let may_move = run.control != Control::Paused || runs::is_driven(app, id);
+        let left = run.finish.is_none() && may_move;
         if !left || ui::is_closed() {
             let record = runs::view::record(app, &run)?;
             let mut page = Page::default();

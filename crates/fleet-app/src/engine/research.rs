@@ -98,6 +98,7 @@ pub(super) fn commit(run: &Run, research: &Research, round: u32) -> Result<()> {
 pub(super) fn settle(
     run: &Run,
     research: &Research,
+    kept: &Path,
     round: &RoundRecord,
     metric: Option<f64>,
     keep: bool,
@@ -138,7 +139,7 @@ pub(super) fn settle(
         &change[..change.len().min(10)],
         subject.replace('\t', " ")
     );
-    add_result(&folder.join(&research.results_file), &line, number)?;
+    add_result(&folder.join(&research.results_file), kept, &line, number)?;
     let about = match keep {
         true => format!("round {number}: {shown}, kept"),
         false => format!("round {number}: {shown}, taken back; it stays as {name}"),
@@ -149,19 +150,19 @@ pub(super) fn settle(
     })
 }
 
-fn add_result(path: &Path, line: &str, round: u32) -> Result<()> {
-    let mut text = std::fs::read_to_string(path).unwrap_or_default();
+/// Adds a line to the list of results. The list that counts is `kept`, in the run's own folder: an agent may commit the
+/// one in its workspace, and then it goes where the change goes.
+fn add_result(path: &Path, kept: &Path, line: &str, round: u32) -> Result<()> {
+    let mut text = std::fs::read_to_string(kept).unwrap_or_default();
     if text.is_empty() {
         "commit\tmetric\tstatus\tdescription\n".clone_into(&mut text);
     }
     let mark = format!("\tround {round}: ");
-    if text.lines().any(|line| line.contains(&mark)) {
-        return Ok(());
-    }
-    if !text.ends_with('\n') {
+    if !text.lines().any(|line| line.contains(&mark)) {
+        text.push_str(line);
         text.push('\n');
+        files::write_atomic("drive.results", kept, text.as_bytes(), 0o600)?;
     }
-    text.push_str(line);
-    text.push('\n');
-    fault::guard("drive.results", || std::fs::write(path, text)).map_err(|error| files::io_error("write", path, &error))
+    fault::guard("drive.results-file", || std::fs::write(path, text))
+        .map_err(|error| files::io_error("write", path, &error))
 }

@@ -14,6 +14,7 @@ mod pages;
 mod plans;
 mod prompts;
 mod reports;
+mod runs;
 mod surfaces;
 mod trust;
 mod updated;

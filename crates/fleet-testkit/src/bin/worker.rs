@@ -1,0 +1,233 @@
+//! A stand-in for Claude Code without a terminal (`-p --output-format stream-json`), as a worker of a run.
+//!
+//! Its prompt comes on standard input. Lines that begin with `!` say what it does, in order; the rest is ignored.
+//! Relative paths are relative to the current directory, `\n` in a text is a line break.
+//!
+//! ```text
+//! !sleep MS                 works for so long
+//! !write PATH TEXT          writes a file          !append PATH TEXT   adds a line to one
+//! !commit MESSAGE           commits everything
+//! !cost USD                 what it says that it cost; 0.01 without
+//! !verdict WORD...          writes the review of round N with the Nth word, or the last; `none` writes nothing,
+//!                           `two` two verdicts
+//! !answer WORD              what it writes when it is asked for its verdict once more; `none` for nothing
+//! !fail STATUS [TIMES]      the service refuses with this HTTP status, the first TIMES times it is run
+//! !exit CODE [TIMES]        ends at once with this code      !login    has no login      !deny    a tool is denied
+//! !round N DIRECTIVE         only in round N of an autoresearch plan
+//! !stubborn                 ignores SIGTERM and SIGINT       !hang     works for ever without a sign of life
+//! ```
+//!
+//! `$WORKER_LEDGER` gets a line for each step that would have been paid for: `paid WORKER ROUND` when it begins,
+//! `done WORKER ROUND` when it has ended, `resumed …` and `asked …` where it goes on with a conversation.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal};
+use serde_json::json;
+
+/// How a step ends.
+enum End {
+    Success,
+    Fail(u16),
+    Login,
+    Denied,
+}
+
+fn main() -> io::Result<ExitCode> {
+    let args: Vec<String> = std::env::args().collect();
+    if args.iter().any(|arg| arg == "--version") {
+        io::stdout().write_all(b"2.1.197 (Claude Code)\n")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let given = |flag: &str| {
+        let at = args.iter().position(|arg| arg == flag)?;
+        args.get(at + 1).cloned()
+    };
+    let resumed = given("--resume");
+    let session = resumed
+        .clone()
+        .or_else(|| given("--session-id"))
+        .unwrap_or_else(|| "none".to_owned());
+    let mut prompt = String::new();
+    io::stdin().read_to_string(&mut prompt)?;
+    let worker = var("WORKER_ID").unwrap_or_else(|| "?".to_owned());
+    let round = round(&prompt);
+    let memory = memory(&session);
+    let script = match &resumed {
+        Some(_) => fs::read_to_string(&memory).unwrap_or_default(),
+        None => prompt.clone(),
+    };
+    fs::write(&memory, &script)?;
+    say(&json!({"type": "system", "subtype": "init", "session_id": session, "model": "stand-in", "tools": []}));
+    if prompt.contains("Your verdict is missing") {
+        ledger(&format!("asked {worker} {round}"))?;
+        let word = script.lines().find_map(|line| line.strip_prefix("!answer "));
+        review(round, word.unwrap_or("iterate"))?;
+        return finish(&session, End::Success, 0.001);
+    }
+    let word = if resumed.is_some() { "resumed" } else { "paid" };
+    ledger(&format!("{word} {worker} {round}"))?;
+    let mut cost = 0.01;
+    let mut end = End::Success;
+    for line in script.lines().filter_map(|line| directive(line, &prompt)) {
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let (first, text) = rest.split_once(' ').unwrap_or((rest, ""));
+        let few = || text.parse().map_or(true, |times: usize| runs(&worker, round) <= times);
+        match verb {
+            "sleep" => pause(first.parse().unwrap_or(0)),
+            "write" => put(Path::new(first), text, false)?,
+            "append" => put(Path::new(first), text, true)?,
+            "commit" => commit(rest),
+            "cost" => cost = first.parse().unwrap_or(cost),
+            "verdict" => {
+                let words: Vec<&str> = rest.split_whitespace().collect();
+                let at = (round as usize).saturating_sub(1).min(words.len().saturating_sub(1));
+                review(round, words.get(at).copied().unwrap_or("none"))?;
+            }
+            "fail" if few() => end = End::Fail(first.parse().unwrap_or(500)),
+            "exit" if few() => return Ok(ExitCode::from(first.parse::<u8>().unwrap_or(1))),
+            "login" if few() && !Path::new("logged-in").exists() => end = End::Login,
+            "deny" => end = End::Denied,
+            "stubborn" => ignore_signals(),
+            "hang" => pause(3_600_000),
+            _ => {}
+        }
+        if !matches!(end, End::Success | End::Denied) {
+            break;
+        }
+    }
+    if matches!(end, End::Success | End::Denied) {
+        ledger(&format!("done {worker} {round}"))?;
+    }
+    finish(&session, end, cost)
+}
+
+/// The directive in `line`; of `!round N …` only where the prompt is of round N.
+fn directive<'a>(line: &'a str, prompt: &str) -> Option<&'a str> {
+    let line = line.strip_prefix('!')?;
+    let Some(rest) = line.strip_prefix("round ") else {
+        return Some(line);
+    };
+    let (number, rest) = rest.split_once(' ')?;
+    prompt.contains(&format!("## Round {number}\n")).then_some(rest)
+}
+
+/// The round that the prompt is of: its feedback says so, else the folder of reviews does.
+fn round(prompt: &str) -> u32 {
+    let said = prompt
+        .rsplit_once("This is round ")
+        .and_then(|(_, rest)| rest.split('.').next()?.parse().ok());
+    said.unwrap_or_else(|| {
+        let rounds = fs::read_dir("iterations").into_iter().flatten().flatten();
+        let numbers = rounds.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        numbers.max().unwrap_or(1)
+    })
+}
+
+/// How often this worker was run in this round, this time included.
+fn runs(worker: &str, round: u32) -> usize {
+    let text = var("WORKER_LEDGER")
+        .and_then(|path| fs::read_to_string(path).ok())
+        .unwrap_or_default();
+    let own = [format!("paid {worker} {round}"), format!("resumed {worker} {round}")];
+    text.lines().filter(|line| own.iter().any(|own| own == line)).count()
+}
+
+fn memory(session: &str) -> PathBuf {
+    let home = var("HOME").unwrap_or_else(|| "/tmp".to_owned());
+    Path::new(&home).join(format!("stand-in-{session}"))
+}
+
+fn finish(session: &str, end: End, cost: f64) -> io::Result<ExitCode> {
+    let mut result = json!({
+        "type": "result", "subtype": "success", "is_error": false, "api_error_status": null, "num_turns": 1,
+        "result": "done", "stop_reason": "end_turn", "session_id": session, "total_cost_usd": cost,
+        "usage": {"input_tokens": 10, "output_tokens": 5},
+        "modelUsage": {"stand-in": {"inputTokens": 10, "outputTokens": 5, "cacheReadInputTokens": 0,
+            "cacheCreationInputTokens": 0, "costUSD": cost, "contextWindow": 200_000}},
+        "permission_denials": [], "terminal_reason": "completed",
+    });
+    let code = match end {
+        End::Success => 0,
+        End::Denied => {
+            result["permission_denials"] = json!([{"tool_name": "Bash", "tool_use_id": "t", "tool_input": {}}]);
+            0
+        }
+        End::Fail(status) => {
+            result["is_error"] = json!(true);
+            result["api_error_status"] = json!(status);
+            result["result"] = json!(format!("API Error: {status}"));
+            1
+        }
+        End::Login => {
+            result["is_error"] = json!(true);
+            result["result"] = json!("Not logged in · Please run /login");
+            1
+        }
+    };
+    say(&result);
+    Ok(ExitCode::from(code))
+}
+
+fn say(line: &serde_json::Value) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+fn review(round: u32, word: &str) -> io::Result<()> {
+    let text = match word {
+        "none" => return Ok(()),
+        "two" => "verdict: lgtm\nverdict: iterate\n".to_owned(),
+        word => format!("verdict: {word}\n\n- round {round}: mend what the reviewer says\n"),
+    };
+    let path = PathBuf::from(format!("iterations/{round}/review.md"));
+    fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+    fs::write(path, text)
+}
+
+fn put(path: &Path, text: &str, append: bool) -> io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder)?;
+    }
+    let text = format!("{}\n", text.replace("\\n", "\n"));
+    let mut open = OpenOptions::new();
+    open.create(true).write(true).append(append).truncate(!append);
+    open.open(path)?.write_all(text.as_bytes())
+}
+
+fn commit(message: &str) {
+    for args in [vec!["add", "--all"], vec!["commit", "--quiet", "-m", message]] {
+        let _ = Command::new("git").args(args).status();
+    }
+}
+
+fn ledger(line: &str) -> io::Result<()> {
+    let Some(path) = var("WORKER_LEDGER") else {
+        return Ok(());
+    };
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    file.write_all(format!("{line}\n").as_bytes())
+}
+
+fn pause(millis: u64) {
+    let until = Instant::now() + Duration::from_millis(millis);
+    while let Some(left) = until
+        .checked_duration_since(Instant::now())
+        .filter(|left| !left.is_zero())
+    {
+        let millis = left.as_micros().div_ceil(1000).min(60_000) as u16;
+        let _ = nix::poll::poll(&mut [], millis);
+    }
+}
+
+fn ignore_signals() {
+    let _ = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]).thread_block();
+}
+
+fn var(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
