@@ -286,14 +286,9 @@ impl Decider<'_> {
         if round >= rounds.max_iterations {
             return self.act(Action::Finish(Finish::NotAccepted));
         }
-        let least = self
-            .plan
-            .workers
-            .iter()
-            .map(|worker| worker.budget)
-            .min()
-            .unwrap_or_default();
-        if self.plan.cap.is_some_and(|cap| self.committed + least > cap) {
+        // Half a round is money for nothing: without its review nobody knows what it was worth.
+        let whole: Usd = self.plan.workers.iter().map(|worker| worker.budget).sum();
+        if self.plan.cap.is_some_and(|cap| self.committed + whole > cap) {
             return self.act(Action::Finish(Finish::OverBudget));
         }
         self.act(Action::OpenRound(round + 1));
