@@ -136,7 +136,7 @@ impl Engine<'_> {
             text: first_line(&text),
             cost,
             metric,
-            resumable: standing.conversation.is_some() && key.part == Part::Work,
+            resumable: key.part == Part::Work && came_far(&live.agent, how, standing),
             ended: self.now(),
             ended_at: entries.last().map_or_else(|| self.app.now(), |entry| entry.at),
         }
@@ -158,6 +158,13 @@ impl Engine<'_> {
         let before: Usd = earlier.filter_map(|step| step.ended.as_ref()?.cost).sum();
         Some(total.less(before))
     }
+}
+
+/// Whether there is a conversation to go on with: one that the program told of, or one whose id fleet chose for a program
+/// that ran when its supervisor was killed.
+fn came_far(agent: &Agent, how: How, standing: &Standing) -> bool {
+    let chosen = agent.conversation.is_some() && standing.child.is_some();
+    standing.conversation.is_some() || how == How::Lost && chosen
 }
 
 /// Something that changes whenever the agent does anything: what it has written, and the processor time it used.

@@ -209,14 +209,21 @@ impl Engine<'_> {
             return Ok(None);
         }
         let worker = self.plan.worker_id(key.worker);
-        let steps = self.app.store()?.steps(&self.run.id)?;
+        let store = self.app.store()?;
+        let steps = store.steps(&self.run.id)?;
         let before = steps.into_iter().rfind(|step| {
             let name = &step.name;
             name.worker == worker && name.round == key.round && name.part == part && name.attempt < attempt
         });
         Ok(before.map(|step| {
             let entries = journal::read(&self.app.home.agent_dir(&step.agent)).unwrap_or_default();
-            (step.agent, Standing::fold(&entries).conversation)
+            let told = Standing::fold(&entries).conversation;
+            let chosen = store
+                .agent(&step.agent)
+                .ok()
+                .flatten()
+                .and_then(|agent| agent.conversation);
+            (step.agent, told.or(chosen))
         }))
     }
 

@@ -123,8 +123,7 @@ impl Operation for Launch {
             }
         };
         if how != "is done already" {
-            runs::wake(app, caller, &id)?;
-            wait_for_driver(app, &id)?;
+            bring_up(app, caller, &id)?;
         }
         let run = app
             .store()?
@@ -305,12 +304,13 @@ pub(crate) fn note(app: &App, run: &str, event: &str, about: impl Into<String>, 
     Ok(())
 }
 
-/// Waits until the driver is at work, or has been.
-pub(crate) fn wait_for_driver(app: &App, id: &str) -> Result<()> {
-    const PATIENCE: Duration = Duration::from_secs(10);
+/// Wakes the driver of a run, or starts one, and waits until it is at work or has been.
+pub(crate) fn bring_up(app: &App, caller: &Caller, id: &str) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(30);
     const STEP: Duration = Duration::from_millis(5);
-    let deadline = Instant::now() + PATIENCE;
     let before = app.store()?.run(id)?.map_or(0, |run| run.generation);
+    runs::wake(app, caller, id)?;
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let run = app.store()?.run(id)?;
         let worked =

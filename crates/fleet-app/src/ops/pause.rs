@@ -121,8 +121,7 @@ pub(crate) fn go_on(app: &App, caller: &Caller, run: &Run) -> Result<Asked> {
     let mut changes = super::launch::forgive(app, run, &plan, false)?;
     changes.push(Change::Control(Control::Going, None));
     note(app, &run.id, "resumed", "by a person", &changes)?;
-    runs::wake(app, caller, &run.id)?;
-    super::launch::wait_for_driver(app, &run.id)?;
+    super::launch::bring_up(app, caller, &run.id)?;
     answer(app, run, "goes on")
 }
 

@@ -9,7 +9,7 @@ use fleet_store::Change;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::launch::{note, wait_for_driver};
+use super::launch::{bring_up, note};
 use super::pause::{Asked, answer};
 use crate::app::App;
 use crate::caller::{Caller, Effect};
@@ -87,8 +87,7 @@ impl Operation for Relaunch {
         changes.extend(super::launch::forgive(app, &run, &plan, run.finish.is_some())?);
         changes.push(Change::Control(Control::Going, None));
         note(app, &run.id, "relaunched", self.worker.clone(), &changes)?;
-        runs::wake(app, caller, &run.id)?;
-        wait_for_driver(app, &run.id)?;
+        bring_up(app, caller, &run.id)?;
         answer(app, &run, "started over")
     }
 }

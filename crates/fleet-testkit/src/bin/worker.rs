@@ -57,9 +57,13 @@ fn main() -> io::Result<ExitCode> {
     let worker = var("WORKER_ID").unwrap_or_else(|| "?".to_owned());
     let round = round(&prompt);
     let memory = memory(&session);
-    let script = match &resumed {
-        Some(_) => fs::read_to_string(&memory).unwrap_or_default(),
-        None => prompt.clone(),
+    let script = match (&resumed, fs::read_to_string(&memory)) {
+        (None, _) => prompt.clone(),
+        (Some(_), Ok(script)) => script,
+        (Some(id), Err(_)) => {
+            writeln!(io::stderr(), "No conversation found with session ID: {id}")?;
+            return Ok(ExitCode::FAILURE);
+        }
     };
     fs::write(&memory, &script)?;
     say(&json!({"type": "system", "subtype": "init", "session_id": session, "model": "stand-in", "tools": []}));

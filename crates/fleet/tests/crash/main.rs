@@ -4,6 +4,8 @@
 //! The points are not written down here. Each scene is run once to see which points it passes, then once for
 //! every point and every passing of it, with a kill there.
 
+mod plans;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
