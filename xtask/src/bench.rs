@@ -6,6 +6,7 @@
 //! - [`sample`]: numbers and their spread; [`page`]: the table and the JSON
 
 mod page;
+mod plans;
 mod real;
 mod rows;
 mod sample;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::page::{Bound, Row, Unit};
 use super::sample::Sample;
 use super::stage::{Repo, Stage, millis, timed};
-use super::{real, seen};
+use super::{plans, real, seen};
 use crate::procs::Process;
 use crate::run::io;
 use crate::{Failure, Result, failed};
@@ -58,6 +58,10 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         rows: &["list-25", "list-100", "idle-memory", "idle-memory-view", "idle-cpu"],
         measure: crowd,
+    },
+    Group {
+        rows: plans::ROWS,
+        measure: plans::rows,
     },
     Group {
         rows: &["cli-start", "cli-size"],

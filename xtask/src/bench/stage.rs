@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::plans;
 use crate::demo::scripted;
 use crate::run::{Run, io};
 use crate::world::World;
@@ -47,7 +48,8 @@ impl Stage {
         world.program("mkfifo", world.root(), [&pipe]).text()?;
         let program = programs.join("scripted-agent");
         let log = ["--receive-log".to_owned(), pipe.display().to_string()];
-        world.configure(&(scripted(&program, &[&log[0], &log[1]]) + STILL))?;
+        let more = plans::harnesses(world.root());
+        world.configure(&(scripted(&program, &[&log[0], &log[1]]) + STILL + &more))?;
         let agent = std::iter::once(program.display().to_string()).chain(log).collect();
         let received = listen(&pipe)?;
         let stage = Self {
