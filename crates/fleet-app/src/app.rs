@@ -371,7 +371,25 @@ fn system_time() -> Time {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
-    Time(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    Time(
+        i64::try_from(since.as_millis())
+            .unwrap_or(i64::MAX)
+            .saturating_add(staged_jump()),
+    )
+}
+
+/// Milliseconds by which a test lets the clock jump: no process may set the clock of the machine that tests run on.
+#[cfg(debug_assertions)]
+#[expect(clippy::disallowed_methods, reason = "a test's seam, in debug builds only")]
+fn staged_jump() -> i64 {
+    static JUMP: OnceLock<i64> = OnceLock::new();
+    let read = || std::env::var("FLEET_TEST_CLOCK_JUMP_MS").ok()?.parse().ok();
+    *JUMP.get_or_init(|| read().unwrap_or(0))
+}
+
+#[cfg(not(debug_assertions))]
+const fn staged_jump() -> i64 {
+    0
 }
 
 /// The folder that a path of the user means: absolute as it is, else below `cwd`.

@@ -17,7 +17,9 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 pub use self::end::end_all;
-pub use self::mark::{descendants_of_agent, is_supervisor_of, marked, wait_for_gits, with_variable, working_in};
+pub use self::mark::{
+    descendants_of_agent, has_children, is_supervisor_of, marked, wait_for_gits, with_variable, working_in,
+};
 pub use self::rest::settle;
 pub use self::table::{Process, Table};
 pub use self::usage::{Usage, UsageCache, cpu_percent, usage};

@@ -52,9 +52,17 @@ pub(crate) fn rows(stage: &mut Stage) -> Result<Vec<Row>> {
     let what = format!("a plan of {count} workers of 100 ms, {AT_ONCE} at once");
     let make = format!("`make -j{AT_ONCE}` on the same commands");
     Ok(vec![
-        Row::times("plan-1000", &what, &ours).floor(&make, &floor).bound(Bound::ratio(1.3, 1.1)),
-        Row::times("plan-1000-cpu", "processor time a worker, beyond that of make", &cpu).bound(Bound::absolute(10.0, 5.0)),
-        Row::new("plan-1000-memory", "private memory of the driver, at its end", Unit::Mebibytes, &memory),
+        Row::times("plan-1000", &what, &ours)
+            .floor(&make, &floor)
+            .bound(Bound::ratio(1.3, 1.1)),
+        Row::times("plan-1000-cpu", "processor time a worker, beyond that of make", &cpu)
+            .bound(Bound::absolute(10.0, 5.0)),
+        Row::new(
+            "plan-1000-memory",
+            "private memory of the driver, at its end",
+            Unit::Mebibytes,
+            &memory,
+        ),
         hand_over(stage)?,
     ])
 }
@@ -65,8 +73,10 @@ fn graph(count: usize) -> Vec<Vec<usize>> {
     (0..count)
         .map(|place| {
             let from = place.saturating_sub(60);
-            let mut before: Vec<usize> =
-                (0..random.below(4)).filter(|_| place > 0).map(|_| from + random.below(place - from)).collect();
+            let mut before: Vec<usize> = (0..random.below(4))
+                .filter(|_| place > 0)
+                .map(|_| from + random.below(place - from))
+                .collect();
             before.sort_unstable();
             before.dedup();
             before
@@ -110,7 +120,10 @@ fn make(stage: &Stage, graph: &[Vec<usize>], round: usize) -> Result<Took> {
     write(&folder.join("Makefile"), &(text + "\n"))?;
     let before = used();
     let start = Instant::now();
-    stage.world.program("make", &folder, [format!("-j{AT_ONCE}"), "all".to_owned()]).text()?;
+    stage
+        .world
+        .program("make", &folder, [format!("-j{AT_ONCE}"), "all".to_owned()])
+        .text()?;
     Ok(Took {
         took: millis(start.elapsed()),
         cpu: used() - before,
@@ -144,8 +157,15 @@ fn launch(stage: &Stage, root: &Path) -> Result<Took> {
     let before = used();
     let start = Instant::now();
     let shown = root.display().to_string();
-    stage.world.fleet(stage.world.root(), ["launch", &shown, "--detach"]).text()?;
-    let driver = stage.world.processes().into_iter().find(|process| process.argv.get(1).is_some_and(|word| word == "__drive"));
+    stage
+        .world
+        .fleet(stage.world.root(), ["launch", &shown, "--detach"])
+        .text()?;
+    let driver = stage
+        .world
+        .processes()
+        .into_iter()
+        .find(|process| process.argv.get(1).is_some_and(|word| word == "__drive"));
     let mut memory: f64 = 0.0;
     // The driver and every supervisor leave the process that started them, and are this one's then: when none is left,
     // the run is over.
@@ -162,7 +182,10 @@ fn launch(stage: &Stage, root: &Path) -> Result<Took> {
     let took = millis(start.elapsed());
     let cpu = used() - before;
     set_child_subreaper(false).map_err(|error| Failure::Failed(format!("prctl: {error}")))?;
-    let text = stage.world.fleet(stage.world.root(), ["status", &shown, "--json"]).text()?;
+    let text = stage
+        .world
+        .fleet(stage.world.root(), ["status", &shown, "--json"])
+        .text()?;
     let status: Value = serde_json::from_str(&text).unwrap_or_default();
     if status["runs"][0]["state"] != "done" {
         return failed(format!("the run is not done: {}", status["runs"][0]["state"]));
@@ -178,15 +201,26 @@ fn run(stage: &mut Stage, graph: &[Vec<usize>], round: usize) -> Result<Took> {
 /// From the end of one worker to the start of the next, each in its own process: a chain.
 fn hand_over(stage: &mut Stage) -> Result<Row> {
     let count = if stage.quick { 10 } else { 50 };
-    let chain: Vec<Vec<usize>> = (0..count).map(|place: usize| place.checked_sub(1).into_iter().collect()).collect();
+    let chain: Vec<Vec<usize>> = (0..count)
+        .map(|place: usize| place.checked_sub(1).into_iter().collect())
+        .collect();
     let root = root(stage, "chain", &chain, 1)?;
     let plan = fs::read_to_string(root.join("fleet.json")).map_err(io("read", &root))?;
     write(&root.join("fleet.json"), &plan.replace("\"nap\"", "\"clock\""))?;
     launch(stage, &root)?;
     let log = stage.world.root().join("clock");
     let text = fs::read_to_string(&log).map_err(io("read", &log))?;
-    let stamps: Vec<f64> = text.lines().filter_map(|line| line.parse::<f64>().ok()).map(|nanos| nanos / 1e6).collect();
-    let gaps = stamps.get(1..).unwrap_or_default().chunks(2).filter(|pair| pair.len() == 2).map(|pair| pair[1] - pair[0]);
+    let stamps: Vec<f64> = text
+        .lines()
+        .filter_map(|line| line.parse::<f64>().ok())
+        .map(|nanos| nanos / 1e6)
+        .collect();
+    let gaps = stamps
+        .get(1..)
+        .unwrap_or_default()
+        .chunks(2)
+        .filter(|pair| pair.len() == 2)
+        .map(|pair| pair[1] - pair[0]);
     let what = "from the end of a worker to the start of the next, both programs' own moments";
     Ok(Row::times("hand-over", what, &Sample::of(gaps)).bound(Bound::absolute(50.0, 10.0)))
 }
@@ -204,5 +238,7 @@ pub(crate) fn harnesses(root: &Path) -> String {
 /// Processor time of all children that have been waited for, in milliseconds.
 fn used() -> f64 {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN);
-    usage.map_or(0.0, |usage| (usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1000.0)
+    usage.map_or(0.0, |usage| {
+        (usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1000.0
+    })
 }

@@ -16,7 +16,7 @@ use regex_lite::Regex;
 use super::layout::{self, Status};
 use super::{Engine, Live};
 use crate::app::App;
-use crate::{kept, ops};
+use crate::ops;
 
 /// How many lines of a measurement are looked through for the number.
 const MEASURED_LINES: usize = 2000;
@@ -46,7 +46,6 @@ impl Engine<'_> {
         if live.agent.shared {
             self.changes
                 .push(Change::AgentEnded(live.agent.id.clone(), end.ended_at));
-            kept::keep_end(self.app, &live.agent.id);
         }
         self.changes.push(Change::Ended(name.clone(), end.clone()));
         let about = match end.text.as_str() {

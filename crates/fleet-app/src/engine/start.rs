@@ -430,7 +430,10 @@ impl Engine<'_> {
             driver: Some(runs::driver(self.app, self.caller, &self.run.id)?),
             ..made
         };
-        kept::keep(self.app, agent);
+        // A lost database has no runs either: what shares the fleet root is not taken up from its folder.
+        if !agent.shared {
+            kept::keep(self.app, agent);
+        }
         launch(&self.app.executable, &spec, lock, |_| {})
     }
 

@@ -26,6 +26,14 @@ pub fn descendants_of_agent(table: &Table, root_pid: u32) -> Vec<Identity> {
         .collect()
 }
 
+/// Whether this process has a child, living or not reaped yet. A subreaper without one has no descendants at all, so that
+/// nobody has to look through all processes for them.
+pub fn has_children() -> bool {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    waitid(Id::All, flags) != Err(nix::errno::Errno::ECHILD)
+}
+
 /// Every process of this user that carries the mark `FLEET_AGENT=<id>` and no `FLEET_ROLE`, except this one;
 /// zombies have no environment and are not found.
 pub fn marked(id: &AgentId) -> Vec<Process> {

@@ -64,10 +64,11 @@ impl Supervisor {
             return;
         }
         let notifiers: Vec<u32> = self.notifiers.iter().map(|each| each.pid).collect();
-        let mut left: Vec<Identity> = process::descendants_of_agent(&process::Table::read(), std::process::id())
-            .into_iter()
-            .filter(|each| !notifiers.contains(&each.pid) && !stop.is_not_ours(each))
-            .collect();
+        let mut left: Vec<Identity> = match process::has_children() {
+            false => Vec::new(),
+            true => process::descendants_of_agent(&process::Table::read(), std::process::id()),
+        };
+        left.retain(|each| !notifiers.contains(&each.pid) && !stop.is_not_ours(each));
         // It is ours whatever its environment says.
         if let Some(child) = child.filter(|child| left.iter().all(|each| each.pid != *child)) {
             left.extend(Identity::of(child));

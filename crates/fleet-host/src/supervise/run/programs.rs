@@ -62,7 +62,13 @@ impl Supervisor {
     pub(super) fn start_child(&mut self) -> io::Result<Running> {
         let argv = self.spec.argv.clone();
         // Before it starts: what replaces it from now on is an update.
-        if let Some(program) = argv.first().and_then(|path| Program::look(Path::new(path))) {
+        // A worker of a run is gone before anybody could ask whether its program was updated.
+        let lasts = self.spec.driver.is_none();
+        if let Some(program) = argv
+            .first()
+            .filter(|_| lasts)
+            .and_then(|path| Program::look(Path::new(path)))
+        {
             program.keep(&self.spec.agent_dir);
         }
         let (pid, start) = self.spawn("supervisor.child", &argv, self.spec.headless)?;

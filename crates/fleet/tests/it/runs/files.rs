@@ -52,6 +52,37 @@ fn a_root_that_was_deleted_pauses_the_run_and_stop_ends_it() {
 }
 
 #[test]
+fn a_disk_that_fills_while_a_run_goes_on_costs_time_only() {
+    let stage = Stage::new();
+    stage.dag(&[("a", &[], "!sleep 1500"), ("b", &["a"], ""), ("c", &["b"], "")]);
+    let lines = "
+        cp \"$HOME/.ai_fleet/config.toml\" \"$ROOT/config.kept\"
+        mount -t tmpfs -o size=8m none \"$HOME/.ai_fleet\"
+        cp \"$ROOT/config.kept\" \"$HOME/.ai_fleet/config.toml\"
+        export PATH=\"$ROOT/bin:$PATH\" WORKER_LEDGER=\"$ROOT/ledger\"
+        \"$FLEET\" launch root --detach >/dev/null
+        until grep -q 'paid a' \"$ROOT/ledger\" 2>/dev/null; do :; done
+        dd if=/dev/zero of=\"$HOME/.ai_fleet/full\" bs=64k 2>/dev/null || true
+        until grep -q 'done a' \"$ROOT/ledger\"; do :; done
+        \"$FLEET\" launch root --detach >/dev/null 2>&1 || true
+        rm \"$HOME/.ai_fleet/full\"
+        n=0
+        until \"$FLEET\" status root | grep -q '(dag) is done'; do
+            \"$FLEET\" launch root --detach >/dev/null 2>&1 || true
+            n=$((n + 1))
+            [ $n -lt 400 ]
+        done";
+    let Some(done) = stage.env.in_namespace(stage.env.root(), lines) else {
+        return;
+    };
+    let _ = done.success();
+    let mut paid = stage.paid();
+    // What `a` was told to have done could not be written down, so it may have been asked to go on.
+    paid.retain(|line| line != "resumed a 1");
+    assert_eq!(paid, ["paid a 1", "paid b 1", "paid c 1"]);
+}
+
+#[test]
 fn nobody_finds_a_run_where_there_is_none() {
     let stage = Stage::new();
     stage.dag(&[("a", &[], "")]);

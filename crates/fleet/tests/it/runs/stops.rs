@@ -126,6 +126,31 @@ fn a_second_driver_is_impossible_and_a_dead_one_is_replaced_by_whoever_notices()
 }
 
 #[test]
+fn a_clock_that_jumps_an_hour_ends_nothing_and_starts_nothing() {
+    for jump in ["3600000", "-3600000"] {
+        let stage = Stage::new();
+        let plan = json!({"fleet_name": "jump", "type": "dag", "config": {"timeout_minutes": 5, "stall_minutes": 5},
+            "workers": [{"id": "a", "type": "code-run"}, {"id": "b", "type": "code-run", "depends_on": ["a"]}]});
+        stage.plan(&plan, &[("a", "!sleep 800"), ("b", "")]);
+        let _ = stage.fleet(["launch", "root", "--detach"]).output().success();
+        stage.wait_noted("paid a 1");
+        let drivers = stage.env.own_processes();
+        for driver in drivers
+            .iter()
+            .filter(|process| process.argv.iter().any(|arg| arg == "__drive"))
+        {
+            fleet_testkit::kill_process(driver.pid);
+        }
+        let again = stage
+            .fleet(["launch", "root"])
+            .env("FLEET_TEST_CLOCK_JUMP_MS", jump)
+            .output();
+        let _ = again.success();
+        assert_eq!(stage.paid(), ["paid a 1", "paid b 1"], "{jump}");
+    }
+}
+
+#[test]
 fn a_fleet_root_that_was_moved_pauses_the_run_and_goes_on_at_its_new_place() {
     let stage = Stage::new();
     stage.dag(&[("a", &[], "!sleep 600"), ("b", &["a"], "")]);
