@@ -88,6 +88,17 @@ struct Live {
     trace: u64,
 }
 
+/// What came of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Did {
+    /// Nothing is to be done, or all of it is under way.
+    Nothing,
+    /// Something was done.
+    Something,
+    /// The run is over.
+    Everything,
+}
+
 struct Engine<'a> {
     app: &'a App,
     caller: &'a Caller,
@@ -119,13 +130,12 @@ impl<'a> Engine<'a> {
             self.read_stop_rule();
             self.take_traces();
             let decision = decide(&self.plan, &self.seen, self.now());
-            let idle = decision.actions.is_empty();
-            let over = self.perform(scope, decision.actions)?;
+            let did = self.perform(scope, decision.actions)?;
             self.flush(&[])?;
-            if over {
+            if did == Did::Everything {
                 return Ok(());
             }
-            if idle {
+            if did == Did::Nothing {
                 if self.live.is_empty() && decision.wake.is_none() {
                     return Ok(());
                 }
@@ -193,8 +203,8 @@ impl<'a> Engine<'a> {
         }));
     }
 
-    /// Does what was decided, and says whether the run is over.
-    fn perform<'scope>(&mut self, scope: &'scope thread::Scope<'scope, '_>, actions: Vec<Action>) -> Result<bool>
+    /// Does what was decided.
+    fn perform<'scope>(&mut self, scope: &'scope thread::Scope<'scope, '_>, actions: Vec<Action>) -> Result<Did>
     where
         'a: 'scope,
     {
@@ -203,27 +213,35 @@ impl<'a> Engine<'a> {
             .any(|action| !matches!(action, Action::End { .. } | Action::Finish(_)));
         if acts && !runs::is_in_place(&self.run) {
             self.pause(Pause::RootGone);
-            return Ok(false);
+            return Ok(Did::Something);
         }
+        let mut did = Did::Nothing;
         let mut starts = Vec::new();
         for action in actions {
+            if let Action::End { key, why } = action {
+                if self.end(scope, key, why)? {
+                    did = Did::Something;
+                }
+                continue;
+            }
+            did = Did::Something;
             match action {
                 Action::Start { key, hold, goes_on } => starts.push((key, hold, goes_on)),
-                Action::End { key, why } => self.end(scope, key, why)?,
+                Action::End { .. } => {}
                 Action::OpenRound(round) => self.open_round(round)?,
                 Action::ReadVerdict { round, asked } => self.read_verdict(round, asked),
                 Action::Settle { round, keep } => self.settle(round, keep)?,
                 Action::Pause(why) => self.pause(why),
                 Action::Finish(finish) => {
                     self.finish(finish)?;
-                    return Ok(true);
+                    return Ok(Did::Everything);
                 }
             }
         }
         if !starts.is_empty() {
             self.start_all(starts)?;
         }
-        Ok(false)
+        Ok(did)
     }
 
     fn pause(&mut self, why: Pause) {
@@ -259,15 +277,15 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    /// Begins to end a step in a thread of its own; that it has ended is seen as with any other.
-    fn end<'scope>(&mut self, scope: &'scope thread::Scope<'scope, '_>, key: Key, why: Why) -> Result<()>
+    /// Begins to end a step in a thread of its own; that it has ended is seen as with any other. False: that is under way.
+    fn end<'scope>(&mut self, scope: &'scope thread::Scope<'scope, '_>, key: Key, why: Why) -> Result<bool>
     where
         'a: 'scope,
     {
         let ends = Arc::clone(&self.ends);
         let mut under_way = ends.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.live.contains_key(&key) || under_way.contains(&key) {
-            return Ok(());
+            return Ok(false);
         }
         under_way.push(key);
         drop(under_way);
@@ -286,7 +304,7 @@ impl<'a> Engine<'a> {
         // Whoever finds it ended has to know why.
         self.flush(&[])?;
         let (app, agent) = (self.app, live_agent(&self.live, key));
-        let Some(agent) = agent else { return Ok(()) };
+        let Some(agent) = agent else { return Ok(false) };
         let grace = Duration::from_millis(self.app.config(self.caller, None)?.kill_grace_ms);
         scope.spawn(move || {
             let _ = end::stop_supervisor(app, &agent, false, grace);
@@ -294,7 +312,7 @@ impl<'a> Engine<'a> {
                 .unwrap_or_else(PoisonError::into_inner)
                 .retain(|each| *each != key);
         });
-        Ok(())
+        Ok(true)
     }
 
     /// Takes in the ends of steps whose supervisors are gone.

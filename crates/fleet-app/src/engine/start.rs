@@ -267,10 +267,7 @@ impl Engine<'_> {
         for job in &mut jobs {
             if job.lock.is_none() {
                 files::create_private_dir("drive.agent-dir", &self.app.home.agent_dir(&job.record.agent))?;
-                job.lock = match &job.place {
-                    Place::Same(_) => Some(Lock::take(&self.app.home.agent_lock(&job.record.agent))?),
-                    _ => Lock::try_take(&self.app.home.agent_lock(&job.record.agent))?,
-                };
+                job.lock = Lock::try_take(&self.app.home.agent_lock(&job.record.agent))?;
             }
         }
         let new: Vec<Reservation> = jobs.iter().filter_map(|job| self.reservation(setting, job)).collect();
