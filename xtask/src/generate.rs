@@ -1,14 +1,25 @@
-//! `cargo xtask gen`: the reference pages, as the program itself writes them.
+//! `cargo xtask gen`: the reference pages and the skills for agents, as the program itself writes them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use crate::args::Args;
 use crate::run::{Run, io, root, target};
-use crate::{Result, drill, failed, prompts, states};
+use crate::{Failure, Result, drill, failed, prompts, states};
 
 pub(crate) const USAGE: &str = "usage: cargo xtask gen [--check]
 
-Writes docs/reference/ from the code. --check writes nothing and fails if a page is not as it would be written.";
+Writes docs/reference/ and skills/ from the code. --check writes nothing and fails if a file is not as it would be
+written.";
+
+/// A file that is made, from the root of the repository. The program tells the skills so.
+#[derive(serde::Deserialize)]
+struct Made {
+    path: String,
+    text: String,
+    executable: bool,
+}
 
 /// The pages that `fleet __gen NAME` prints.
 const PAGES: &[&str] = &[
@@ -17,6 +28,7 @@ const PAGES: &[&str] = &[
     "exit-codes",
     "operations",
     "plan-rules",
+    "plan-spec",
     "fleet.schema.json",
 ];
 
@@ -27,27 +39,45 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
         .args(["--quiet", "--package", "fleet", "--bins"])
         .pass()?;
     let fleet = target().join("debug/fleet");
-    let dir = root().join("docs/reference");
     let mut differ = Vec::new();
     let printed = |name: &&'static str| Ok((*name, Run::new(&fleet, &root()).args(["__gen", name]).text()?));
     let mut pages = PAGES.iter().map(printed).collect::<Result<Vec<_>>>()?;
     pages.push(("prompts", prompts::page()?));
     pages.push(("reboot-drill", drill::page()?));
     pages.push(("states", states::page()?));
-    for (name, wanted) in pages {
-        let name = file_name(name);
-        let path = dir.join(&name);
+    let pages = pages.into_iter().map(|(name, text)| Made {
+        path: format!("docs/reference/{}", file_name(name)),
+        text,
+        executable: false,
+    });
+    let skills = Run::new(&fleet, &root()).args(["__gen", "skills"]).text()?;
+    let skills: Vec<Made> =
+        serde_json::from_str(&skills).map_err(|error| Failure::Failed(format!("the skills are no JSON: {error}")))?;
+    let skills = skills.into_iter().map(|skill| Made {
+        path: format!("skills/{}", skill.path),
+        ..skill
+    });
+    for Made {
+        path: name,
+        text: wanted,
+        executable,
+    } in pages.chain(skills)
+    {
+        let path = root().join(&name);
         let present = fs::read_to_string(&path).unwrap_or_default();
-        if present == wanted {
+        if present == wanted && (!executable || is_executable(&path)) {
             continue;
         }
         if check {
-            differ.push(format!("docs/reference/{name}:{}", first_difference(&present, &wanted)));
-        } else {
-            fs::create_dir_all(&dir).map_err(io("make", &dir))?;
-            fs::write(&path, wanted).map_err(io("write", &path))?;
-            println!("wrote docs/reference/{name}");
+            differ.push(format!("{name}:{}", first_difference(&present, &wanted)));
+            continue;
         }
+        let dir = path.parent().unwrap_or(&path);
+        fs::create_dir_all(dir).map_err(io("make", dir))?;
+        fs::write(&path, wanted).map_err(io("write", &path))?;
+        let mode = if executable { 0o755 } else { 0o644 };
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(io("write", &path))?;
+        println!("wrote {name}");
     }
     if differ.is_empty() {
         return Ok(());
@@ -56,6 +86,10 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
         "not as the code has it; run `cargo xtask gen`\n{}",
         differ.join("\n")
     ))
+}
+
+fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o111 != 0)
 }
 
 /// A page is Markdown unless its name says what it is.

@@ -146,6 +146,7 @@ pub const ALL: &[Op] = &[
     Op::of::<ops::salvage::Prune>(),
     Op::of::<ops::clean::Clean>(),
     Op::of::<ops::types::Types>(),
+    Op::of::<ops::plan::Plan>(),
     Op::of::<ops::check::Check>(),
     Op::of::<ops::launch::Launch>(),
     Op::of::<ops::status::Status>(),
@@ -156,6 +157,7 @@ pub const ALL: &[Op] = &[
     Op::of::<ops::config::Validate>(),
     Op::of::<ops::config::Path>(),
     Op::of::<ops::doctor::Doctor>(),
+    Op::of::<ops::integrate::Claude>(),
 ];
 
 /// The one door: looks the operation up, authorises, records the intent, runs, records the outcome.

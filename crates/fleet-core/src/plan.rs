@@ -7,13 +7,16 @@
 //! - `json` and `read` get from text to keys, `check` from keys to findings.
 //! - [`glob`] decides whether two patterns mean the same file, `overlap` which to compare; `graph` finds cycles;
 //!   [`prompt`] tells what a prompt orders.
+//! - [`author`] goes the other way, from answers to a plan and its prompts; [`skill`] tells agents how that is done.
 
+pub mod author;
 pub mod file;
 pub mod glob;
 pub mod model;
 pub mod money;
 pub mod prompt;
 pub mod rule;
+pub mod skill;
 pub mod word;
 
 mod check;

@@ -18,6 +18,11 @@ impl Time {
         self.stamp().strftime("%Y-%m-%d").to_string()
     }
 
+    /// The moment in UTC as a part of a file's name, `20261121-015913`.
+    pub fn compact(self) -> String {
+        self.stamp().strftime("%Y%m%d-%H%M%S").to_string()
+    }
+
     fn stamp(self) -> jiff::Timestamp {
         jiff::Timestamp::from_millisecond(self.0).unwrap_or_default()
     }
@@ -82,6 +87,7 @@ mod tests {
         let time: Time = "2025-05-31T23:05:00Z".parse().expect("a time");
         assert_eq!(time.to_string(), "2025-05-31T23:05:00Z");
         assert_eq!(time.date(), "2025-05-31");
+        assert_eq!(time.compact(), "20250531-230500");
     }
 
     #[test]

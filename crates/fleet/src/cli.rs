@@ -16,7 +16,7 @@ use fleet_core::{Error, Kind, Result};
 use fleet_host::home::Home;
 use serde_json::Value;
 
-use crate::{attach, edit, follow, mcp, reference, runs, ui};
+use crate::{attach, dialogue, edit, follow, mcp, reference, runs, ui};
 
 /// Enters the command line.
 pub(crate) fn main() -> ExitCode {
@@ -119,6 +119,7 @@ pub(crate) fn tree() -> Command {
             .about(match noun {
                 "salvage" => "Work that was saved when its workspace went",
                 "config" => "Settings",
+                "integrate" => "Make other programs know of fleet",
                 _ => "",
             });
         for op in ops {
@@ -258,6 +259,9 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
         .ok_or_else(|| Error::internal(format!("no operation `{name}`")))?;
     let input = (op.from_matches)(args, &|text| local_text(&caller, text))?;
     let request = args.get_one::<String>("request-id").map(String::as_str);
+    if op.name == "plan" && !json && ui::can_ask() {
+        return dialogue::plan(&app, &caller, input, request);
+    }
     let done = match (op.name, dispatch(&app, &caller, op.name, input.clone(), request)) {
         // The one verb that may meet a broken database and mend it.
         ("list", Err(error)) if input["repair"] == Value::Bool(true) && error.message.contains("damaged") => {
@@ -354,7 +358,7 @@ pub(crate) fn service() -> Result<(App, Caller)> {
 }
 
 /// A text of the command line: `@FILE` and `-` are read, `@@…` is a text that begins with `@`.
-fn local_text(caller: &Caller, text: &str) -> Result<String> {
+pub(crate) fn local_text(caller: &Caller, text: &str) -> Result<String> {
     if text == "-" {
         let mut read = String::new();
         return std::io::stdin()

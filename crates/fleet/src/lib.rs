@@ -4,6 +4,7 @@
 
 mod attach;
 mod cli;
+mod dialogue;
 mod edit;
 mod follow;
 mod mcp;

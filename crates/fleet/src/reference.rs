@@ -4,12 +4,16 @@ use std::fmt::Write;
 
 use fleet_app::config;
 use fleet_app::op::ALL;
+use fleet_app::ops::integrate::stamped;
+use fleet_app::plan::show_spec;
+use fleet_core::plan::author::{Spec, WorkerSpec};
 use fleet_core::plan::file;
 use fleet_core::plan::model::{Act, Names, providers};
 use fleet_core::plan::rule::Rule;
+use fleet_core::plan::skill::example_spec;
 use fleet_core::plan::word::{PlanType, WorkerType};
 use fleet_core::{Error, Kind, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli;
 
@@ -21,9 +25,11 @@ pub(crate) fn page(name: &str) -> Result<String> {
         "exit-codes" => Ok(exit_codes()),
         "operations" => Ok(operations()),
         "plan-rules" => Ok(plan_rules()),
+        "plan-spec" => Ok(plan_spec()),
+        "skills" => Ok(format!("{:#}\n", json!(stamped()))),
         "fleet.schema.json" => Ok(format!("{:#}\n", file::schema())),
         other => Err(Error::usage(format!("there is no page `{other}`"))
-            .hint("pages: cli, config, exit-codes, operations, plan-rules, fleet.schema.json")),
+            .hint("pages: cli, config, exit-codes, operations, plan-rules, plan-spec, fleet.schema.json, skills")),
     }
 }
 
@@ -108,6 +114,32 @@ fn plan_rules() -> String {
     restrictions(&mut text);
     models(&mut text);
     text
+}
+
+fn plan_spec() -> String {
+    let mut text = "# Answers for `fleet plan`\n\nMade from the types that `fleet plan --from spec.toml` reads by `cargo xtask gen`. Every key \
+                    may be left out where its text says what holds then; flags of the same names win over the file, and the \
+                    MCP tool takes the same keys.\n\n## Keys\n\n"
+        .to_owned();
+    keys(&mut text, &file::schema_of::<Spec>());
+    text.push_str("\nEach of `workers` is a table `[[workers]]`:\n\n");
+    keys(&mut text, &file::schema_of::<WorkerSpec>());
+    text.push_str("\n`independent`, `reviewed`, `ordered` and `measured` together may stand in place of `type`.\n");
+    for plan_type in PlanType::ALL {
+        let name = plan_type.as_str();
+        let answers = show_spec(&example_spec(*plan_type));
+        let _ = write!(text, "\n## Example: {name}\n\n```toml\n{}\n```\n", answers.trim_end());
+    }
+    text
+}
+
+/// The keys of a file that people write.
+fn keys(text: &mut String, schema: &Value) {
+    text.push_str("| key | value | |\n| --- | --- | --- |\n");
+    for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+        let meaning = property["description"].as_str().unwrap_or_default().replace('\n', " ");
+        let _ = writeln!(text, "| `{key}` | {} | {meaning} |", file::value_of(schema, property));
+    }
 }
 
 fn restrictions(text: &mut String) {

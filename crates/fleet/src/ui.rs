@@ -1,6 +1,6 @@
 //! The only place that prints. Answers go to standard output, narration to standard error.
 
-use std::io::{IsTerminal, Write};
+use std::io::{BufRead, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fleet_app::page::{Block, Label, Page, Span};
@@ -85,6 +85,25 @@ pub(crate) fn progress(text: &str) {
 pub(crate) fn remark(text: &str) {
     let mut stderr = std::io::stderr().lock();
     let _ = writeln!(stderr, "{text}");
+}
+
+/// Asks a person on the terminal: the question on standard error, the answer a line without its end. None: there is no
+/// more input.
+pub(crate) fn ask(question: &str) -> std::io::Result<Option<String>> {
+    let mut stderr = std::io::stderr().lock();
+    let _ = write!(stderr, "{question}").and_then(|()| stderr.flush());
+    let mut line = String::new();
+    if std::io::stdin().lock().read_line(&mut line)? == 0 {
+        // The next line begins where the person left off.
+        let _ = writeln!(stderr);
+        return Ok(None);
+    }
+    Ok(Some(line.trim_end_matches(['\n', '\r']).to_owned()))
+}
+
+/// Whether there is a person to ask.
+pub(crate) fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
 fn narrate(word: &str, label: Label, text: &str) {

@@ -96,6 +96,14 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "another verb: it only looks, or works in a folder of its own",
     ),
     ("list.", "a cache"),
+    (
+        "plan.",
+        "another verb: a folder that is made whole under another name, and then named",
+    ),
+    (
+        "integrate.",
+        "another verb: each file is written whole, and what is missing the next call writes",
+    ),
     ("usage.", "a cache"),
     (
         "report.",

@@ -97,29 +97,7 @@ pub(crate) fn look(
 
 impl Show for Verdict {
     fn show(&self, page: &mut Page) {
-        for finding in self.findings.iter().take(SHOWN) {
-            let label = match finding.level {
-                Level::Error => Label::Bad,
-                Level::Warning => Label::Warn,
-            };
-            let path = match finding.path.as_str() {
-                "" => crate::plan::FILE,
-                path => path,
-            };
-            let mut line = vec![
-                span(label, format!("{}[{}]", finding.level.as_str(), finding.code)),
-                plain(format!(" {path}: {}", finding.message)),
-            ];
-            if let (Some(at), Some(column)) = (finding.line, finding.column) {
-                line.push(span(Label::Dim, format!(" (line {at}, column {column})")));
-            }
-            page.spans(line);
-            page.spans(vec![span(Label::Dim, "  hint: "), plain(&finding.hint)]);
-        }
-        if self.findings.len() > SHOWN {
-            let more = self.findings.len() - SHOWN;
-            page.line(format!("… and {more} more: `--json` has all of them"));
-        }
+        show_findings(&self.findings, page);
         let warnings = plural(self.warnings, "warning");
         let about = || {
             let plan_type = self.plan_type.map_or("a plan", PlanType::as_str);
@@ -142,5 +120,32 @@ impl Show for Verdict {
 
     fn failed(&self) -> Option<Kind> {
         (self.errors > 0).then_some(Kind::Plan)
+    }
+}
+
+/// The findings, each with what would be right.
+pub(super) fn show_findings(findings: &[Finding], page: &mut Page) {
+    for finding in findings.iter().take(SHOWN) {
+        let label = match finding.level {
+            Level::Error => Label::Bad,
+            Level::Warning => Label::Warn,
+        };
+        let path = match finding.path.as_str() {
+            "" => crate::plan::FILE,
+            path => path,
+        };
+        let mut line = vec![
+            span(label, format!("{}[{}]", finding.level.as_str(), finding.code)),
+            plain(format!(" {path}: {}", finding.message)),
+        ];
+        if let (Some(at), Some(column)) = (finding.line, finding.column) {
+            line.push(span(Label::Dim, format!(" (line {at}, column {column})")));
+        }
+        page.spans(line);
+        page.spans(vec![span(Label::Dim, "  hint: "), plain(&finding.hint)]);
+    }
+    if findings.len() > SHOWN {
+        let more = findings.len() - SHOWN;
+        page.line(format!("… and {more} more: `--json` has all of them"));
     }
 }

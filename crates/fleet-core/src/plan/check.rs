@@ -54,6 +54,15 @@ pub(super) fn id_fault(id: &str) -> Option<&'static str> {
     }
 }
 
+/// What is wrong with the pattern of a metric.
+pub(super) fn metric_fault(pattern: &str) -> Option<String> {
+    match Regex::new(pattern) {
+        Ok(regex) if regex.captures_len() < 2 => Some("it has no group".to_owned()),
+        Ok(_) => None,
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 fn names(file: &FleetFile, findings: &mut Findings) {
     for (key, name) in [("fleet_name", &file.fleet_name), ("fleet_id", &file.fleet_id)] {
         let Some(name) = name else { continue };
@@ -273,16 +282,11 @@ fn research(file: &FleetFile, around: &Surroundings, findings: &mut Findings) {
             let _ = findings.add(Rule::Missing, format!("problem.{key}"), format!("`{key}` is empty"));
         }
     }
-    if let Some(pattern) = problem.metric_regex.as_ref().filter(|pattern| !pattern.is_empty()) {
-        let fault = match Regex::new(pattern) {
-            Ok(regex) if regex.captures_len() < 2 => Some("it has no group".to_owned()),
-            Ok(_) => None,
-            Err(error) => Some(error.to_string()),
-        };
-        if let Some(why) = fault {
-            let message = format!("{} cannot find a number: {why}", quoted(pattern));
-            let _ = findings.add(Rule::BadMetric, "problem.metric_regex", message);
-        }
+    if let Some(pattern) = problem.metric_regex.as_ref().filter(|pattern| !pattern.is_empty())
+        && let Some(why) = metric_fault(pattern)
+    {
+        let message = format!("{} cannot find a number: {why}", quoted(pattern));
+        let _ = findings.add(Rule::BadMetric, "problem.metric_regex", message);
     }
     if let Some(workdir) = problem.workdir.as_ref().filter(|_| !around.has_workdir) {
         let message = format!("there is no folder {}", quoted(workdir));

@@ -31,7 +31,7 @@ pub struct FleetFile {
     #[serde(default)]
     pub config: ConfigFile,
     /// Its workers. An autoresearch plan has none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub workers: Vec<WorkerFile>,
     /// When to end: iterative and autoresearch plans.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -272,11 +272,44 @@ pub struct SearchFile {
 
 /// The schema of `fleet.json`, as it is published.
 pub fn schema() -> Value {
+    schema_of::<FleetFile>()
+}
+
+/// The schema of a file that people write: optional keys are left out, and `null` is no value.
+pub fn schema_of<T: JsonSchema>() -> Value {
     let mut schema = schemars::SchemaGenerator::default()
-        .into_root_schema_for::<FleetFile>()
+        .into_root_schema_for::<T>()
         .to_value();
     without_null(&mut schema);
     schema
+}
+
+/// What may stand for `property` of `schema`, for people: words, or the kind of value.
+pub fn value_of(schema: &Value, property: &Value) -> String {
+    let definition = |path: &str| &schema["$defs"][path.rsplit('/').next().unwrap_or_default()];
+    if let Some(path) = property["$ref"].as_str() {
+        return value_of(schema, definition(path));
+    }
+    let consts = property["oneOf"].as_array().into_iter().flatten();
+    let enums = property["enum"].as_array().into_iter().flatten();
+    let words: Vec<String> = consts
+        .filter_map(|each| each["const"].as_str())
+        .chain(enums.filter_map(Value::as_str))
+        .filter(|word| !word.is_empty())
+        .map(|word| format!("`{word}`"))
+        .collect();
+    if !words.is_empty() {
+        return words.join(", ");
+    }
+    match property["type"].as_str() {
+        Some("array") if property["items"]["$ref"].is_string() => "list of tables".to_owned(),
+        Some("array") => format!("list of {}s", value_of(schema, &property["items"])),
+        Some("string") => "text".to_owned(),
+        Some("integer") => "whole number".to_owned(),
+        Some("boolean") => "`true`, `false`".to_owned(),
+        Some(other) => other.to_owned(),
+        None => "any".to_owned(),
+    }
 }
 
 /// An optional key is left out; `null` is no value of any.

@@ -139,6 +139,14 @@ impl Provider {
         }))
     }
 
+    /// Says why `model` is none of this provider's, and what would be.
+    pub fn model_fault(&self, model: &str) -> Option<String> {
+        self.refusal(model).map(|refusal| match refusal {
+            Refusal::Unknown(hint) => format!("`{model}` is not known as a model of `{}`: {hint}", self.name),
+            Refusal::Other(owner) => format!("`{model}` is a model of `{owner}`, not of `{}`", self.name),
+        })
+    }
+
     /// What a worker of this type may not do, and this provider cannot keep it from.
     pub fn gaps(&self, worker_type: WorkerType) -> Vec<Act> {
         let open = |act: &Act| !act.is_allowed(worker_type) && !self.enforces.contains(act);

@@ -38,6 +38,12 @@ const MOST_RETRIES: u32 = 20;
 /// The longest time a plan may name, in minutes: a week.
 const LONGEST: f64 = 10_080.0;
 
+/// Whether `key` of the object `place` means something in plans of this type. The top's place is empty.
+pub(super) fn belongs(place: &str, key: &str, plan_type: PlanType) -> bool {
+    let row = PLACES.iter().find(|(of, name, _)| (*of, *name) == (place, key));
+    row.is_none_or(|(_, _, types)| types.contains(&plan_type))
+}
+
 /// What `root` says, as far as it can be read. None: it is no object.
 pub(super) fn file(root: &Node, findings: &mut Findings) -> Option<FleetFile> {
     let Value::Object(members) = &root.value else {

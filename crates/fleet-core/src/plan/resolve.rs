@@ -10,8 +10,8 @@ use super::{ModelChoice, Plan, Research, Rounds, Shape, Worker};
 pub(super) const PROGRAM: &str = "program.md";
 
 const NAME: &str = "fleet";
-const PROVIDER: &str = "claude";
-const RESULTS: &str = "results.tsv";
+pub(super) const PROVIDER: &str = "claude";
+pub(super) const RESULTS: &str = "results.tsv";
 const CONCURRENT: u32 = 5;
 const ROUNDS: u32 = 50;
 const PLATEAU: u32 = 3;

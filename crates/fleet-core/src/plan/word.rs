@@ -124,6 +124,20 @@ words! {
     }
 }
 
+words! {
+    /// How much a task is, and with it what it may cost.
+    Size {
+        /// A line, a simple edit.
+        Edit = "edit",
+        /// A function, one file.
+        Function = "function",
+        /// A feature, several files.
+        Feature = "feature",
+        /// A module, a change of architecture.
+        Module = "module",
+    }
+}
+
 /// A line of the index of types.
 #[derive(Clone, Copy, Debug)]
 pub struct TypeRow {
@@ -182,6 +196,18 @@ impl WorkerType {
         WorkerType::Orchestrator,
     ];
 
+    /// What a worker of this type hands in.
+    pub const fn hands_in(self) -> &'static str {
+        match self {
+            WorkerType::ReadOnly => "an answer in its last message, and no file",
+            WorkerType::Write => "a text made from what is there, such as a synthesis or a page",
+            WorkerType::CodeRun => "code that it has built, run or tested",
+            WorkerType::Research => "a file with what it has found in the web",
+            WorkerType::Reviewer => "a verdict, after it has read the work and run its tests",
+            WorkerType::Orchestrator => "what others have made whom it has led",
+        }
+    }
+
     /// Whether it can save files.
     pub const fn writes(self) -> bool {
         !matches!(self, WorkerType::ReadOnly)
@@ -198,5 +224,30 @@ impl WorkerType {
     /// Whether it can search and fetch the web.
     pub const fn has_web(self) -> bool {
         matches!(self, WorkerType::Research | WorkerType::Reviewer)
+    }
+}
+
+impl Size {
+    /// Every size, the smallest first.
+    pub const ALL: &[Size] = &[Size::Edit, Size::Function, Size::Feature, Size::Module];
+
+    /// What is of this size.
+    pub const fn what(self) -> &'static str {
+        match self {
+            Size::Edit => "a line, a simple edit",
+            Size::Function => "a function, one file",
+            Size::Feature => "a feature, several files",
+            Size::Module => "a module, a change of architecture",
+        }
+    }
+
+    /// From what to what a worker may spend on it, in USD. The upper end is what a plan proposes.
+    pub const fn band(self) -> (f64, f64) {
+        match self {
+            Size::Edit => (0.25, 0.50),
+            Size::Function => (1.0, 2.0),
+            Size::Feature => (3.0, 5.0),
+            Size::Module => (5.0, 10.0),
+        }
     }
 }

@@ -320,6 +320,33 @@ fn calls() -> Vec<(&'static str, Vec<Call>)> {
             vec![(vec![], json!({})), (vec!["--schema"], json!({ "schema": true }))],
         ),
         (
+            "plan",
+            vec![
+                (vec![], json!({})),
+                (vec!["--one-session"], json!({ "one_session": true })),
+                (
+                    vec![
+                        "../made",
+                        "--ordered",
+                        "--worker",
+                        "a type=write size=edit: Think",
+                        "--model",
+                        "opus",
+                    ],
+                    json!({
+                        "root": "../made",
+                        "ordered": true,
+                        "workers": [{ "id": "a", "type": "write", "size": "edit", "task": "Think" }],
+                        "model": "opus",
+                    }),
+                ),
+                (
+                    vec!["../made", "--type", "dag", "--worker", "a type=write: Think"],
+                    json!({ "root": "../made", "type": "dag", "workers": [{ "id": "a", "type": "write", "task": "Think" }] }),
+                ),
+            ],
+        ),
+        (
             "check",
             vec![
                 (vec!["../plan"], json!({ "plan": "../plan" })),
@@ -340,6 +367,10 @@ fn calls() -> Vec<(&'static str, Vec<Call>)> {
                 (vec!["--harness", "scripted"], json!({ "harness": "scripted" })),
                 (vec!["--live"], json!({ "live": true })),
             ],
+        ),
+        (
+            "integrate.claude",
+            vec![(vec![], json!({})), (vec!["--remove"], json!({ "remove": true }))],
         ),
     ]
 }
@@ -433,6 +464,7 @@ fn the_tools_of_mcp_are_these() {
         "fleet_salvage_prune",
         "fleet_clean",
         "fleet_types",
+        "fleet_plan",
         "fleet_check",
         "fleet_doctor",
     ];
