@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::args::Args;
 use crate::run::{Run, io, root, target};
-use crate::{Result, drill, failed, prompts, states};
+use crate::{Result, drill, failed, prompts, restrictions, states};
 
 pub(crate) const USAGE: &str = "usage: cargo xtask gen [--check]
 
@@ -33,6 +33,7 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     let mut pages = PAGES.iter().map(printed).collect::<Result<Vec<_>>>()?;
     pages.push(("prompts", prompts::page()?));
     pages.push(("reboot-drill", drill::page()?));
+    pages.push(("restrictions", restrictions::page()?));
     pages.push(("states", states::page()?));
     for (name, wanted) in pages {
         let name = file_name(name);

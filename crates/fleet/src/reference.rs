@@ -5,7 +5,7 @@ use std::fmt::Write;
 use fleet_app::config;
 use fleet_app::op::ALL;
 use fleet_core::plan::file;
-use fleet_core::plan::model::{Act, Names, providers};
+use fleet_core::plan::model::{Act, Names, gaps, providers, reach};
 use fleet_core::plan::rule::Rule;
 use fleet_core::plan::word::{PlanType, WorkerType};
 use fleet_core::{Error, Kind, Result};
@@ -112,8 +112,9 @@ fn plan_rules() -> String {
 
 fn restrictions(text: &mut String) {
     text.push_str(
-        "\n## Types of workers\n\nWhat a worker of the type may do, and what each provider cannot keep it from, of which `check` warns (`P090`). \
-         The gaps are those that the programs' own options leave; they are not proven by trial.\n\n| type |",
+        "\n## Types of workers\n\nWhat a worker of the type may do, and what each provider cannot keep it from. `check` warns of it (`P090`), and tells what is open to commands alone. \
+         [What was tried](restrictions.md) says what stands behind it. A worker's own folders, and temporary files, are not elsewhere. \
+         `\"sandbox\": \"bwrap\"` closes the gaps of changed files.\n\n| type |",
     );
     for act in Act::ALL {
         let _ = write!(text, " {} |", act.as_str());
@@ -129,7 +130,10 @@ fn restrictions(text: &mut String) {
             let _ = write!(text, " {may} |");
         }
         for provider in providers() {
-            let gaps: Vec<&str> = provider.gaps(*worker_type).into_iter().map(Act::as_str).collect();
+            let gaps: Vec<&str> = gaps(Some(provider), *worker_type, None)
+                .into_iter()
+                .map(Act::as_str)
+                .collect();
             let gaps = if gaps.is_empty() {
                 "none".to_owned()
             } else {

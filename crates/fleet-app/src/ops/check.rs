@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use fleet_core::name::plural;
+use fleet_core::plan::Reach;
+use fleet_core::plan::model::Act;
 use fleet_core::plan::rule::{Finding, Level};
 use fleet_core::plan::word::PlanType;
 use fleet_core::{Kind, Result, plan};
@@ -55,6 +57,8 @@ pub struct Verdict {
     pub warnings: usize,
     /// All of them, in the order of the file.
     pub findings: Vec<Finding>,
+    /// What workers are kept from by the tools of their program, and not by the commands that they may run.
+    pub reach: Vec<Reach>,
 }
 
 impl Operation for Check {
@@ -79,6 +83,7 @@ impl Operation for Check {
             errors,
             warnings: checked.findings.len() - errors,
             findings: checked.findings,
+            reach: checked.reach,
         })
     }
 }
@@ -107,6 +112,23 @@ impl Show for Verdict {
         if self.findings.len() > SHOWN {
             let more = self.findings.len() - SHOWN;
             page.line(format!("… and {more} more: `--json` has all of them"));
+        }
+        for reach in &self.reach {
+            let acts: Vec<&str> = reach.acts.iter().map(|act| act.as_str()).collect();
+            page.spans(vec![
+                span(Label::Dim, "note: "),
+                plain(format!(
+                    "`{}` keeps a worker of type `{}` from {}, but not the commands that it runs: {}",
+                    reach.provider,
+                    reach.worker_type.as_str(),
+                    acts.join(" and "),
+                    reach.workers
+                )),
+            ]);
+        }
+        if self.reach.iter().any(|reach| reach.acts.contains(&Act::Leave)) {
+            let hint = "`\"sandbox\": \"bwrap\"` keeps what they change in their folders";
+            page.spans(vec![span(Label::Dim, "  hint: "), plain(hint)]);
         }
         let warnings = plural(self.warnings, "warning");
         let about = || {

@@ -6,7 +6,7 @@
 //! `fleet-core/src/plan/models.json`, for `check`; both are proven by `cargo xtask record --restrictions`.
 //!
 //! What users have set up themselves counts as theirs: their hooks run, and folders that they have opened stay open.
-//! The tools of MCP servers are kept from types without a shell, because nobody knows what those do.
+//! The tools of MCP servers are kept from types without a shell, because nobody knows what those do; Codex cannot.
 
 mod claude;
 mod codex;
@@ -17,6 +17,8 @@ mod pi;
 use std::path::{Path, PathBuf};
 
 use fleet_core::plan::word::{Effort, Sandbox, WorkerType};
+
+use crate::boundary::Boundary;
 
 /// One worker, as far as its program has to know.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +34,8 @@ pub struct WorkerTerms<'a> {
     pub git: &'a [PathBuf],
     /// A folder of the agent's own for [`Terms::files`].
     pub folder: &'a Path,
+    /// The name and the address of who commits, for programs that keep the user's git settings from their shell.
+    pub author: Option<(&'a str, &'a str)>,
     /// How long the model thinks, for programs that can be told.
     pub effort: Option<Effort>,
     /// The model to go on with when the first is overloaded, for programs that can be told.
@@ -86,6 +90,51 @@ pub fn terms(name: &str, worker: &WorkerTerms<'_>) -> Terms {
         "opencode" => opencode::terms(worker),
         "pi" => pi::terms(worker),
         _ => Terms::default(),
+    }
+}
+
+/// The boundary around a worker of this harness, for [`Sandbox::Bwrap`]: its workspace, where the type writes at all, and
+/// what the program keeps of itself below `home`. `var` gives the variables of the program's environment.
+pub fn boundary(name: &str, worker: &WorkerTerms<'_>, home: &Path, var: &dyn Fn(&str) -> Option<String>) -> Boundary {
+    let folder = |name: &str, usual: &str| var(name).map_or_else(|| home.join(usual), PathBuf::from);
+    let state = match name {
+        "claude" => claude::state(&folder),
+        "codex" => codex::state(&folder),
+        "gemini" => gemini::state(&folder),
+        "opencode" => opencode::state(&folder),
+        "pi" => pi::state(&folder),
+        _ => State::default(),
+    };
+    let workspace = worker.writable().filter(|_| worker.worker_type.writes());
+    Boundary {
+        cwd: worker.cwd.to_owned(),
+        temporary: var("TMPDIR").map(PathBuf::from).filter(|path| path.is_absolute()),
+        writable: workspace.map(Path::to_owned).collect(),
+        state: state.folders,
+        state_files: state.files,
+        kept: state.settings,
+        shown: Vec::new(),
+    }
+}
+
+/// What a program keeps of itself.
+#[derive(Debug, Default)]
+struct State {
+    /// Folders that it writes.
+    folders: Vec<PathBuf>,
+    /// Files beside them that it writes.
+    files: Vec<PathBuf>,
+    /// What in there says what it does: settings, hooks, extensions.
+    settings: Vec<PathBuf>,
+}
+
+impl State {
+    fn of(folder: PathBuf, settings: &[&str]) -> State {
+        State {
+            settings: settings.iter().map(|name| folder.join(name)).collect(),
+            folders: vec![folder],
+            files: Vec::new(),
+        }
     }
 }
 

@@ -4,9 +4,11 @@
 //!   is on the list of allowed tools, and an edit of the workspace in the mode `acceptEdits`, is not asked for.
 //! - Without a terminal nobody can be asked, and what would be asked for is refused.
 
+use std::path::PathBuf;
+
 use fleet_core::plan::word::WorkerType;
 
-use super::{Dropped, Terms, WorkerTerms, text};
+use super::{Dropped, State, Terms, WorkerTerms, text};
 
 /// `--tools` twice would offer the tools of both.
 const DROPS: &[Dropped] = &[
@@ -69,5 +71,25 @@ pub(super) fn terms(worker: &WorkerTerms<'_>) -> Terms {
         args,
         drops: DROPS,
         ..Terms::default()
+    }
+}
+
+pub(super) fn state(folder: &dyn Fn(&str, &str) -> PathBuf) -> State {
+    let own = folder("CLAUDE_CONFIG_DIR", ".claude");
+    let settings = [
+        "settings.json",
+        "settings.local.json",
+        "CLAUDE.md",
+        "agents",
+        "commands",
+        "hooks",
+        "output-styles",
+        "plugins",
+        "skills",
+    ];
+    State {
+        // It is in the home folder, unless everything is somewhere else.
+        files: vec![own.with_extension("json")],
+        ..State::of(own, &settings)
     }
 }

@@ -6,12 +6,16 @@
 //!   network in the shell as well.
 //! - In a folder that may be written it protects what git needs for a commit, wherever that is; naming the folder itself
 //!   opens it.
-//! - All goes by `-c`, because `codex exec resume` has no other option for it.
+//! - All goes by `-c`, because `codex exec resume` has no other option for it. Its flag that takes every boundary away
+//!   would win over that.
+//! - MCP servers of the user's run outside of its sandbox, and nothing turns all of them off.
+
+use std::path::PathBuf;
 
 use fleet_core::plan::word::{Sandbox, WorkerType};
 use serde_json::Value;
 
-use super::{Dropped, Terms, WorkerTerms, text};
+use super::{Dropped, State, Terms, WorkerTerms, text};
 
 const DROPS: &[Dropped] = &[
     Dropped::flag(&[
@@ -44,15 +48,10 @@ pub(super) fn terms(worker: &WorkerTerms<'_>) -> Terms {
         settings.push(("model_reasoning_effort", effort.as_str().into()));
     }
     // A JSON text, truth value or list of texts is one of TOML, too.
-    let mut args: Vec<String> = settings
-        .into_iter()
-        .flat_map(|(key, value)| ["-c".to_owned(), format!("{key}={value}")])
-        .collect();
-    if !kind.has_shell() {
-        args.extend(["-c".to_owned(), "mcp_servers={}".to_owned()]);
-    }
+    let args = settings.into_iter();
+    let args = args.flat_map(|(key, value)| ["-c".to_owned(), format!("{key}={value}")]);
     Terms {
-        args,
+        args: args.collect(),
         drops: DROPS,
         ..Terms::default()
     }
@@ -71,4 +70,9 @@ fn mode(worker: &WorkerTerms<'_>) -> &'static str {
         (None | Some(Sandbox::Bwrap), WorkerType::Reviewer) => FULL,
         (None | Some(Sandbox::Bwrap), _) => WORKSPACE,
     }
+}
+
+pub(super) fn state(folder: &dyn Fn(&str, &str) -> PathBuf) -> State {
+    let settings = ["config.toml", "hooks.json", "AGENTS.md", "prompts", "rules", "skills"];
+    State::of(folder("CODEX_HOME", ".codex"), &settings)
 }

@@ -3,12 +3,15 @@
 //! - A tool that is denied is not offered. Its tools write in the workspace alone.
 //! - What a policy does not allow by name is asked for, and without a terminal refused: a redirection in a shell line,
 //!   too, so that is allowed with the shell.
+//! - Git in its shell knows nothing of the user's settings, so it is told who commits.
 //! - A command substitution in a shell line it refuses whatever a policy says.
+
+use std::path::PathBuf;
 
 use fleet_core::plan::word::WorkerType;
 use serde_json::json;
 
-use super::{Dropped, Terms, WorkerTerms, text};
+use super::{Dropped, State, Terms, WorkerTerms, text};
 
 /// Its parser takes each of these once.
 const DROPS: &[Dropped] = &[
@@ -48,8 +51,15 @@ pub(super) fn terms(worker: &WorkerTerms<'_>) -> Terms {
     for folder in worker.added {
         args.extend(["--include-directories".to_owned(), text(folder)]);
     }
+    let author = worker.author.filter(|_| worker.worker_type.has_shell());
+    let env = author.into_iter().flat_map(|(name, address)| {
+        ["AUTHOR", "COMMITTER"].into_iter().flat_map(move |who| {
+            [("NAME", name), ("EMAIL", address)].map(|(what, value)| (format!("GIT_{who}_{what}"), value.to_owned()))
+        })
+    });
     Terms {
         args,
+        env: env.collect(),
         files: vec![(path, policy(worker.worker_type))],
         drops: DROPS,
         ..Terms::default()
@@ -75,4 +85,16 @@ fn rule(tools: &serde_json::Value, decision: &str, priority: u32) -> String {
     format!(
         "[[rule]]\ntoolName = {tools}\ndecision = \"{decision}\"\npriority = {priority}\nallowRedirection = true\n\n"
     )
+}
+
+pub(super) fn state(folder: &dyn Fn(&str, &str) -> PathBuf) -> State {
+    let settings = [
+        "settings.json",
+        "GEMINI.md",
+        "commands",
+        "extensions",
+        "policies",
+        "skills",
+    ];
+    State::of(folder("GEMINI_CLI_HOME", "").join(".gemini"), &settings)
 }

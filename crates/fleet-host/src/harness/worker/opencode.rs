@@ -4,10 +4,12 @@
 //! - `external_directory` keeps its tools to the workspace, reading included, and refuses a command that names a folder
 //!   outside. A redirection it does not see.
 
+use std::path::PathBuf;
+
 use fleet_core::plan::word::WorkerType;
 use serde_json::{Map, Value, json};
 
-use super::{Dropped, Terms, WorkerTerms, text};
+use super::{Dropped, State, Terms, WorkerTerms, text};
 
 const DROPS: &[Dropped] = &[Dropped::flag(&["--auto", "--dangerously-skip-permissions"])];
 
@@ -55,4 +57,17 @@ fn permission(worker: &WorkerTerms<'_>) -> Value {
     };
     permission.insert("external_directory".to_owned(), outside);
     json!(permission)
+}
+
+/// Its configuration is in a folder of its own, which stays as it is.
+pub(super) fn state(folder: &dyn Fn(&str, &str) -> PathBuf) -> State {
+    let kinds = [
+        ("XDG_DATA_HOME", ".local/share"),
+        ("XDG_STATE_HOME", ".local/state"),
+        ("XDG_CACHE_HOME", ".cache"),
+    ];
+    State {
+        folders: kinds.map(|(name, usual)| folder(name, usual).join("opencode")).into(),
+        ..State::default()
+    }
 }

@@ -3,9 +3,11 @@
 //! - It asks for nothing and has no sandbox: a shell goes everywhere.
 //! - It has no web of its own. The list has the names that extensions use for it, for users who have one.
 
+use std::path::PathBuf;
+
 use serde_json::json;
 
-use super::{Dropped, Terms, WorkerTerms, text};
+use super::{Dropped, State, Terms, WorkerTerms, text};
 
 const DROPS: &[Dropped] = &[
     Dropped::flag(&["--no-tools", "-nt", "--no-builtin-tools", "-nbt"]),
@@ -47,4 +49,16 @@ pub(super) fn terms(worker: &WorkerTerms<'_>) -> Terms {
         drops: DROPS,
         ..Terms::default()
     }
+}
+
+pub(super) fn state(folder: &dyn Fn(&str, &str) -> PathBuf) -> State {
+    let settings = [
+        "settings.json",
+        "models.json",
+        "extensions",
+        "prompts",
+        "skills",
+        "AGENTS.md",
+    ];
+    State::of(folder("PI_CODING_AGENT_DIR", ".pi/agent"), &settings)
 }

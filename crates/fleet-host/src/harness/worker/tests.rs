@@ -8,6 +8,7 @@ fn worker(worker_type: WorkerType) -> WorkerTerms<'static> {
         added: &[],
         git: &[],
         folder: Path::new("/agent"),
+        author: None,
         effort: None,
         fallback: None,
         budget_usd: None,
@@ -116,6 +117,18 @@ fn an_effort_reaches_the_programs_that_take_one() {
     };
     assert!(has(&terms("codex", &worker), "model_reasoning_effort=\"high\""));
     assert_eq!(after(&terms("pi", &worker), "--thinking"), "high");
+}
+
+#[test]
+fn gemini_is_told_who_commits() {
+    let worker = |kind| WorkerTerms {
+        author: Some(("Ann", "ann@example.invalid")),
+        ..worker(kind)
+    };
+    let env = terms("gemini", &worker(WorkerType::CodeRun)).env;
+    assert!(env.contains(&("GIT_AUTHOR_NAME".to_owned(), "Ann".to_owned())));
+    assert!(env.contains(&("GIT_COMMITTER_EMAIL".to_owned(), "ann@example.invalid".to_owned())));
+    assert_eq!(terms("gemini", &worker(WorkerType::Write)).env, []);
 }
 
 #[test]
