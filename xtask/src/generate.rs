@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::args::Args;
 use crate::run::{Run, io, root, target};
-use crate::{Failure, Result, drill, failed, prompts, states};
+use crate::{Failure, Result, drill, failed, prompts, restrictions, states};
 
 pub(crate) const USAGE: &str = "usage: cargo xtask gen [--check]
 
@@ -44,6 +44,7 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     let mut pages = PAGES.iter().map(printed).collect::<Result<Vec<_>>>()?;
     pages.push(("prompts", prompts::page()?));
     pages.push(("reboot-drill", drill::page()?));
+    pages.push(("restrictions", restrictions::page()?));
     pages.push(("states", states::page()?));
     let pages = pages.into_iter().map(|(name, text)| Made {
         path: format!("docs/reference/{}", file_name(name)),

@@ -21,6 +21,7 @@ mod install;
 mod procs;
 mod prompts;
 mod record;
+mod restrictions;
 mod run;
 mod states;
 mod suite;

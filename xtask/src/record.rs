@@ -19,14 +19,17 @@ use crate::alone;
 use crate::args::Args;
 use crate::clis;
 use crate::run::{Run, io, root, target};
+use crate::suite;
 use crate::{Failure, Result};
 
-pub(crate) const USAGE: &str = "usage: cargo xtask record [--walk NAME | --prompts N [--kind KIND]] [--sizes N] [CLI…]
+pub(crate) const USAGE: &str =
+    "usage: cargo xtask record [--walk NAME | --prompts N [--kind KIND] | --restrictions] [--sizes N] [CLI…]
 
 Installs the pinned agent programs, or those named, and records their states into
 crates/fleet-host/tests/fixtures/states, or with --prompts what becomes of each kind of prompt in N tries, into
 crates/fleet-host/tests/fixtures/prompts. Takes some minutes for each; `cargo xtask gen` makes the pages of it.
 
+  --restrictions  what a worker of each type can do, into crates/fleet/tests/fixtures/restrictions
   --prompts N   what becomes of prompts, N tries of each kind
   --kind KIND   of this kind alone; what is known of the others stays
   --walk NAME   only this walk: free, asking or delegating; what the others have recorded stays
@@ -59,6 +62,7 @@ impl Walk {
 }
 
 pub(crate) fn main(mut args: Args) -> Result<()> {
+    let restricts = args.flag("--restrictions");
     let sizes = args.value("--sizes")?;
     let count = sizes.as_deref().map_or(Ok(SIZES.len()), str::parse);
     let count = count.map_err(|_| Failure::Usage("`--sizes` wants a number".to_owned()))?;
@@ -81,6 +85,9 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
         return Err(Failure::Usage(format!("`{name}` is none of the agent programs")));
     }
     let asked = |name: &str| names.is_empty() || names.iter().any(|asked| asked == name);
+    if restricts {
+        return restrictions(&names);
+    }
     let Some(programs) = alone::inside() else {
         Run::cargo("build")
             .args(["--package", "fleet", "--package", "fleet-testkit", "--bins"])
@@ -120,6 +127,16 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
         println!("wrote {}", path.display());
     }
     Ok(())
+}
+
+/// The test with the real programs finds out; with all that there is to try it writes it down.
+fn restrictions(names: &[String]) -> Result<()> {
+    let filters = match names {
+        [] => vec!["restrictions::".to_owned()],
+        names => names.iter().map(|name| format!("restrictions::{name}")).collect(),
+    };
+    let run = suite::real()?.env("FLEET_TEST_FULL", "1").args(["--"]).args(filters);
+    run.pass()
 }
 
 fn fixtures(kind: &str) -> PathBuf {

@@ -120,7 +120,7 @@ fn has_real(filters: &[String]) -> Result<bool> {
 }
 
 /// A run of it in a namespace of its own, with the programs that it wants. Error: this machine cannot have them.
-fn real() -> Result<Run> {
+pub(crate) fn real() -> Result<Run> {
     let alone = Alone::find("the tests with real agent programs")?;
     let all: Vec<_> = CLIS.iter().collect();
     let programs = clis::install(&all, "the tests with real agent programs")?;

@@ -30,8 +30,12 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use self::file::FleetFile;
 use self::json::Node;
+use self::model::Act;
 use self::money::Usd;
 use self::prompt::Prompt;
 use self::rule::{Finding, Findings, Found, Level, Rule};
@@ -198,6 +202,24 @@ pub struct Checked {
     pub plan_type: Option<PlanType>,
     /// How many workers it names.
     pub workers: usize,
+    /// What the commands of its workers can do beyond their types.
+    pub reach: Vec<Reach>,
+}
+
+/// What workers of a type are kept from with the tools of their program, and not with the commands that they may run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Reach {
+    /// The program.
+    pub provider: String,
+    /// The type.
+    #[serde(rename = "type")]
+    pub worker_type: WorkerType,
+    /// What their commands can do all the same.
+    pub acts: Vec<Act>,
+    /// How many workers it is about.
+    pub count: usize,
+    /// Their ids, for people: the first few.
+    pub workers: String,
 }
 
 /// Reads the text of a `fleet.json`.
@@ -266,6 +288,7 @@ impl Draft<'_> {
             findings,
             name: self.file.as_ref().and_then(|file| file.fleet_name.clone()),
             plan_type: self.file.as_ref().and_then(|file| file.plan_type),
+            reach: self.file.as_ref().map(check::reach).unwrap_or_default(),
             workers: self.file.map_or(0, |file| file.workers.len()),
         }
     }

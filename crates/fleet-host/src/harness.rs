@@ -15,6 +15,7 @@ pub mod sign;
 pub mod stream;
 pub mod trust;
 pub mod version;
+pub mod worker;
 
 use std::path::Path;
 

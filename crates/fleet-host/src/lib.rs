@@ -5,6 +5,7 @@
 //! terminal. Every door passes the fault points of [`fleet_core::fault`].
 
 pub mod alone;
+pub mod boundary;
 pub mod exec;
 pub mod files;
 pub mod git;

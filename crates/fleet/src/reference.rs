@@ -8,7 +8,7 @@ use fleet_app::ops::integrate::stamped;
 use fleet_app::plan::show_spec;
 use fleet_core::plan::author::{Spec, WorkerSpec};
 use fleet_core::plan::file;
-use fleet_core::plan::model::{Act, Names, providers};
+use fleet_core::plan::model::{Act, Names, gaps, providers};
 use fleet_core::plan::rule::Rule;
 use fleet_core::plan::skill::example_spec;
 use fleet_core::plan::word::{PlanType, WorkerType};
@@ -144,8 +144,9 @@ fn keys(text: &mut String, schema: &Value) {
 
 fn restrictions(text: &mut String) {
     text.push_str(
-        "\n## Types of workers\n\nWhat a worker of the type may do, and what each provider cannot keep it from, of which `check` warns (`P090`). \
-         The gaps are those that the programs' own options leave; they are not proven by trial.\n\n| type |",
+        "\n## Types of workers\n\nWhat a worker of the type may do, and what each provider cannot keep it from. `check` warns of it (`P090`), and tells what is open to commands alone. \
+         [What was tried](restrictions.md) says what stands behind it. A worker's own folders, and temporary files, are not elsewhere. \
+         `\"sandbox\": \"bwrap\"` closes the gaps of changed files.\n\n| type |",
     );
     for act in Act::ALL {
         let _ = write!(text, " {} |", act.as_str());
@@ -161,7 +162,10 @@ fn restrictions(text: &mut String) {
             let _ = write!(text, " {may} |");
         }
         for provider in providers() {
-            let gaps: Vec<&str> = provider.gaps(*worker_type).into_iter().map(Act::as_str).collect();
+            let gaps: Vec<&str> = gaps(Some(provider), *worker_type, None)
+                .into_iter()
+                .map(Act::as_str)
+                .collect();
             let gaps = if gaps.is_empty() {
                 "none".to_owned()
             } else {

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use fleet_core::name::plural;
-use fleet_core::plan::Plan;
+use fleet_core::plan::model::Act;
 use fleet_core::plan::rule::{Finding, Level};
 use fleet_core::plan::word::PlanType;
+use fleet_core::plan::{Plan, Reach};
 use fleet_core::{Kind, Result, plan};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,8 @@ pub struct Verdict {
     pub warnings: usize,
     /// All of them, in the order of the file.
     pub findings: Vec<Finding>,
+    /// What workers are kept from by the tools of their program, and not by the commands that they may run.
+    pub reach: Vec<Reach>,
 }
 
 impl Operation for Check {
@@ -91,6 +94,7 @@ pub(crate) fn look(
         errors,
         warnings: checked.findings.len() - errors,
         findings: checked.findings,
+        reach: checked.reach,
     };
     Ok((verdict, checked.plan))
 }
@@ -98,6 +102,23 @@ pub(crate) fn look(
 impl Show for Verdict {
     fn show(&self, page: &mut Page) {
         show_findings(&self.findings, page);
+        for reach in &self.reach {
+            let acts: Vec<&str> = reach.acts.iter().map(|act| act.as_str()).collect();
+            page.spans(vec![
+                span(Label::Dim, "note: "),
+                plain(format!(
+                    "`{}` keeps a worker of type `{}` from {}, but not the commands that it runs: {}",
+                    reach.provider,
+                    reach.worker_type.as_str(),
+                    acts.join(" and "),
+                    reach.workers
+                )),
+            ]);
+        }
+        if self.reach.iter().any(|reach| reach.acts.contains(&Act::Leave)) {
+            let hint = "`\"sandbox\": \"bwrap\"` keeps what they change in their folders";
+            page.spans(vec![span(Label::Dim, "  hint: "), plain(hint)]);
+        }
         let warnings = plural(self.warnings, "warning");
         let about = || {
             let plan_type = self.plan_type.map_or("a plan", PlanType::as_str);

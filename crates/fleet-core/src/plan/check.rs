@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 
 use regex_lite::Regex;
 
-use super::Surroundings;
 use super::file::{FleetFile, WorkerFile};
 use super::graph;
 use super::resolve::worker_type;
 use super::rule::{Findings, Rule, quoted};
 use super::word::{PlanType, Role, WorkerType};
+use super::{Reach, Surroundings};
 
 /// The ids of a plan's workers, each with the place of the first worker that has it.
 type Ids<'a> = BTreeMap<&'a str, usize>;
@@ -32,6 +32,14 @@ pub(super) fn file(file: &FleetFile, around: &Surroundings, findings: &mut Findi
     }
     spend::models(file, around, findings);
     spend::budgets(file, findings);
+}
+
+/// What the commands of its workers can do beyond their types.
+pub(super) fn reach(file: &FleetFile) -> Vec<Reach> {
+    match file.plan_type {
+        Some(PlanType::Autoresearch) => Vec::new(),
+        _ => spend::reach(file),
+    }
 }
 
 /// What is wrong with the id of a worker. It names a folder, so it may be no path.

@@ -2,10 +2,11 @@
 
 use std::sync::OnceLock;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::rule::near;
-use super::word::WorkerType;
+use super::word::{Sandbox, WorkerType};
 
 /// A provider that fleet knows.
 #[derive(Debug, Deserialize)]
@@ -27,8 +28,10 @@ pub struct Provider {
     pub budget: bool,
     /// Which names of models it takes.
     pub names: Names,
-    /// What it can keep a worker from.
+    /// What it can keep a worker from that has no shell.
     pub enforces: Vec<Act>,
+    /// What of that it keeps the commands of a worker from as well.
+    pub confines: Vec<Act>,
     /// Whether it can search or fetch the web by itself.
     pub web: bool,
 }
@@ -60,7 +63,7 @@ pub enum Names {
 }
 
 /// What a worker's type may forbid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Act {
     /// To change files.
@@ -69,6 +72,8 @@ pub enum Act {
     Shell,
     /// To search or fetch the web.
     Web,
+    /// To change files that are neither in its folder, nor in one that was added, nor temporary.
+    Leave,
 }
 
 /// Why a model is refused.
@@ -93,7 +98,7 @@ pub fn provider(name: &str) -> Option<&'static Provider> {
 
 impl Act {
     /// All of them.
-    pub const ALL: &[Act] = &[Act::Write, Act::Shell, Act::Web];
+    pub const ALL: &[Act] = &[Act::Write, Act::Shell, Act::Web, Act::Leave];
 
     /// In words: `changing files`.
     pub const fn as_str(self) -> &'static str {
@@ -101,6 +106,7 @@ impl Act {
             Act::Write => "changing files",
             Act::Shell => "running commands",
             Act::Web => "using the web",
+            Act::Leave => "changing files elsewhere",
         }
     }
 
@@ -110,6 +116,7 @@ impl Act {
             Act::Write => worker_type.writes(),
             Act::Shell => worker_type.has_shell(),
             Act::Web => worker_type.has_web(),
+            Act::Leave => worker_type.leaves(),
         }
     }
 }
@@ -147,11 +154,30 @@ impl Provider {
         })
     }
 
-    /// What a worker of this type may not do, and this provider cannot keep it from.
-    pub fn gaps(&self, worker_type: WorkerType) -> Vec<Act> {
-        let open = |act: &Act| !act.is_allowed(worker_type) && !self.enforces.contains(act);
-        Act::ALL.iter().copied().filter(open).collect()
+    /// Whether it keeps a worker of this type, in this sandbox of the plan's, from the act.
+    fn holds(&self, worker_type: WorkerType, sandbox: Option<Sandbox>, act: Act) -> bool {
+        let without_shell = self.enforces.contains(&act);
+        let with_shell = self.confines.contains(&act) || !worker_type.has_shell();
+        without_shell && with_shell && sandbox != Some(Sandbox::FullAccess)
     }
+}
+
+/// What a worker of this type may not do, and nothing keeps it from: not the provider, none for a harness of the user's
+/// own, and not the sandbox of the plan.
+pub fn gaps(provider: Option<&Provider>, worker_type: WorkerType, sandbox: Option<Sandbox>) -> Vec<Act> {
+    // A boundary is around files. The network has to stay open for the model, and commands run inside.
+    let contained = |act: Act| sandbox == Some(Sandbox::Bwrap) && matches!(act, Act::Write | Act::Leave);
+    let held = |act: Act| provider.is_some_and(|provider| provider.holds(worker_type, sandbox, act));
+    let open = |act: &Act| !act.is_allowed(worker_type) && !contained(*act) && !held(*act);
+    Act::ALL.iter().copied().filter(open).collect()
+}
+
+/// Those of the [`gaps`] that are open to a worker's commands alone: with its own tools the provider keeps to the type.
+pub fn reach(provider: &Provider, worker_type: WorkerType, sandbox: Option<Sandbox>) -> Vec<Act> {
+    let by_commands = |act: &Act| worker_type.has_shell() && provider.enforces.contains(act);
+    let mut open = gaps(Some(provider), worker_type, sandbox);
+    open.retain(by_commands);
+    open
 }
 
 impl Model {
@@ -206,11 +232,31 @@ mod tests {
 
     #[test]
     fn a_provider_has_gaps_where_it_cannot_keep_a_type() {
-        let gaps = |name: &str, worker_type| provider(name).expect("known").gaps(worker_type);
-        assert_eq!(gaps("claude", WorkerType::ReadOnly), []);
-        assert_eq!(gaps("codex", WorkerType::ReadOnly), [Act::Shell]);
-        assert_eq!(gaps("codex", WorkerType::CodeRun), []);
-        assert_eq!(gaps("gemini", WorkerType::Write), [Act::Web]);
-        assert_eq!(gaps("codex", WorkerType::Reviewer), []);
+        let bwrap = Some(Sandbox::Bwrap);
+        let shell_goes_everywhere = [Act::Web, Act::Leave];
+        for (name, worker_type, sandbox, open) in [
+            ("claude", WorkerType::ReadOnly, None, &[][..]),
+            ("claude", WorkerType::CodeRun, None, &shell_goes_everywhere),
+            ("claude", WorkerType::CodeRun, bwrap, &[Act::Web]),
+            ("codex", WorkerType::ReadOnly, None, &[Act::Shell]),
+            ("codex", WorkerType::ReadOnly, bwrap, &[Act::Shell]),
+            ("codex", WorkerType::CodeRun, None, &[]),
+            (
+                "codex",
+                WorkerType::CodeRun,
+                Some(Sandbox::FullAccess),
+                &shell_goes_everywhere,
+            ),
+            ("gemini", WorkerType::Write, None, &[]),
+            ("codex", WorkerType::Reviewer, None, &[]),
+            ("own", WorkerType::Research, None, &[Act::Shell, Act::Leave]),
+            ("own", WorkerType::ReadOnly, bwrap, &[Act::Shell, Act::Web]),
+        ] {
+            assert_eq!(
+                gaps(provider(name), worker_type, sandbox),
+                open,
+                "{name} {worker_type:?} {sandbox:?}"
+            );
+        }
     }
 }

@@ -181,7 +181,7 @@ rules! {
     /// A model that is not known was allowed
     AllowedModel = "P085", Warning, "look that the name is right: a wrong one fails when the worker starts";
     /// The program cannot keep a worker to its type
-    NotEnforced = "P090", Warning, "`claude`, which can, or `\"sandbox\": \"bwrap\"` for files and commands";
+    NotEnforced = "P090", Warning, "`claude`, which can, or `\"sandbox\": \"bwrap\"` for changed files";
     /// The program does not have what the type is for
     NotProvided = "P091", Warning, "a provider that has it";
     /// The fleet root cannot be written to

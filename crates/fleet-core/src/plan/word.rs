@@ -225,6 +225,10 @@ impl WorkerType {
     pub const fn has_web(self) -> bool {
         matches!(self, WorkerType::Research | WorkerType::Reviewer)
     }
+    /// Whether it may change files beyond its workspace.
+    pub const fn leaves(self) -> bool {
+        matches!(self, WorkerType::Reviewer)
+    }
 }
 
 impl Size {

@@ -8,6 +8,7 @@ mod extensions;
 mod headless;
 mod live;
 mod reports;
+mod restrictions;
 mod skills;
 mod starts;
 mod trust;

@@ -1,11 +1,13 @@
 //! One agent program, pointed at a scripted endpoint, with a fleet and a repository around it.
 
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleet_testkit::clis::{self, Cli, Setup};
 use fleet_testkit::model::{ModelServer, Request, Script};
-use fleet_testkit::{Cmd, TestEnv, kill_process, poll_until, wait_until};
+use fleet_testkit::{Cmd, Finished, TestEnv, kill_process, poll_until, wait_until};
 use serde_json::Value;
 
 /// How long anything may take on a loaded machine.
@@ -92,6 +94,23 @@ impl World {
         let configuration = self.env.fleet_home().join("config.toml");
         std::fs::copy(configuration, folder.join("config.toml")).expect("the folder can be written");
         self.variables.push(("FLEET_HOME", folder.display().to_string()));
+    }
+
+    /// The folder that holds everything, HOME and repository among it.
+    pub(crate) fn root(&self) -> &Path {
+        self.env.root()
+    }
+
+    /// A run of git in the main checkout.
+    #[track_caller]
+    pub(crate) fn git<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Finished {
+        self.env.git(&self.repo, args).success()
+    }
+
+    /// The whole environment of the agent's program.
+    pub(crate) fn environment(&self) -> BTreeMap<OsString, OsString> {
+        let of_program = self.variables.iter().map(|(name, value)| (name.into(), value.into()));
+        self.env.variables().into_iter().chain(of_program).collect()
     }
 
     /// A run of a program of the agent's, as if the agent ran it.

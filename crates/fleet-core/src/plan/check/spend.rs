@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::super::Surroundings;
 use super::super::file::FleetFile;
 use super::super::model::{self, Act, Refusal};
 use super::super::money::Usd;
 use super::super::resolve;
 use super::super::rule::{Findings, Rule, quoted};
 use super::super::word::{Effort, PlanType, Sandbox, WorkerType};
+use super::super::{Reach, Surroundings};
 use super::{list, type_of};
 
 /// More than this for one worker is worth a second look, in USD.
@@ -150,21 +150,12 @@ fn restrictions(file: &FleetFile, around: &Surroundings, findings: &mut Findings
         if worker_type == WorkerType::Research && known.is_some_and(|known| !known.web) {
             without_web.entry(choice.provider.clone()).or_default().push(index);
         }
-        let open = match known {
-            Some(known) => known.gaps(worker_type),
-            None => Act::ALL
-                .iter()
-                .copied()
-                .filter(|act| !act.is_allowed(worker_type))
-                .collect(),
-        };
-        // A boundary keeps files and commands in; the network has to stay open for the model.
-        let contained = choice.sandbox == Some(Sandbox::Bwrap);
-        let open: Vec<&str> = open
-            .into_iter()
-            .filter(|act| !contained || *act == Act::Web)
-            .map(Act::as_str)
-            .collect();
+        let mut open = model::gaps(known, worker_type, choice.sandbox);
+        if let Some(known) = known {
+            let further = model::reach(known, worker_type, choice.sandbox);
+            open.retain(|act| !further.contains(act));
+        }
+        let open: Vec<&str> = open.into_iter().map(Act::as_str).collect();
         if !open.is_empty() {
             let key = (choice.provider, worker_type, open.join(" and "));
             gaps.entry(key).or_default().push(index);
@@ -195,6 +186,32 @@ fn restrictions(file: &FleetFile, around: &Surroundings, findings: &mut Findings
         );
         let _ = findings.add(Rule::SoftBudget, format!("workers[{}]", workers[0]), message);
     }
+}
+
+/// What the commands of workers can do beyond their types, once for each provider and type.
+pub(super) fn reach(file: &FleetFile) -> Vec<Reach> {
+    let mut further: BTreeMap<(String, WorkerType, Vec<Act>), Vec<usize>> = BTreeMap::new();
+    for (index, worker) in file.workers.iter().enumerate() {
+        let choice = resolve::choice(&file.config, Some(worker));
+        let (Some(known), Some(worker_type)) = (model::provider(&choice.provider), type_of(file, index)) else {
+            continue;
+        };
+        let acts = model::reach(known, worker_type, choice.sandbox);
+        if !acts.is_empty() {
+            further
+                .entry((choice.provider, worker_type, acts))
+                .or_default()
+                .push(index);
+        }
+    }
+    let reach = |((provider, worker_type, acts), workers): ((String, WorkerType, Vec<Act>), Vec<usize>)| Reach {
+        count: workers.len(),
+        workers: list(file, &workers),
+        provider,
+        worker_type,
+        acts,
+    };
+    further.into_iter().map(reach).collect()
 }
 
 /// Notes budgets that are too high, and a plan's that is too small for its workers.

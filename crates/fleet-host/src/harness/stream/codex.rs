@@ -28,7 +28,8 @@ pub(super) fn headless(launch: &Launch<'_>) -> Vec<String> {
     if launch.resume {
         argv.push("resume".to_owned());
     }
-    argv.push("--json".to_owned());
+    // Where it runs was decided before; a fleet root need not be a repository.
+    argv.extend(["--json", "--skip-git-repo-check"].map(str::to_owned));
     argv.extend(
         launch
             .model
