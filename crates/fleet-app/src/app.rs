@@ -265,6 +265,40 @@ impl App {
         }
     }
 
+    /// As [`App::select`]; a target or batch that no live agent fits means ended ones whose branches are still there.
+    pub fn select_also_ended(&self, caller: &Caller, targets: &[String], batch: Option<&str>) -> Result<Vec<Agent>> {
+        if targets.is_empty() && batch.is_none() {
+            return self.select(caller, targets, batch);
+        }
+        let all = self.store()?.agents_all()?;
+        let (live, ended): (Vec<Agent>, Vec<Agent>) = all.into_iter().partition(|agent| agent.phase != Phase::Ended);
+        // Of ended agents of one branch the newest is meant, which comes first.
+        let mut left: Vec<Agent> = Vec::new();
+        for agent in ended {
+            let taken = |each: &Agent| each.repo == agent.repo && each.branch == agent.branch;
+            let is_there = git::branch_exists(&agent.repo, &agent.branch).unwrap_or(false);
+            if is_there && !live.iter().chain(&left).any(taken) {
+                left.push(agent);
+            }
+        }
+        let each = targets.iter().map(|target| (std::slice::from_ref(target), None));
+        let mut found: Vec<Agent> = Vec::new();
+        for (targets, batch) in each.chain(batch.map(|batch| (&[][..], Some(batch)))) {
+            let agents = match self.pick(caller, live.clone(), targets, batch) {
+                Err(error) if error.kind == Kind::NotFound => {
+                    self.pick(caller, left.clone(), targets, batch).map_err(|_| error)?
+                }
+                other => other?,
+            };
+            for agent in agents {
+                if !found.iter().any(|each| each.id == agent.id) {
+                    found.push(agent);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     fn pick(&self, caller: &Caller, agents: Vec<Agent>, targets: &[String], batch: Option<&str>) -> Result<Vec<Agent>> {
         let here = git::discover(&caller.cwd).ok().map(|repo| repo.common_dir);
         let candidate = |agent: &Agent| Candidate {

@@ -4,16 +4,20 @@
 
 pub mod app;
 pub mod caller;
+mod checked;
 mod child;
 pub mod config;
 mod conversation;
 pub mod end;
 pub mod engine;
+pub mod forecast;
 mod kept;
+pub mod merge;
 pub mod op;
 pub mod ops;
 pub mod page;
 pub mod plan;
+mod pulls;
 pub mod record;
 pub mod repair;
 mod reporting;

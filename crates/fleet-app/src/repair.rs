@@ -19,7 +19,7 @@ use fleet_store::Store;
 
 use crate::app::App;
 use crate::caller::Caller;
-use crate::{end, kept, sessions, trash, trust};
+use crate::{end, kept, merge, sessions, trash, trust};
 
 /// A folder younger than this may belong to a start that has only begun.
 const JUST_MADE: Duration = Duration::from_secs(60);
@@ -66,6 +66,7 @@ pub fn repair(app: &App, caller: &Caller) -> Result<Repaired> {
     done.extend(forget_folders(app, store)?);
     done.extend(finish_trash(app, store)?);
     done.extend(prune_worktrees(app, &live)?);
+    done.extend(merge::gate::sweep(&app.home)?);
     app.publish();
     Ok(Repaired { done, failed })
 }

@@ -16,8 +16,10 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 mod beside;
+mod check;
 
 pub use self::beside::Beside;
+pub use self::check::{Checked, MARK as CHECK_MARK, end_marked};
 
 /// A program to run to its end.
 #[derive(Debug)]

@@ -4,6 +4,8 @@
 //! files where the repository keeps them in files; repositories with the reftable format are asked through git.
 
 pub(crate) mod diff;
+pub(crate) mod merge;
+pub(crate) mod push;
 pub(crate) mod refs;
 pub mod rounds;
 pub(crate) mod show;
@@ -22,14 +24,17 @@ use crate::exec::{Cmd, Output, status_words};
 use crate::files;
 
 pub use diff::{Diff, DiffForm};
+pub use merge::{Change, FileConflict, Merge, Merges, forward_checkout, move_branch, under_way};
+pub use push::{push, remote_address};
 pub use refs::{
     branch_checked_out_at, branch_exists, branch_tip, branches, check_new_branch, default_branch, delete_branch,
+    own_branch,
 };
 pub use show::{changed_files, is_changed, is_checked_out, version};
 pub use status::{Stage, State, Status, status};
 pub use worktree::{
-    BranchMode, Worktree, add_worktree, admin_dir, checkout, find_admin, forget_half_made, remove_worktree_admin,
-    worktrees,
+    BranchMode, Worktree, add_detached_worktree, add_worktree, admin_dir, checkout, checkout_detached, find_admin,
+    forget_half_made, remove_worktree_admin, worktrees,
 };
 
 /// A repository, as one checkout of it sees it.

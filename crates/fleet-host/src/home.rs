@@ -107,6 +107,11 @@ impl Home {
         self.root.join("worktrees")
     }
 
+    /// The worktrees in which results of merges are tried, while that goes on.
+    pub fn merges(&self) -> PathBuf {
+        self.root.join("merges")
+    }
+
     /// fleet's tmux configuration.
     pub fn tmux_conf(&self) -> PathBuf {
         self.root.join("tmux.conf")

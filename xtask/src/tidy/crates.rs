@@ -12,7 +12,7 @@ struct Place {
 
 const KIT: &[&str] = &["fleet-testkit"];
 
-/// `fleet → fleet-app → {fleet-store, fleet-host} → fleet-core`; the adapters do not know each other.
+/// `fleet → fleet-app → {fleet-store, fleet-host, fleet-net} → fleet-core`; the adapters do not know each other.
 const PLACES: &[Place] = &[
     Place {
         name: "fleet-core",
@@ -35,8 +35,13 @@ const PLACES: &[Place] = &[
         may_test_with: KIT,
     },
     Place {
+        name: "fleet-net",
+        may_use: &["fleet-core"],
+        may_test_with: KIT,
+    },
+    Place {
         name: "fleet-app",
-        may_use: &["fleet-core", "fleet-host", "fleet-store", "fleet-term"],
+        may_use: &["fleet-core", "fleet-host", "fleet-net", "fleet-store", "fleet-term"],
         may_test_with: KIT,
     },
     Place {
@@ -65,6 +70,8 @@ const OWNED: &[(&str, &[&str])] = &[
     // `fleet mcp`, and the model endpoint for tests: operations are plain blocking code.
     ("tokio", &["fleet", "fleet-testkit"]),
     ("hyper", &["fleet-testkit"]),
+    ("ureq", &["fleet-net"]),
+    ("rustls", &["fleet-net"]),
 ];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {

@@ -110,6 +110,33 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "what a program is given so that it tells of itself: the scripted agent is given nothing, and it is written anew \
          at each start",
     ),
+    (
+        "merge.",
+        "another verb: crates/fleet/tests/it/merge/gates.rs kills at its steps and asks again",
+    ),
+    ("check.", "the log of a check, which the next one writes anew"),
+    ("rank.", "another verb: after a crash it is asked for again"),
+    (
+        "pr.",
+        "another verb: asked for again it finds what is pushed, opened and commented",
+    ),
+    ("push.", "another verb: `pr`"),
+    (
+        "git.detached-add",
+        "another verb: crates/fleet/tests/it/merge/gates.rs kills there",
+    ),
+    (
+        "git.detached-checkout",
+        "another verb: crates/fleet/tests/it/merge/gates.rs kills there",
+    ),
+    (
+        "git.detached-clean",
+        "another verb: `merge`; made anew before each gate",
+    ),
+    (
+        "git.detached-clear",
+        "another verb: `merge`; made anew before each gate",
+    ),
     ("prune.", "another verb: deletes what may go, and may be repeated"),
     ("restore.", "another verb: after a crash the saved work is where it was"),
     ("store.", "migrations and damage, which the store's own tests walk"),

@@ -96,41 +96,11 @@ impl Operation for Kill {
         }
         let config = app.config(caller, None)?;
         options.grace = Some(std::time::Duration::from_millis(config.kill_grace_ms));
-        let results = end_all(app, caller, &agents, &options);
-        let sessions: Vec<&str> = agents
-            .iter()
-            .zip(&results)
-            .filter(|(_, result)| result.is_ok())
-            .map(|(agent, _)| agent.session.as_str())
-            .collect();
-        if !sessions.is_empty()
-            && let Err(error) = app
-                .tmux(caller)
-                .and_then(|tmux| tmux.kill_sessions("kill.sessions", &sessions))
-        {
-            (caller.progress)(&format!("warning: tmux sessions may be left: {}", error.message));
+        let killed = kill_all(app, caller, &agents, &options);
+        match killed.as_slice() {
+            [Killed { error: Some(error), .. }] => Err(error.clone()),
+            _ => Ok(Kills { agents: killed }),
         }
-        app.publish();
-        if let ([_], [Err(error)]) = (agents.as_slice(), results.as_slice()) {
-            return Err(error.clone());
-        }
-        let killed = agents.iter().zip(results).map(|(agent, result)| {
-            let (ended, error) = match result {
-                Ok(ended) => (Some(ended), None),
-                Err(error) => (None, Some(error)),
-            };
-            Killed {
-                branch: agent.branch.clone(),
-                repo_name: agent.repo_name.clone(),
-                id: agent.id.clone(),
-                ended,
-                error,
-                would_save: None,
-            }
-        });
-        Ok(Kills {
-            agents: killed.collect(),
-        })
     }
 }
 
@@ -144,17 +114,48 @@ pub(crate) fn refuse_own(caller: &Caller, agents: &[Agent]) -> Result<()> {
     }
 }
 
-/// Ends all of `agents`: the waiting of one overlaps with the waiting of the others.
-pub(crate) fn end_all(app: &App, caller: &Caller, agents: &[Agent], options: &Options) -> Vec<Result<Ended>> {
-    parallel::map(agents.iter().collect(), parallel::cores() * 4, |agent: &Agent| {
-        end::end(app, caller, agent, options).map_err(|error| {
-            let stays = error.kind != Kind::Conflict;
-            let error = error.context(format!("could not end `{}`", agent.branch));
-            match (&error.hint, stays) {
-                (None, true) => error.hint(format!("its workspace is untouched: {}", agent.worktree.display())),
-                _ => error,
-            }
-        })
+/// Ends all of `agents` and closes their sessions, and says what became of each. The waiting of one overlaps with the
+/// waiting of the others.
+pub(crate) fn kill_all(app: &App, caller: &Caller, agents: &[Agent], options: &Options) -> Vec<Killed> {
+    let killed = parallel::map(agents.iter().collect(), parallel::cores() * 4, |agent: &Agent| {
+        let (ended, error) = match kill(app, caller, agent, options) {
+            Ok(ended) => (Some(ended), None),
+            Err(error) => (None, Some(error)),
+        };
+        Killed {
+            branch: agent.branch.clone(),
+            repo_name: agent.repo_name.clone(),
+            id: agent.id.clone(),
+            ended,
+            error,
+            would_save: None,
+        }
+    });
+    let sessions: Vec<&str> = agents
+        .iter()
+        .zip(&killed)
+        .filter(|(_, killed)| killed.ended.is_some())
+        .map(|(agent, _)| agent.session.as_str())
+        .collect();
+    if !sessions.is_empty()
+        && let Err(error) = app
+            .tmux(caller)
+            .and_then(|tmux| tmux.kill_sessions("kill.sessions", &sessions))
+    {
+        (caller.progress)(&format!("warning: tmux sessions may be left: {}", error.message));
+    }
+    app.publish();
+    killed
+}
+
+fn kill(app: &App, caller: &Caller, agent: &Agent, options: &Options) -> Result<Ended> {
+    end::end(app, caller, agent, options).map_err(|error| {
+        let stays = error.kind != Kind::Conflict;
+        let error = error.context(format!("could not end `{}`", agent.branch));
+        match (&error.hint, stays) {
+            (None, true) => error.hint(format!("its workspace is untouched: {}", agent.worktree.display())),
+            _ => error,
+        }
     })
 }
 
@@ -174,31 +175,36 @@ fn dry_run(app: &App, agents: &[Agent], options: &Options) -> Result<Kills> {
     Ok(kills)
 }
 
+/// Shows what became of each.
+pub(crate) fn show_all(agents: &[Killed], naming: Naming, page: &mut Page) {
+    for killed in agents {
+        let name = span(Label::Name, naming.name(&killed.repo_name, &killed.branch));
+        if let Some(would) = &killed.would_save {
+            let what = if would.is_empty() {
+                "nothing needs saving".to_owned()
+            } else {
+                format!("would save {}", would.join(", "))
+            };
+            page.spans(vec![plain("would end "), name, plain(format!(": {what}"))]);
+        } else if let Some(ended) = &killed.ended {
+            show_ended(page, name, ended);
+        } else if let Some(error) = &killed.error {
+            page.spans(vec![
+                span(Label::Bad, "not ended "),
+                name,
+                plain(format!(": {}", error.message)),
+            ]);
+            if let Some(hint) = &error.hint {
+                page.hint(hint.clone());
+            }
+        }
+    }
+}
+
 impl Show for Kills {
     fn show(&self, page: &mut Page) {
         let naming = Naming::of(self.agents.iter().map(|killed| killed.repo_name.as_str()));
-        for killed in &self.agents {
-            let name = span(Label::Name, naming.name(&killed.repo_name, &killed.branch));
-            if let Some(would) = &killed.would_save {
-                let what = if would.is_empty() {
-                    "nothing needs saving".to_owned()
-                } else {
-                    format!("would save {}", would.join(", "))
-                };
-                page.spans(vec![plain("would end "), name, plain(format!(": {what}"))]);
-            } else if let Some(ended) = &killed.ended {
-                show_ended(page, name, ended);
-            } else if let Some(error) = &killed.error {
-                page.spans(vec![
-                    span(Label::Bad, "not ended "),
-                    name,
-                    plain(format!(": {}", error.message)),
-                ]);
-                if let Some(hint) = &error.hint {
-                    page.hint(hint.clone());
-                }
-            }
-        }
+        show_all(&self.agents, naming, page);
     }
 
     fn failed(&self) -> Option<Kind> {

@@ -8,7 +8,7 @@
 //! Two patterns are compared by walking both at once over the paths they take, so the answer is exact, and comes with
 //! a path that both match.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// A pattern of `target_files`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +84,11 @@ impl Pattern {
         let mut steps = u64::MAX;
         let pairs = self.ways.iter().flat_map(|a| other.ways.iter().map(move |b| (a, b)));
         pairs.into_iter().find_map(|(a, b)| a.common_path(b, &mut steps))
+    }
+
+    /// Whether `path`, from the repository's top, is one of those that the pattern means.
+    pub fn matches(&self, path: &str) -> bool {
+        self.ways.iter().any(|way| Machine::new(way, way.folder).takes(path))
     }
 }
 
@@ -445,6 +450,16 @@ impl Machine {
                 .collect(),
         }
     }
+
+    /// Whether the whole of `path` leads to an end.
+    fn takes(&self, path: &str) -> bool {
+        let mut states = BTreeSet::from([0]);
+        for c in path.chars() {
+            let moves = states.iter().flat_map(|state| &self.moves[*state]);
+            states = moves.filter(|(set, _)| set.has(c)).map(|(_, to)| *to).collect();
+        }
+        states.iter().any(|state| self.ends[*state])
+    }
 }
 
 /// Where in a part of a path the walk stands: a path has no empty part, and none that is `.` or `..`.
@@ -611,6 +626,30 @@ mod tests {
         let mut steps = 2_000;
         assert_eq!(a.ways[0].common_path(&b.ways[0], &mut steps), None);
         assert_eq!(steps, 0);
+    }
+
+    #[test]
+    fn a_path_is_one_of_a_pattern_or_it_is_not() {
+        for (text, path) in [
+            ("src/*.rs", "src/a.rs"),
+            ("src", "src/deep/a.rs"),
+            ("src/", "src/a.rs"),
+            ("src/**", "src/a/b"),
+            ("**/x.ts", "x.ts"),
+            ("{a,b}/c.md", "b/c.md"),
+            ("Makefile", "Makefile"),
+        ] {
+            assert!(pattern(text).matches(path), "{text} {path}");
+        }
+        for (text, path) in [
+            ("src/*.rs", "src/deep/a.rs"),
+            ("src/a.rs", "src/a.rs/b"),
+            ("src", "srcs/a"),
+            ("src/**", "src"),
+            ("*.md", "docs/a.md"),
+        ] {
+            assert!(!pattern(text).matches(path), "{text} {path}");
+        }
     }
 
     /// Another program's idea of a pattern.

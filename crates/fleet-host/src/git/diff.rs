@@ -51,10 +51,7 @@ pub(super) fn run(diff: &Diff<'_>) -> Result<String> {
             .env("GIT_OBJECT_DIRECTORY", &objects)
             .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", &repository)
     };
-    let unchanged = diff
-        .copied
-        .iter()
-        .filter(|(path, digest)| files::file_digest(&diff.worktree.join(path)).as_deref() == Some(digest.as_str()));
+    let unchanged = unchanged(diff.worktree, diff.copied);
     let add = call("git.diff-add")
         .args(QUIET_ADD)
         .stdin(pathspecs(unchanged.map(|(path, _)| path.as_bytes())));
@@ -68,6 +65,16 @@ pub(super) fn run(diff: &Diff<'_>) -> Result<String> {
     let color = if diff.color { "--color=always" } else { "--no-color" };
     let args = ["diff", "--cached", "--no-ext-diff", form, color, diff.base, "--"];
     Ok(succeed("compare with the base", call("git.diff").args(args))?.text())
+}
+
+/// Those of `copied` that are still as they were copied: path and digest.
+pub(crate) fn unchanged<'a>(
+    worktree: &'a Path,
+    copied: &'a [(String, String)],
+) -> impl Iterator<Item = &'a (String, String)> {
+    copied
+        .iter()
+        .filter(|(path, digest)| files::file_digest(&worktree.join(path)).as_deref() == Some(digest.as_str()))
 }
 
 /// `git add` of everything but what the path patterns on standard input exclude; one bad file stops nothing.
@@ -100,7 +107,7 @@ pub(crate) fn pathspecs<'a>(excluded: impl Iterator<Item = &'a [u8]>) -> Vec<u8>
 }
 
 /// A path in a list that git separates by colons: in quotes, as a C string.
-fn quote(path: &Path) -> std::ffi::OsString {
+pub(crate) fn quote(path: &Path) -> std::ffi::OsString {
     use std::os::unix::ffi::OsStringExt;
     let mut quoted = vec![b'"'];
     for byte in path.as_os_str().as_bytes() {

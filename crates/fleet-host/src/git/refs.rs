@@ -147,6 +147,11 @@ pub fn default_branch(common: &Path) -> Result<Option<String>> {
     Ok(None)
 }
 
+/// The branch that the main checkout of `repo` is on, or the HEAD of a bare repository; none on a plain commit.
+pub fn own_branch(repo: &Repo) -> Option<String> {
+    head_branch(&repo.common_dir, &repo.common_dir)
+}
+
 /// The commit behind any ref; none when the ref does not exist.
 pub(crate) fn ref_commit(common: &Path, name: &str) -> Result<Option<String>> {
     if !is_reftable(common) {

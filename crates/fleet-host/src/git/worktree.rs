@@ -72,6 +72,45 @@ pub fn add_worktree(repo: &Repo, branch: &str, path: &Path, base: &str, mode: Br
     Err(failure("add the worktree", &output))
 }
 
+/// Makes the worktree `path` on no branch, still without files: [`checkout_detached`] brings them. One that is there
+/// already is taken as it is.
+pub fn add_detached_worktree(common: &Path, path: &Path, commit: &str) -> Result<()> {
+    let _turn = take_turn(common)?;
+    if let Some(admin) = find_admin(common, path)? {
+        let complete = admin.join("commondir").exists() && !admin.join("locked").exists();
+        if complete && path.join(".git").exists() {
+            return Ok(());
+        }
+        move_out_and_remove(common, &admin)?;
+    }
+    files::remove_tree("git.detached-clear", path)?;
+    let args = ["worktree", "add", "--quiet", "--no-checkout", "--detach"];
+    let cmd = at("git.detached-add", common)
+        .env("GIT_COMMITTER_NAME", IDENTITY.0)
+        .env("GIT_COMMITTER_EMAIL", IDENTITY.1);
+    super::succeed("add the worktree", cmd.args(args).arg(path).arg(commit))?;
+    Ok(())
+}
+
+/// Brings exactly the files of `commit` into a worktree of fleet's own, without the user's hooks. Ignored files stay, so
+/// that what was built before need not be built again.
+pub fn checkout_detached(path: &Path, commit: &str) -> Result<()> {
+    let call = |site| bare_call(site, path).args(["-c", "core.hooksPath=/dev/null"]);
+    let args = [
+        "checkout",
+        "--force",
+        "--quiet",
+        "--detach",
+        "--no-recurse-submodules",
+        commit,
+        "--",
+    ];
+    super::succeed("check the files out", call("git.detached-checkout").args(args))?;
+    let args = ["clean", "--force", "--force", "-d", "--quiet"];
+    super::succeed("clear the worktree", call("git.detached-clean").args(args))?;
+    Ok(())
+}
+
 /// Fills a worktree that [`add_worktree`] made: files and index, as `git checkout` does, its hook included.
 pub fn checkout(path: &Path) -> Result<()> {
     let args = ["checkout", "--force", "--quiet", "--no-recurse-submodules"];

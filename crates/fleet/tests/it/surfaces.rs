@@ -104,7 +104,7 @@ impl Stage {
 
 /// Replaces times, ids, sizes and paths; equal ids stay equal.
 fn plain(key: Option<&str>, value: &Value, root: &str, names: &mut BTreeMap<String, usize>) -> Value {
-    const VARY: [&str; 23] = [
+    const VARY: [&str; 25] = [
         "created_at",
         "ended_at",
         "since",
@@ -126,6 +126,8 @@ fn plain(key: Option<&str>, value: &Value, root: &str, names: &mut BTreeMap<Stri
         "exit_code",
         "found",
         "seq",
+        "check_ms",
+        "took_ms",
         "swept",
         "state",
     ];
@@ -261,6 +263,37 @@ fn calls() -> Vec<(&'static str, Vec<Call>)> {
         ),
         (
             "explain",
+            vec![
+                (vec!["one"], json!({ "target": "one" })),
+                (vec!["none"], json!({ "target": "none" })),
+            ],
+        ),
+        (
+            "rank",
+            vec![
+                (
+                    vec!["one", "--check", "true"],
+                    json!({ "targets": ["one"], "check": "true" }),
+                ),
+                (
+                    vec!["none", "--check", "true"],
+                    json!({ "targets": ["none"], "check": "true" }),
+                ),
+            ],
+        ),
+        (
+            "merge",
+            vec![
+                (vec!["one"], json!({ "targets": ["one"] })),
+                (
+                    vec!["one", "--dry-run", "--live"],
+                    json!({ "targets": ["one"], "dry_run": true, "live": true }),
+                ),
+                (vec!["none"], json!({ "targets": ["none"] })),
+            ],
+        ),
+        (
+            "pr",
             vec![
                 (vec!["one"], json!({ "target": "one" })),
                 (vec!["none"], json!({ "target": "none" })),
@@ -455,6 +488,9 @@ fn the_tools_of_mcp_are_these() {
         "fleet_path",
         "fleet_wait",
         "fleet_explain",
+        "fleet_rank",
+        "fleet_merge",
+        "fleet_pr",
         "fleet_kill",
         "fleet_resume",
         "fleet_restart",

@@ -1,0 +1,47 @@
+//! Which of the branches that agents work on now would be in conflict with each other.
+//!
+//! Each worktree is looked at as it is on disk, committed or not. Nothing in it, its index or its repository changes.
+
+use std::path::Path;
+
+use fleet_core::Result;
+use fleet_host::git::{self, Merges};
+use fleet_host::parallel;
+
+use crate::merge::plan::{Looked, pairs};
+use crate::merge::{Branch, Conflict, Fate, Planned};
+
+/// Pairs of `branches` of the repository `common` (its common git directory) that are in each other's way now. A branch
+/// that cannot be looked at is left out: a forecast is better without it than not at all. Only pairs that changed a
+/// common place are tried.
+pub fn conflicts(common: &Path, branches: &[Branch]) -> Result<Vec<Conflict>> {
+    if branches.len() < 2 {
+        return Ok(Vec::new());
+    }
+    let merges = Merges::trial(common)?;
+    let looked = parallel::map(branches.iter().collect(), parallel::cores(), |branch: &Branch| {
+        look(common, &merges, branch).ok().flatten()
+    });
+    pairs(&merges, &looked.into_iter().flatten().collect::<Vec<_>>())
+}
+
+/// None when it has changed nothing since its start.
+fn look(common: &Path, merges: &Merges, branch: &Branch) -> Result<Option<Looked>> {
+    let commit = match &branch.worktree {
+        Some(worktree) => Some(merges.snapshot(worktree, &branch.foreign)?),
+        None => git::branch_tip(common, &branch.branch)?,
+    };
+    let (Some(commit), Some(base)) = (commit, &branch.base) else {
+        return Ok(None);
+    };
+    if commit == *base {
+        return Ok(None);
+    }
+    let changes = merges.changes(base, &commit)?;
+    let paths = changes.into_iter().map(|change| change.path).collect();
+    Ok(Some(Looked {
+        planned: Planned::new(branch, Fate::Ready),
+        commit,
+        paths,
+    }))
+}
