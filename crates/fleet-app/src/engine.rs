@@ -10,6 +10,7 @@ mod prompts;
 mod research;
 mod start;
 mod take_over;
+mod terms;
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
@@ -65,6 +66,7 @@ pub fn drive(app: &App, caller: &Caller, id: &str) -> Result<()> {
         seen: Seen::default(),
         live: BTreeMap::new(),
         changes: Vec::new(),
+        ground: None,
         ends: Arc::default(),
         run,
         plan,
@@ -114,6 +116,8 @@ struct Engine<'a> {
     live: BTreeMap<Key, Live>,
     /// What the next turn has to record.
     changes: Vec<Change>,
+    /// What workers' programs have to know of the repository; none before the first start.
+    ground: Option<terms::Ground>,
     /// Steps that a thread is ending.
     ends: Arc<Mutex<Vec<Key>>>,
 }

@@ -30,7 +30,7 @@ pub use refs::{
     branch_checked_out_at, branch_exists, branch_tip, branches, check_new_branch, default_branch, delete_branch,
     own_branch,
 };
-pub use show::{changed_files, is_changed, is_checked_out, version};
+pub use show::{author, changed_files, is_changed, is_checked_out, version};
 pub use status::{Stage, State, Status, status};
 pub use worktree::{
     BranchMode, Worktree, add_detached_worktree, add_worktree, admin_dir, checkout, checkout_detached, find_admin,

@@ -21,6 +21,7 @@ use fleet_host::supervise::spec::Spec;
 use fleet_host::{files, parallel, process};
 use fleet_store::{Change, PortRange, Reservation};
 
+use super::terms::Ground;
 use super::{Engine, Live, came, layout, research};
 use crate::config::Config;
 use crate::trust::{self, Asker};
@@ -60,6 +61,7 @@ enum Place {
 struct Setting {
     config: Config,
     repo: Option<Repo>,
+    ground: Ground,
 }
 
 impl Engine<'_> {
@@ -68,6 +70,7 @@ impl Engine<'_> {
         let repo = self.run.repo.as_deref().map(Repo::of);
         let setting = Setting {
             config: self.app.config(self.caller, repo.as_ref())?,
+            ground: self.ground(repo.as_ref()),
             repo,
         };
         let mut jobs = Vec::new();
@@ -91,6 +94,16 @@ impl Engine<'_> {
             self.after_launch(job, pid);
         }
         Ok(())
+    }
+
+    /// What the programs have to know of the repository. Who commits is asked once: nobody changes that meanwhile.
+    fn ground(&mut self, repo: Option<&Repo>) -> Ground {
+        let known = self.ground.get_or_insert_with(|| Ground {
+            main: repo.and_then(|repo| repo.main_root.clone()),
+            common: repo.map(|repo| repo.common_dir.clone()),
+            author: repo.and_then(|repo| git::author(&repo.common_dir)),
+        });
+        known.clone()
     }
 
     fn new_record(&self, key: Key, hold: Usd) -> StepRecord {
@@ -182,7 +195,6 @@ impl Engine<'_> {
         if let Some(branch) = worker.and_then(|worker| worker.branch.clone()) {
             env.push(("WORKER_BRANCH".to_owned(), branch));
         }
-        trust::check_root(&setting.config, &harness, &env)?;
         let new = (!goes_on && !harness.conversation.is_empty()).then(|| self.app.new_uuid());
         Ok(Job {
             key,
@@ -383,7 +395,11 @@ impl Engine<'_> {
             let left = || process::marked(&id).iter().map(process::Process::identity).collect();
             process::end_all(left, std::time::Duration::from_millis(500));
         }
-        let mut line = job.harness.command_line(&Launch {
+        let hold = job.record.hold.micros() as f64 / 1e6;
+        let held = self.held(&setting.ground, job.key, &job.harness, agent, hold, &job.env)?;
+        let harness = held.harness(&job.harness);
+        held.add_to(&mut job.env);
+        let mut line = harness.command_line(&Launch {
             model: job.model.as_deref(),
             prompt: Some(&job.prompt),
             conversation: job.conversation.as_deref(),
@@ -392,7 +408,7 @@ impl Engine<'_> {
         let main = setting.repo.as_ref().and_then(|repo| repo.main_root.clone());
         let asker = Asker {
             agent,
-            trust: job.harness.trust,
+            trust: harness.trust,
             argv: &mut line.argv,
             env: &mut job.env,
         };
@@ -404,13 +420,14 @@ impl Engine<'_> {
             self.caller,
             config,
             agent,
-            &job.harness,
+            &harness,
             &line,
             &job.env,
             prompt,
             job.record.generation,
         )?;
         let spec = Spec {
+            argv: held.within(made.argv),
             goes_on: job.goes_on,
             copy: if fresh {
                 config.credential_files.clone()

@@ -18,13 +18,13 @@ use std::time::{Duration, Instant};
 use super::check::Verdict;
 use crate::app::App;
 use crate::caller::{Caller, Effect};
+use crate::child;
 use crate::engine;
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
 use crate::plan::Found;
 use crate::runs::view::{self, RunRecord};
 use crate::runs::{self, MARK};
-use crate::{child, trust};
 
 /// Start the run of a plan, or go on with it: what is done stays done
 ///
@@ -158,7 +158,6 @@ fn ground(
         None => app.repo(caller).or_else(|_| git::discover(&found.root)).ok(),
     };
     let config = app.config(caller, repo.as_ref())?;
-    let env = child::environment(caller, &[])?;
     let mut providers: Vec<&str> = plan
         .workers
         .iter()
@@ -172,7 +171,6 @@ fn ground(
     providers.dedup();
     for provider in providers {
         let harness = app.harness_for(&config, provider, true)?;
-        trust::check_root(&config, &harness, &env)?;
         let install = harness.install.clone();
         child::program_path(&harness.command, caller).map_err(|error| match install {
             Some(install) => error.hint(format!("install it: `{install}`")),

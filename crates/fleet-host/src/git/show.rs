@@ -14,6 +14,18 @@ pub fn version() -> Result<String> {
     Ok(text.trim().trim_start_matches("git version ").to_owned())
 }
 
+/// Name and address of whoever commits in the repository `common`; none where git does not know.
+pub fn author(common: &Path) -> Option<(String, String)> {
+    let output = at("git.author", common)
+        .args(["var", "GIT_AUTHOR_IDENT"])
+        .output()
+        .ok()?;
+    let text = output.text();
+    let (name, rest) = text.trim().split_once(" <")?;
+    let (mail, _) = rest.split_once('>')?;
+    (output.status.success() && !name.is_empty()).then(|| (name.to_owned(), mail.to_owned()))
+}
+
 /// Whether tracked files of the checkout around `folder` differ from its commit; none when git does not say so within
 /// `limit`. Its index is not written.
 pub fn is_changed(folder: &Path, limit: Duration) -> Option<bool> {
