@@ -3,6 +3,7 @@
 //! A fleet root that was launched has a file [`MARK`] with the run's id, so that a root that was moved is still the same
 //! run, and another folder at its old place is not.
 
+pub mod branches;
 pub mod view;
 
 use std::fs;

@@ -3,6 +3,7 @@
 use clap::Args;
 use fleet_core::agent::{Agent, State};
 use fleet_core::name::{plural, word};
+use fleet_core::run::record::Run;
 use fleet_core::{Error, Kind, Result};
 use fleet_host::git::Repo;
 use schemars::JsonSchema;
@@ -17,6 +18,7 @@ use crate::merge::target::Target;
 use crate::merge::{Branch, Conflict, Fate, MergePlan, Planned};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, Span, plain, span};
+use crate::runs::{self, branches};
 
 /// Merge the branches of agents, one by one, behind a check of yours
 ///
@@ -27,7 +29,7 @@ use crate::page::{Label, Page, Show, Span, plain, span};
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Merge {
-    /// Branches, repo/branch, ids or patterns; of ended agents too, while their branches are there
+    /// A fleet root; or branches, repo/branch, ids or patterns, of ended agents too, while their branches are there
     #[arg(required_unless_present = "batch")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<String>,
@@ -104,12 +106,19 @@ impl Operation for Merge {
         if self.live && !self.dry_run {
             return Err(Error::usage("`--live` is a forecast").hint("add `--dry-run`"));
         }
-        let agents = app.select_also_ended(caller, &self.targets, self.batch.as_deref())?;
+        let run = self.named_run(app, caller)?;
+        let agents = match &run {
+            Some(run) => branches::agents(app, run)?,
+            None => app.select_also_ended(caller, &self.targets, self.batch.as_deref())?,
+        };
         let repo = one_repo(&agents)?;
         let mut target = Target::of(repo, self.into.as_deref())?;
         refuse_target(app, &target, &agents)?;
         let work = if self.live { Work::Live } else { Work::Committed };
-        let mut plan = planned(app, &target, &agents, work)?;
+        let mut plan = match &run {
+            Some(run) => plan::plan(&target, &branches::of(app, run)?, work)?,
+            None => planned(app, &target, &agents, work)?,
+        };
         let before = target.tip.clone();
         let mut warnings = Vec::new();
         let mut stopped = None;
@@ -134,6 +143,24 @@ impl Operation for Merge {
             stopped,
             warnings,
         })
+    }
+}
+
+impl Merge {
+    /// The run whose branches are meant, if one is.
+    fn named_run(&self, app: &App, caller: &Caller) -> Result<Option<Run>> {
+        let [target] = self.targets.as_slice() else {
+            return Ok(None);
+        };
+        let run = match self.batch {
+            Some(_) => None,
+            None => runs::try_find(app, caller, target)?,
+        };
+        match (run, app.select_also_ended(caller, &self.targets, None)) {
+            (Some(_), Ok(_)) => Err(Error::usage(format!("`{target}` is a run and an agent"))
+                .hint("name the run by its fleet root, or the agent by its id: `fleet list`")),
+            (run, _) => Ok(run),
+        }
     }
 }
 

@@ -59,6 +59,7 @@ impl Operation for Status {
         if let Some(target) = &self.run {
             let run = runs::find(app, caller, Some(target))?;
             let mut record = view::record(app, &run)?;
+            view::look_ahead(app, &run, &mut record);
             if self.report {
                 let events = app.store()?.run_events(&run.id, 0)?;
                 record.events = events.into_iter().map(|(_, event)| event.into()).collect();
@@ -177,6 +178,21 @@ fn markdown(run: &RunRecord) -> String {
                     .unwrap_or_default(),
             ));
         }
+    }
+    for conflict in &run.conflicts {
+        text.push_str(&format!(
+            "\n- in conflict: {} and {}, in {}",
+            conflict.a,
+            conflict.b,
+            conflict.files.join(", ")
+        ));
+    }
+    for each in &run.undeclared {
+        text.push_str(&format!(
+            "\n- not declared: {} changes {}",
+            each.worker,
+            each.files.join(", ")
+        ));
     }
     text.push_str("\n## What happened\n\n");
     for event in &run.events {

@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{is_driven, plan_of};
 use crate::app::App;
+use crate::forecast;
+use crate::merge::Conflict;
 use crate::page::{Label, Page, Span, plain, span};
 
 /// A run.
@@ -61,8 +63,23 @@ pub struct RunRecord {
     /// Its rounds, where its type has rounds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rounds: Vec<RoundView>,
+    /// Which workers' branches are in each other's way as they are now, in no commit yet included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<Conflict>,
+    /// Files that workers change and had not declared, in a worktree plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undeclared: Vec<Undeclared>,
     /// What happened last, oldest first.
     pub events: Vec<EventView>,
+}
+
+/// Files that a worker changes and had not declared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Undeclared {
+    /// The worker's id.
+    pub worker: String,
+    /// Their paths from the repository's top.
+    pub files: Vec<String>,
 }
 
 /// A worker of a run.
@@ -190,8 +207,25 @@ pub fn record(app: &App, run: &Run) -> Result<RunRecord> {
         left_seconds: left(app, run, &plan, &steps, &workers),
         workers,
         rounds: rounds.iter().map(|round| round_view(&seen, round)).collect(),
+        conflicts: Vec::new(),
+        undeclared: Vec::new(),
         events: events.into_iter().map(|(_, event)| event.into()).collect(),
     })
+}
+
+/// Adds to the record of a worktree run which of its branches are in each other's way now, and which files nobody had
+/// declared. Looked at on snapshots: no worktree, index or ref changes. What cannot be looked at is left out.
+pub fn look_ahead(app: &App, run: &Run, record: &mut RunRecord) {
+    let (Some(common), Ok(branches)) = (&run.repo, super::branches::of(app, run)) else {
+        return;
+    };
+    let looked = forecast::look_ahead(common, &branches).unwrap_or_default();
+    record.conflicts = looked.conflicts;
+    record.undeclared = looked
+        .undeclared
+        .into_iter()
+        .map(|(worker, files)| Undeclared { worker, files })
+        .collect();
 }
 
 fn usd(amount: Usd) -> f64 {
@@ -368,6 +402,23 @@ impl RunRecord {
             ]
         });
         page.table(&["WORKER", "STATE", "TIME", "COST", "BRANCH", ""], rows.collect());
+        for conflict in &self.conflicts {
+            page.spans(vec![
+                span(Label::Warn, "in conflict: "),
+                plain(format!(
+                    "{} and {}, in {}",
+                    conflict.a,
+                    conflict.b,
+                    conflict.files.join(", ")
+                )),
+            ]);
+        }
+        for each in &self.undeclared {
+            page.spans(vec![
+                span(Label::Warn, "not declared: "),
+                plain(format!("{} changes {}", each.worker, each.files.join(", "))),
+            ]);
+        }
         for round in &self.rounds {
             let said = round.verdict.clone().or(round
                 .kept
