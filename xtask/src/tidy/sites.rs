@@ -115,8 +115,14 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "git.detached-checkout",
         "another verb: crates/fleet/tests/it/merge/gates.rs kills there",
     ),
-    ("git.detached-clean", "another verb: `merge`; made anew before each gate"),
-    ("git.detached-clear", "another verb: `merge`; made anew before each gate"),
+    (
+        "git.detached-clean",
+        "another verb: `merge`; made anew before each gate",
+    ),
+    (
+        "git.detached-clear",
+        "another verb: `merge`; made anew before each gate",
+    ),
     ("prune.", "another verb: deletes what may go, and may be repeated"),
     ("restore.", "another verb: after a crash the saved work is where it was"),
     ("store.", "migrations and damage, which the store's own tests walk"),
