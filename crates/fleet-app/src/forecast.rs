@@ -66,3 +66,104 @@ fn look(common: &Path, merges: &Merges, branch: &Branch) -> Result<Option<Looked
         paths,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use fleet_testkit::TestEnv;
+
+    use super::*;
+
+    struct Stage {
+        env: TestEnv,
+        repo: PathBuf,
+    }
+
+    impl Stage {
+        fn new() -> Stage {
+            let env = TestEnv::new();
+            let repo = env.repo("repo", 3);
+            Stage { env, repo }
+        }
+
+        fn git(&self, args: &[&str]) -> String {
+            self.env.git(&self.repo, args).success().stdout.trim().to_owned()
+        }
+
+        /// A branch with a worktree, from where the repository is now.
+        fn branch(&self, name: &str) -> Branch {
+            let worktree = self.env.root().join(name);
+            let folder = worktree.to_str().expect("text");
+            self.git(&["worktree", "add", "--quiet", "-b", name, folder]);
+            Branch {
+                name: name.to_owned(),
+                branch: name.to_owned(),
+                base: Some(self.git(&["rev-parse", "HEAD"])),
+                worktree: Some(worktree),
+                ..Branch::default()
+            }
+        }
+
+        fn told(&self, branches: &[Branch]) -> Vec<String> {
+            let found = conflicts(&self.repo.join(".git"), branches).expect("a forecast");
+            let line = |each: &Conflict| format!("{} {} {}", each.a, each.b, each.files.join(" "));
+            found.iter().map(line).collect()
+        }
+    }
+
+    fn write(branch: &Branch, file: &str, text: &str) {
+        let path = branch.worktree.as_ref().expect("a worktree").join(file);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, text).expect("written");
+    }
+
+    #[test]
+    fn living_branches_are_compared_as_they_are_on_disk_and_nothing_is_touched() {
+        let stage = Stage::new();
+        let all = ["c", "b", "a"].map(|name| stage.branch(name));
+        let [c, b, a] = &all;
+        assert!(stage.told(&all).is_empty());
+        write(a, "dir0/file0.txt", "a\n");
+        write(b, "dir0/file0.txt", "b\n");
+        stage.env.commit_all(b.worktree.as_ref().expect("a worktree"), "b");
+        write(c, "dir0/file1.txt", "c\n");
+        write(c, "place/inner", "c\n");
+        write(a, "place", "a\n");
+        let state = || (stage.git(&["count-objects", "-v"]), stage.git(&["for-each-ref"]));
+        let before = state();
+        assert_eq!(stage.told(&all), ["a b dir0/file0.txt", "a c place"]);
+        assert_eq!(state(), before);
+        let left = fs::read_dir(stage.repo.join(".git"))
+            .expect("the git directory")
+            .flatten();
+        let scratch = left.filter(|entry| entry.file_name().to_string_lossy().starts_with("fleet-scratch"));
+        assert_eq!(scratch.count(), 0);
+    }
+
+    #[test]
+    fn what_the_target_got_between_two_starts_is_neithers_conflict() {
+        let stage = Stage::new();
+        let early = stage.branch("early");
+        fs::write(stage.repo.join("dir0/file0.txt"), "meanwhile\n").expect("written");
+        stage.env.commit_all(&stage.repo, "meanwhile");
+        let late = stage.branch("late");
+        // Both touch one place without harm, and one what changed between their starts.
+        for branch in [&early, &late] {
+            write(branch, "dir0/file1.txt", "the same\n");
+        }
+        write(&early, "dir0/file0.txt", "early\n");
+        assert!(stage.told(&[early, late]).is_empty());
+    }
+
+    #[test]
+    fn a_branch_that_cannot_be_looked_at_is_left_out() {
+        let stage = Stage::new();
+        let (a, b, gone) = (stage.branch("a"), stage.branch("b"), stage.branch("gone"));
+        fs::remove_dir_all(gone.worktree.as_ref().expect("a worktree")).expect("removed");
+        write(&a, "new", "a\n");
+        write(&b, "new", "b\n");
+        assert_eq!(stage.told(&[a, gone, b]), ["a b new"]);
+    }
+}

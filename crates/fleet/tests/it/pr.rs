@@ -334,7 +334,9 @@ fn with_gh(stage: &Stage, notes: &Path, args: &[&str]) -> Cmd {
     fs::create_dir_all(&bin).expect("made");
     fs::write(bin.join("gh"), GH).expect("written");
     fs::set_permissions(bin.join("gh"), fs::Permissions::from_mode(0o755)).expect("made executable");
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a PATH"));
+    let mut path = bin.into_os_string();
+    path.push(":");
+    path.push(std::env::var_os("PATH").expect("a PATH"));
     let run = fleet(&stage.env, &stage.repo, [&["pr", "fix"], args].concat());
     run.env("PATH", path).env("GH_NOTES", notes)
 }
