@@ -108,8 +108,8 @@ pub fn root_of(caller: &Caller, root: &str) -> Result<PathBuf> {
             }
             return fs::canonicalize(&path).map_err(|error| unreadable(&path, &error));
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(&path).is_err() => {}
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(unreadable(&path, &error)),
+        Err(_) if fs::symlink_metadata(&path).is_err() => {}
         Err(_) => {
             let message = format!("{} is there already, and no folder", path.display());
             return Err(Error::conflict(message).hint("name a folder that is not there yet"));
@@ -127,6 +127,10 @@ pub fn root_of(caller: &Caller, root: &str) -> Result<PathBuf> {
         )),
         _ => unreadable(parent, &error),
     })?;
+    if !parent.is_dir() {
+        let message = format!("{} is no folder", parent.display());
+        return Err(Error::usage(message).hint("name a folder that is not there yet, in one that is"));
+    }
     let path = parent.join(name);
     match path.to_str() {
         Some(text) if !text.chars().any(char::is_control) => Ok(path),

@@ -376,10 +376,13 @@ impl Show for Planned {
         page.line("");
         let most = self.most_usd.and_then(Usd::new).unwrap_or_default();
         let root = root.display();
-        page.line(match self.written {
-            true => format!("written to {root}; a run may spend at most {most}"),
-            false => format!("not written, it would be {root}; a run may spend at most {most}"),
-        });
+        if !self.written {
+            page.line(format!(
+                "not written, it would be {root}; a run may spend at most {most}"
+            ));
+            return;
+        }
+        page.line(format!("written to {root}; a run may spend at most {most}"));
         let commands = self.launch.iter().map(|command| ("launch:", command));
         for (label, command) in commands.chain(self.status.iter().map(|command| ("status:", command))) {
             page.spans(vec![plain(format!("{label}  ")), span(Label::Name, command)]);

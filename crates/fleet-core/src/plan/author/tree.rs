@@ -58,7 +58,7 @@ pub fn decide(spec: &Spec) -> Decision {
         return Decision::Stop(Stop::OneSession);
     }
     if let Some(plan_type) = spec.plan_type {
-        let why = format!("it was asked for; it is for when {}", plan_type.row().when);
+        let why = format!("it was asked for; its case is that {}", because(plan_type));
         return Decision::Take(Choice {
             plan_type,
             why,
