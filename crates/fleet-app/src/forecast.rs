@@ -107,7 +107,9 @@ mod tests {
         }
 
         fn told(&self, branches: &[Branch]) -> Vec<String> {
-            let found = conflicts(&self.repo.join(".git"), branches).expect("a forecast");
+            let found = look_ahead(&self.repo.join(".git"), branches)
+                .expect("a forecast")
+                .conflicts;
             let line = |each: &Conflict| format!("{} {} {}", each.a, each.b, each.files.join(" "));
             found.iter().map(line).collect()
         }

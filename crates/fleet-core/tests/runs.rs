@@ -125,7 +125,7 @@ proptest! {
             prop_assert!(tries.iter().all(|step| step.ended.is_some()), "every step has ended");
             prop_assert!(tries.len() as u32 <= world.plan.max_retries + 1, "no more tries than allowed");
             let worker = &world.plan.workers[line.worker];
-            for first in tries.first() {
+            if let Some(first) = tries.first() {
                 for before in &worker.depends_on {
                     let done = world.seen.attempts(*before, 1, Part::Work).last().and_then(|step| step.ended.as_ref());
                     let over = done.is_some_and(|ended| ended.at <= first.began)
