@@ -23,9 +23,10 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use fleet_testkit::raw_command;
 use nix::sys::signal::{SigSet, Signal};
 use serde_json::json;
 
@@ -205,7 +206,7 @@ fn put(path: &Path, text: &str, append: bool) -> io::Result<()> {
 
 fn commit(message: &str) {
     for args in [vec!["add", "--all"], vec!["commit", "--quiet", "-m", message]] {
-        let _ = Command::new("git").args(args).status();
+        let _ = raw_command("git").args(args).status();
     }
 }
 
@@ -233,5 +234,5 @@ fn ignore_signals() {
 }
 
 fn var(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    std::env::var_os(name)?.into_string().ok()
 }
