@@ -50,7 +50,7 @@ pub(crate) fn page() -> Result<String> {
          - OpenCode reads nothing elsewhere either, but for a reviewer.\n\
          - Gemini CLI runs no command with a substitution (`$(…)`), and no `git -c`. Its git does not see the user's settings.\n\
          - What users have set up themselves is not looked at here: hooks, folders that they have opened, and Codex's MCP servers,\n  \
-         which run outside of its sandbox. Other programs offer MCP servers to types with a shell alone.\n",
+         which run outside of its sandbox. The other programs offer MCP servers, if at all, to types with a shell.\n",
     );
     for cli in BUILTIN {
         let found = read(cli)?;
@@ -98,8 +98,8 @@ fn cell(outcomes: &Outcomes, worker_type: WorkerType, act: Act) -> String {
         (Some((how, _)), true) => how.to_owned(),
         (Some(_), false) if act == Act::Shell => "**yes**".to_owned(),
         (Some((how, _)), false) => format!("**{how}**"),
-        (None, true) => "missing".to_owned(),
-        (None, false) => "no".to_owned(),
+        (None, true) if act != Act::Leave => "missing".to_owned(),
+        (None, _) => "no".to_owned(),
     }
 }
 

@@ -62,7 +62,6 @@ pub(super) fn terms(worker: &WorkerTerms<'_>) -> Terms {
         env: env.collect(),
         files: vec![(path, policy(worker.worker_type))],
         drops: DROPS,
-        ..Terms::default()
     }
 }
 
