@@ -53,14 +53,17 @@ fn a_plan_without_faults_is_fine_and_nothing_is_made() {
     let env = TestEnv::new();
     let root = root(&env, TWO, &["one", "two"]);
     let done = fleet(&env, env.root(), ["check", "fleet-x"]).output().success();
-    assert_eq!(
-        (done.stdout.as_str(), done.stderr.as_str()),
-        ("fine: dag, 2 workers, at most 1.50 USD\n", "")
-    );
+    insta::assert_snapshot!(done.stdout, @r#"
+    note: `claude` keeps a worker of type `code-run` from using the web and changing files elsewhere, but not the commands that it runs: `one`
+      hint: `"sandbox": "bwrap"` keeps what they change in their folders
+    fine: dag, 2 workers, at most 1.50 USD
+    "#);
+    assert_eq!(done.stderr, "");
     let verdict = answer(&env, &root, ["check", "fleet.json"]);
     assert_eq!(verdict["root"], root.display().to_string());
     assert_eq!((&verdict["type"], &verdict["most_usd"]), (&"dag".into(), &1.5.into()));
     assert_eq!(codes(&verdict), Vec::<String>::new());
+    assert_eq!(verdict["reach"][0]["acts"], serde_json::json!(["web", "leave"]));
     assert!(!env.fleet_home().exists(), "a check makes nothing");
 }
 
