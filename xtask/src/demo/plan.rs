@@ -108,8 +108,10 @@ fn prove(world: &World, repo: &Path, root: &str, ledger: &Path) -> Result<()> {
             "{paid} steps were begun and {resumed} gone on with, not 6 and 2"
         ));
     }
-    match world.processes().len() {
-        0 => Ok(println!("no process is left")),
-        left => failed(format!("{left} processes are left")),
+    let left = world.processes().len();
+    if left > 0 {
+        return failed(format!("{left} processes are left"));
     }
+    println!("no process is left");
+    Ok(())
 }

@@ -356,7 +356,7 @@ fn undoing(cli: Cli) -> Vec<String> {
 
 /// Bubblewrap: the machine's, or the one that Codex brings along.
 #[track_caller]
-fn bubblewrap() -> PathBuf {
+pub(crate) fn bubblewrap() -> PathBuf {
     if let Ok(found) = boundary::find(&std::env::var("PATH").unwrap_or_default()) {
         return found;
     }
