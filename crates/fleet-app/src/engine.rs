@@ -153,13 +153,16 @@ impl<'a> Engine<'a> {
             if did == Did::Everything {
                 return Ok(());
             }
-            if did == Did::Nothing {
-                if self.live.is_empty() && decision.wake.is_none() {
-                    return Ok(());
-                }
-                if self.wait(listener, decision.wake)? {
-                    self.reload()?;
-                }
+            if did == Did::Nothing && self.live.is_empty() && decision.wake.is_none() {
+                return Ok(());
+            }
+            // However much there is to do, who knocks is heard before the next step is started.
+            let wake = match did {
+                Did::Nothing => decision.wake,
+                Did::Something | Did::Everything => Some(0),
+            };
+            if self.wait(listener, wake)? {
+                self.reload()?;
             }
         }
     }
