@@ -20,6 +20,7 @@ use std::thread;
 use std::time::Duration;
 
 use fleet_core::agent::Agent;
+use fleet_core::id::AgentId;
 use fleet_core::plan::{self, Plan, Shape};
 use fleet_core::run::record::{Event, RoundRecord, Run, StepName, StepRecord};
 use fleet_core::run::{self, Action, Control, Finish, Key, Part, Pause, Seen, Tick, Why, decide, verdict};
@@ -41,9 +42,27 @@ const SOON: Duration = Duration::from_millis(15);
 
 /// Drives the run with this id until nothing is left to wait for. Returns at once when somebody else drives it.
 pub fn drive(app: &App, caller: &Caller, id: &str) -> Result<()> {
-    let Some(lock) = Lock::try_take(&app.home.run_lock(id))? else {
-        return Ok(());
-    };
+    loop {
+        let Some(lock) = Lock::try_take(&app.home.run_lock(id))? else {
+            return Ok(());
+        };
+        let left = drive_once(app, caller, id);
+        drop(lock);
+        let left = match left {
+            // The next driver is at work.
+            Err(error) if error.kind == Kind::Conflict => return Ok(()),
+            left => left?,
+        };
+        // Whoever asked for something in the last moment found the lock held, and started nobody.
+        let now = app.store()?.run(id)?;
+        if now.is_none_or(|now| (now.control, now.finish) == left) {
+            return Ok(());
+        }
+    }
+}
+
+/// What people wanted of the run, and how it was over, when nothing was left to wait for. The caller holds the lock.
+fn drive_once(app: &App, caller: &Caller, id: &str) -> Result<(Control, Option<Finish>)> {
     let store = app.store()?;
     let run = store
         .run(id)?
@@ -73,12 +92,7 @@ pub fn drive(app: &App, caller: &Caller, id: &str) -> Result<()> {
     };
     let done = thread::scope(|scope| engine.run(scope, &listener));
     let _ = files::remove_file("drive.socket", &socket);
-    drop(lock);
-    match done {
-        // The next driver is at work.
-        Err(error) if error.kind == Kind::Conflict => Ok(()),
-        other => other,
-    }
+    done.map(|()| (engine.run.control, engine.run.finish))
 }
 
 /// A step that runs, as this process holds on to it.
@@ -118,8 +132,8 @@ struct Engine<'a> {
     changes: Vec<Change>,
     /// What workers' programs have to know of the repository; none before the first start.
     ground: Option<terms::Ground>,
-    /// Steps that a thread is ending.
-    ends: Arc<Mutex<Vec<Key>>>,
+    /// Agents that a thread is ending.
+    ends: Arc<Mutex<Vec<AgentId>>>,
 }
 
 impl<'a> Engine<'a> {
@@ -139,13 +153,16 @@ impl<'a> Engine<'a> {
             if did == Did::Everything {
                 return Ok(());
             }
-            if did == Did::Nothing {
-                if self.live.is_empty() && decision.wake.is_none() {
-                    return Ok(());
-                }
-                if self.wait(listener, decision.wake)? {
-                    self.reload()?;
-                }
+            if did == Did::Nothing && self.live.is_empty() && decision.wake.is_none() {
+                return Ok(());
+            }
+            // However much there is to do, who knocks is heard before the next step is started.
+            let wake = match did {
+                Did::Nothing => decision.wake,
+                Did::Something | Did::Everything => Some(0),
+            };
+            if self.wait(listener, wake)? {
+                self.reload()?;
             }
         }
     }
@@ -161,16 +178,32 @@ impl<'a> Engine<'a> {
         self.run = store
             .run(&id)?
             .ok_or_else(|| Error::not_found(format!("run `{id}` is gone")))?;
-        self.plan = runs::plan_of(&self.run)?;
+        let before = std::mem::replace(&mut self.plan, runs::plan_of(&self.run)?);
         self.config_read = None;
         let steps = store.steps(&id)?;
         let rounds = store.rounds(&id)?;
-        let alive: BTreeMap<Key, Tick> = self.seen.running().map(|step| (step.key, step.alive)).collect();
+        // A key counts places, and workers may have come or gone: what runs is found again by its name.
+        let key = |key: Key| StepName::of(&before, key).key(&self.plan);
+        let alive: Vec<(Key, Tick)> = self
+            .seen
+            .running()
+            .filter_map(|step| Some((key(step.key)?, step.alive)))
+            .collect();
+        let live = std::mem::take(&mut self.live);
+        self.live = live
+            .into_iter()
+            .filter_map(|(old, live)| Some((key(old)?, live)))
+            .collect();
         self.seen = run::record::seen(&self.plan, self.run.control, &steps, &rounds, &self.boot, self.now());
         for (key, alive) in alive {
             if let Some(step) = self.seen.step_mut(key) {
                 step.alive = alive;
             }
+        }
+        let gone = |step: &&StepRecord| step.ended.is_none() && step.name.key(&self.plan).is_none();
+        let gone: Vec<StepRecord> = steps.iter().filter(gone).cloned().collect();
+        for step in gone {
+            self.let_go(step)?;
         }
         self.rounds = rounds.into_iter().map(|round| (round.round, round)).collect();
         Ok(())
@@ -232,9 +265,17 @@ impl<'a> Engine<'a> {
             match action {
                 Action::Start { key, hold, goes_on } => starts.push((key, hold, goes_on)),
                 Action::End { .. } => {}
-                Action::OpenRound(round) => self.open_round(round)?,
+                Action::OpenRound(round) => {
+                    if let Err(error) = self.open_round(round) {
+                        self.get_stuck(&format!("round {round} cannot begin"), &error);
+                    }
+                }
                 Action::ReadVerdict { round, asked } => self.read_verdict(round, asked),
-                Action::Settle { round, keep } => self.settle(round, keep)?,
+                Action::Settle { round, keep } => {
+                    if let Err(error) = self.settle(round, keep) {
+                        self.get_stuck(&format!("round {round} cannot be settled"), &error);
+                    }
+                }
                 Action::Pause(why) => self.pause(why),
                 Action::Finish(finish) => {
                     self.finish(finish)?;
@@ -243,17 +284,32 @@ impl<'a> Engine<'a> {
             }
         }
         if !starts.is_empty() {
-            self.start_all(starts)?;
+            match self.setting() {
+                Ok(setting) => self.start_all(&setting, starts)?,
+                Err(error) => self.get_stuck("nothing can be started", &error),
+            }
         }
         Ok(did)
     }
 
-    fn pause(&mut self, why: Pause) {
+    /// Pauses because something failed that would fail again: it is said where people look, and costs nothing more.
+    fn get_stuck(&mut self, what: &str, error: &Error) {
+        let detail = error.detail.as_deref().map(came::first_line).filter(|line| !line.is_empty());
+        let detail = detail.map(|line| format!(": {line}")).unwrap_or_default();
+        self.hold(Pause::Stuck, None, format!("{what}: {}{detail}", error.message));
+    }
+
+    fn hold(&mut self, why: Pause, worker: Option<&str>, about: String) {
         self.seen.control = Control::Paused;
         self.run.control = Control::Paused;
         self.run.pause = Some(why);
         self.changes.push(Change::Control(Control::Paused, Some(why)));
+        self.note("paused", worker, about);
+    }
+
+    fn pause(&mut self, why: Pause) {
         let (worker, about) = match why {
+            Pause::Stuck => (None, String::new()),
             Pause::Escalated { round } => (None, format!("the reviewer asks for a person in round {round}")),
             Pause::RootGone => (None, "the fleet root was moved or deleted".to_owned()),
             Pause::Blocked { worker } => {
@@ -269,11 +325,12 @@ impl<'a> Engine<'a> {
                 (Some(id), how.unwrap_or_default())
             }
         };
-        self.note("paused", worker.as_deref(), about);
+        self.hold(why, worker.as_deref(), about);
     }
 
     fn finish(&mut self, finish: Finish) -> Result<()> {
         let now = self.app.now();
+        (self.run.control, self.run.finish) = (Control::Going, Some(finish));
         self.changes.push(Change::Finish(finish, now));
         self.note("finished", None, finish.as_str());
         self.flush(&[])?;
@@ -288,10 +345,11 @@ impl<'a> Engine<'a> {
     {
         let ends = Arc::clone(&self.ends);
         let mut under_way = ends.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.live.contains_key(&key) || under_way.contains(&key) {
+        let agent = self.live.get(&key).map(|live| live.agent.clone());
+        let Some(agent) = agent.filter(|agent| !under_way.contains(&agent.id)) else {
             return Ok(false);
-        }
-        under_way.push(key);
+        };
+        under_way.push(agent.id.clone());
         drop(under_way);
         if let Some(step) = self.seen.step_mut(key) {
             step.ending = Some(why);
@@ -307,16 +365,21 @@ impl<'a> Engine<'a> {
         self.changes.push(Change::Ending(name, why));
         // Whoever finds it ended has to know why.
         self.flush(&[])?;
-        let (app, agent) = (self.app, live_agent(&self.live, key));
-        let Some(agent) = agent else { return Ok(false) };
-        let grace = Duration::from_millis(self.app.config(self.caller, None)?.kill_grace_ms);
+        let (app, grace) = (self.app, self.grace());
         scope.spawn(move || {
             let _ = end::stop_supervisor(app, &agent, false, grace);
             ends.lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .retain(|each| *each != key);
+                .retain(|each| *each != agent.id);
         });
         Ok(true)
+    }
+
+    /// How long a program has to end after it was asked to. A step is ended even while the configuration cannot be read.
+    fn grace(&self) -> Duration {
+        const USUAL: Duration = Duration::from_secs(3);
+        let config = self.app.config(self.caller, None);
+        config.map_or(USUAL, |config| Duration::from_millis(config.kill_grace_ms))
     }
 
     /// Takes in the ends of steps whose supervisors are gone.
@@ -381,7 +444,7 @@ impl<'a> Engine<'a> {
         }
         let path = self.run.root.join(crate::plan::FILE);
         let Ok(meta) = std::fs::metadata(&path) else { return };
-        let stamp = meta.modified().ok().map(|at| (at, meta.len()));
+        let stamp = meta.modified().ok().filter(|_| meta.is_file()).map(|at| (at, meta.len()));
         if stamp.is_none() || stamp == self.config_read {
             return;
         }
@@ -404,18 +467,25 @@ impl<'a> Engine<'a> {
                 "fleet.json has errors now; the run keeps to what was launched",
             );
         };
-        let (before, cap) = (self.plan.shape.clone(), self.plan.cap);
+        let before = self.plan.clone();
         self.plan.cap = new.cap;
+        for worker in &mut self.plan.workers {
+            let same = new.workers.iter().find(|each| each.id == worker.id);
+            worker.budget = same.map_or(worker.budget, |same| same.budget);
+        }
         match (&mut self.plan.shape, new.shape) {
             (Shape::Iterative(rounds), Shape::Iterative(new)) => {
                 rounds.max_iterations = new.max_iterations;
                 rounds.lgtm_count = new.lgtm_count;
             }
-            (Shape::Autoresearch(research), Shape::Autoresearch(new)) => research.max_iterations = new.max_iterations,
+            (Shape::Autoresearch(research), Shape::Autoresearch(new)) => {
+                research.max_iterations = new.max_iterations;
+                research.budget = new.budget;
+            }
             _ => {}
         }
-        if before != self.plan.shape || cap != self.plan.cap {
-            self.note("plan", None, "stop_when was changed, and holds from now on");
+        if before != self.plan {
+            self.note("plan", None, "fleet.json was changed: its stop_when and budgets hold from now on");
         }
     }
 
@@ -448,7 +518,10 @@ impl<'a> Engine<'a> {
         };
         match &self.plan.shape {
             Shape::Iterative(_) => layout::make_round(&self.run.root, number)?,
-            Shape::Autoresearch(research) => round.base = Some(research::begin(&self.run, research)?),
+            Shape::Autoresearch(research) => {
+                let before = self.rounds.get(&(number - 1)).and_then(|before| before.base.as_deref());
+                round.base = Some(research::begin(&self.run, research, before)?);
+            }
             Shape::Worktree | Shape::Dag => {}
         }
         self.put_round(round);
@@ -533,6 +606,3 @@ impl<'a> Engine<'a> {
     }
 }
 
-fn live_agent(live: &BTreeMap<Key, Live>, key: Key) -> Option<Agent> {
-    live.get(&key).map(|live| live.agent.clone())
-}

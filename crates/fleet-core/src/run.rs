@@ -191,6 +191,8 @@ pub enum Pause {
     },
     /// The fleet root is not where it was: it was moved or deleted.
     RootGone,
+    /// Something that is none of the workers' failed, such as git or the configuration, and would fail again.
+    Stuck,
     /// A program has no login or no credit, or somebody ended the worker: nothing fares better before a person has looked.
     Blocked {
         /// The place of the worker that met it.

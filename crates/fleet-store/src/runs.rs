@@ -31,7 +31,7 @@ pub enum Change {
     Void(StepName),
     /// The failure of these steps counts no more.
     Forgive(StepName),
-    /// A worker is started over in a round.
+    /// A worker is started over in a round. A step that runs stays what it is.
     Forget {
         /// The worker's id.
         worker: String,
@@ -80,7 +80,10 @@ impl Store {
             if let Some(other) = other {
                 let message = format!("a run called `{}` goes on already, from {other}", run.name);
                 return Err(Error::conflict(message)
-                    .hint("give this plan another `fleet_name`, or stop that run: `fleet stop ROOT`")
+                    .hint(format!(
+                        "give this plan another `fleet_name`, or stop that run: `fleet stop {}`",
+                        fleet_core::name::word(&other)
+                    ))
                     .into());
             }
             let sql = "INSERT INTO runs (id, root, name, type, repo, base, text, control, created_at)
@@ -235,7 +238,8 @@ fn apply(transaction: &Transaction<'_>, run: &str, change: &Change) -> Attempt<(
         Change::Void(name) => named("DELETE FROM steps", name, &[]),
         Change::Forgive(name) => named("UPDATE steps SET forgiven = 1", name, &[]),
         Change::Forget { worker, round } => {
-            let sql = "UPDATE steps SET forgotten = 1 WHERE run = ?1 AND worker = ?2 AND round = ?3";
+            let sql = "UPDATE steps SET forgotten = 1
+                       WHERE run = ?1 AND worker = ?2 AND round = ?3 AND how IS NOT NULL";
             transaction.execute(sql, params![run, worker, round])?;
             Ok(())
         }

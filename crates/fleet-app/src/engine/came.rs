@@ -3,10 +3,11 @@
 use fleet_core::Result;
 use fleet_core::agent::{Agent, Standing};
 use fleet_core::fact::{Entry, Fact};
+use fleet_core::id::AgentId;
 use fleet_core::plan::Shape;
 use fleet_core::plan::money::Usd;
 use fleet_core::run::judge::{self, judge};
-use fleet_core::run::record::{StepEnd, StepName};
+use fleet_core::run::record::{StepEnd, StepName, StepRecord};
 use fleet_core::run::{Ended, How, Key, Part};
 use fleet_host::process::{self, Table};
 use fleet_host::supervise::journal;
@@ -16,7 +17,7 @@ use regex_lite::Regex;
 use super::layout::{self, Status};
 use super::{Engine, Live};
 use crate::app::App;
-use crate::ops;
+use crate::{end, ops};
 
 /// How many lines of a measurement are looked through for the number.
 const MEASURED_LINES: usize = 2000;
@@ -29,14 +30,36 @@ impl Engine<'_> {
         let standing = Standing::fold(&entries);
         if standing.exited.is_none() && standing.start_failed.is_none() {
             // Its supervisor was killed; what it left would work on, unseen.
-            let id = live.agent.id.clone();
-            process::end_all(
-                || process::marked(&id).iter().map(process::Process::identity).collect(),
-                std::time::Duration::from_millis(500),
-            );
+            end_remains(&live.agent.id);
         }
-        let end = self.end_of(key, live, &entries, &standing);
+        let end = self.end_of(key, live, &entries, &standing)?;
         self.record_end(key, live, end);
+        Ok(())
+    }
+
+    /// Ends a step whose worker is in the plan no more.
+    pub(super) fn let_go(&mut self, step: StepRecord) -> Result<()> {
+        let agent = self.app.store()?.agent(&step.agent)?;
+        if let Some(agent) = &agent {
+            end::stop_supervisor(self.app, agent, false, self.grace())?;
+        }
+        end_remains(&step.agent);
+        let entries = journal::read(&self.app.home.agent_dir(&step.agent)).unwrap_or_default();
+        let end = StepEnd {
+            how: How::Stopped,
+            text: "its worker is in the plan no more".to_owned(),
+            cost: self.cost_of(&step.name, &entries, &Standing::fold(&entries))?,
+            metric: None,
+            resumable: false,
+            ended: self.now(),
+            ended_at: self.app.now(),
+        };
+        if agent.is_some_and(|agent| agent.shared) {
+            self.changes.push(Change::AgentEnded(step.agent, end.ended_at));
+        }
+        let about = format!("{}: {}", end.how.as_str(), end.text);
+        self.note("ended", Some(&step.name.worker), about);
+        self.changes.push(Change::Ended(step.name, end));
         Ok(())
     }
 
@@ -97,7 +120,7 @@ impl Engine<'_> {
         layout::write_status(&self.run.root, self.plan.worker_id(key.worker), &status);
     }
 
-    fn end_of(&self, key: Key, live: &Live, entries: &[Entry], standing: &Standing) -> StepEnd {
+    fn end_of(&self, key: Key, live: &Live, entries: &[Entry], standing: &Standing) -> Result<StepEnd> {
         let ending = self.seen.step(key).and_then(|step| step.ending);
         let stopped = ending.is_none() && standing.stopping;
         let seen = judge::Seen {
@@ -128,9 +151,9 @@ impl Engine<'_> {
         }
         let cost = match key.part {
             Part::Measure => Some(Usd::default()),
-            _ => self.cost_of(key, live, entries, standing),
+            _ => self.cost_of(&StepName::of(&self.plan, key), entries, standing)?,
         };
-        StepEnd {
+        Ok(StepEnd {
             how,
             text: first_line(&text),
             cost,
@@ -138,25 +161,38 @@ impl Engine<'_> {
             resumable: key.part == Part::Work && came_far(&live.agent, how, standing),
             ended: self.now(),
             ended_at: entries.last().map_or_else(|| self.app.now(), |entry| entry.at),
-        }
+        })
     }
 
-    /// What this launch of the agent cost, where its program tells. A launch that never ran cost nothing.
-    fn cost_of(&self, key: Key, live: &Live, entries: &[Entry], standing: &Standing) -> Option<Usd> {
+    /// What the step `name` cost, where its program tells. A launch that never ran cost nothing.
+    fn cost_of(&self, name: &StepName, entries: &[Entry], standing: &Standing) -> Result<Option<Usd>> {
         let ran = entries.iter().any(|entry| matches!(entry.fact, Fact::Started { .. }));
         if !ran {
-            return Some(Usd::default());
+            return Ok(Some(Usd::default()));
         }
         let costs: Option<Vec<f64>> = standing.used.iter().map(|usage| usage.cost_usd).collect();
-        let total = Usd::new(costs.filter(|costs| !costs.is_empty())?.iter().sum())?;
+        let total = costs.filter(|costs| !costs.is_empty());
+        let Some(total) = total.and_then(|costs| Usd::new(costs.iter().sum())) else {
+            return Ok(None);
+        };
+        if name.attempt == 1 {
+            return Ok(Some(total));
+        }
         // An agent that is tried again in its worktree goes on with its journal, and so with its account.
-        let same = self.seen.attempts(key.worker, key.round, key.part);
-        let earlier = same
-            .iter()
-            .filter(|step| step.key.attempt < key.attempt && !live.agent.shared);
+        let steps = self.app.store()?.steps(&self.run.id)?;
+        let own = steps.iter().find(|step| step.name == *name);
+        let earlier = steps.iter().filter(|step| {
+            own.is_some_and(|own| own.agent == step.agent && step.generation < own.generation)
+        });
         let before: Usd = earlier.filter_map(|step| step.ended.as_ref()?.cost).sum();
-        Some(total.less(before))
+        Ok(Some(total.less(before)))
     }
+}
+
+/// Ends the processes that an agent left behind whose supervisor is gone.
+pub(super) fn end_remains(id: &AgentId) {
+    let remains = || process::marked(id).iter().map(process::Process::identity).collect();
+    process::end_all(remains, std::time::Duration::from_millis(500));
 }
 
 /// Whether there is a conversation to go on with: one that the program told of, or one whose id fleet chose for a program

@@ -44,31 +44,59 @@ pub(super) fn make_dir(site: &'static str, path: &Path) -> Result<()> {
     fleet_core::fault::guard(site, || fs::create_dir_all(path)).map_err(|error| files::io_error("create", path, &error))
 }
 
+/// Makes the folder for what the worker of `key` hands in. Before a reviewer begins, what lies already where its review
+/// is looked for, from an earlier run or from a builder, is renamed: it is no verdict on what it has not seen.
+pub(super) fn make_output(root: &Path, plan: &Plan, key: Key, goes_on: bool) -> Result<()> {
+    let output = output_dir(root, plan.worker_id(key.worker));
+    let is_reviewer = matches!(&plan.shape, Shape::Iterative(rounds) if rounds.reviewer == key.worker);
+    fleet_core::fault::guard("drive.output-dir", || {
+        fs::create_dir_all(&output)?;
+        let begins = is_reviewer && key.part == Part::Work && !goes_on;
+        let reviews = if begins { review_places(root, key.round, plan) } else { Vec::new() };
+        reviews.iter().try_for_each(|review| set_aside(review))
+    })
+    .map_err(|error| files::io_error("prepare", &output, &error))
+}
+
+/// Renames `review`, if it is there, to the first free `review.earlier-N.md`.
+fn set_aside(review: &Path) -> std::io::Result<()> {
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    if !is_there(review) {
+        return Ok(());
+    }
+    let free = (1..).map(|number| review.with_file_name(format!("review.earlier-{number}.md")));
+    match free.into_iter().find(|path| !is_there(path)) {
+        Some(path) => fs::rename(review, path),
+        None => Ok(()),
+    }
+}
+
+/// The places where the reviewer of `plan` may leave the review of `round`, the one that it is told of first.
+fn review_places(root: &Path, round: u32, plan: &Plan) -> Vec<PathBuf> {
+    let Shape::Iterative(rounds) = &plan.shape else {
+        return Vec::new();
+    };
+    let id = plan.worker_id(rounds.reviewer);
+    let reviewer = worker_dir(root, id);
+    let own = PathBuf::from("iterations").join(round.to_string());
+    [
+        round_dir(root, round),
+        reviewer.join(&own),
+        reviewer.join("output").join(&own),
+        round_dir(root, round).join("workers").join(id),
+    ]
+    .map(|folder| folder.join("review.md"))
+    .into()
+}
+
 /// The text of the review of `round`, from the first of the places where reviewers leave it that has one.
 pub(super) fn read_review(root: &Path, round: u32, plan: &Plan) -> Option<String> {
-    let Shape::Iterative(rounds) = &plan.shape else {
-        return None;
+    let read = |place: PathBuf| {
+        let meta = fs::metadata(&place).ok()?;
+        let bytes = (meta.is_file() && meta.len() <= LONGEST_REVIEW).then(|| fs::read(&place))?;
+        Some(String::from_utf8_lossy(&bytes.ok()?).into_owned())
     };
-    let reviewer = worker_dir(root, plan.worker_id(rounds.reviewer));
-    let own = PathBuf::from("iterations").join(round.to_string());
-    let places = [
-        round_dir(root, round).join("review.md"),
-        reviewer.join(&own).join("review.md"),
-        reviewer.join("output").join(&own).join("review.md"),
-        round_dir(root, round)
-            .join("workers")
-            .join(plan.worker_id(rounds.reviewer))
-            .join("review.md"),
-    ];
-    places.iter().find_map(|place| {
-        let meta = fs::metadata(place)
-            .ok()
-            .filter(|meta| meta.is_file() && meta.len() <= LONGEST_REVIEW)?;
-        let _ = meta;
-        fs::read(place)
-            .ok()
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-    })
+    review_places(root, round, plan).into_iter().find_map(read)
 }
 
 /// The file that gets what the program of a step prints. The folder is made; in a plan of rounds the worker's own

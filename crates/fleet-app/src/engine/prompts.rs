@@ -46,10 +46,15 @@ impl Engine<'_> {
             };
             let review: String = review.chars().take(LONGEST_FEEDBACK).collect();
             text.push_str(&format!(
-                "\n\n## Feedback of round {before}\n\n{about} This is round {}.\n\n<review>\n{}\n</review>\n",
-                key.round,
+                "\n\n## Feedback of round {before}\n\n{about}\n\n<review>\n{}\n</review>\n",
                 review.trim().replace("</review>", "< /review>")
             ));
+        }
+        if matches!(self.plan.shape, Shape::Iterative(_)) {
+            text.push_str(&format!("\n\nThis is round {}.", key.round));
+        }
+        if is_reviewer {
+            text.push_str(&format!(" Your review goes to `iterations/{}/review.md`.", key.round));
         }
         Ok(text)
     }
@@ -87,6 +92,9 @@ impl Engine<'_> {
     }
 
     fn read(&self, path: &Path) -> Result<String> {
+        if path.exists() && !path.is_file() {
+            return Err(layout::no_prompt(path, &"it is no file"));
+        }
         let text = std::fs::read_to_string(path).map_err(|error| layout::no_prompt(path, &error))?;
         let root = self.run.root.to_string_lossy();
         Ok(text.replace("${FLEET_ROOT}", &root).replace("$FLEET_ROOT", &root))

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fleet_core::plan::Research;
 use fleet_core::run::record::{RoundRecord, Run};
-use fleet_core::{Error, Result, fault};
+use fleet_core::{Error, Result};
 use fleet_host::files;
 use fleet_host::git::rounds::Checkout;
 
@@ -71,26 +71,35 @@ pub(crate) fn check(root: &Path, research: &Research) -> Result<()> {
     )
 }
 
-/// The commit that a round begins from. What somebody else has changed since the last one is committed first.
-pub(super) fn begin(run: &Run, research: &Research) -> Result<String> {
+/// The ref that stands for the branch that the rounds of `run` change.
+fn branch_ref(run: &Run) -> String {
+    format!("refs/fleet/branch/{}", run.id)
+}
+
+/// The commit that a round begins from; `before` is that of the round before. What somebody else has changed since is
+/// committed first.
+pub(super) fn begin(run: &Run, research: &Research, before: Option<&str>) -> Result<String> {
     let folder = workdir(&run.root, research);
     let except = except(&run.root, &folder, research);
     let checkout = Checkout {
         folder: &folder,
         except: &except,
     };
+    before.map_or(Ok(()), |before| checkout.require_has(before))?;
+    checkout.remember_branch(&branch_ref(run))?;
     checkout.commit("Changes from outside, found before a round of fleet")?;
     checkout.head()
 }
 
 /// Commits what the agent of a round left uncommitted, so that what is measured is what is kept.
-pub(super) fn commit(run: &Run, research: &Research, round: u32) -> Result<()> {
+pub(super) fn commit(run: &Run, research: &Research, round: u32, base: Option<&str>) -> Result<()> {
     let folder = workdir(&run.root, research);
     let except = except(&run.root, &folder, research);
     let checkout = Checkout {
         folder: &folder,
         except: &except,
     };
+    base.map_or(Ok(()), |base| checkout.require_has(base))?;
     checkout.commit(&format!("Round {round} of fleet"))
 }
 
@@ -114,15 +123,16 @@ pub(super) fn settle(
     let change = match checkout.held(&name)? {
         Some(change) => change,
         None => {
-            commit(run, research, number)?;
+            commit(run, research, number, round.base.as_deref())?;
             let head = checkout.head()?;
             checkout.hold(&name, &head)?;
             head
         }
     };
-    if let Some(base) = round.base.as_ref().filter(|_| !keep) {
-        checkout.back_to(base)?;
-    }
+    let change = match &round.base {
+        Some(base) => bring_home(&checkout, &branch_ref(run), base, change, keep)?,
+        None => change,
+    };
     let changed = round.base.as_ref() != Some(&change);
     let subject = match changed {
         true => checkout.subject(&change)?,
@@ -150,6 +160,24 @@ pub(super) fn settle(
     })
 }
 
+/// Leaves the branch of the run at the change that is kept, or at `base`, whatever the agent did to branches and history.
+/// The change as it is kept: where `base` is not in its history its files become one commit upon `base`.
+fn bring_home(checkout: &Checkout<'_>, branch: &str, base: &str, change: String, keep: bool) -> Result<String> {
+    checkout.back_on_branch(branch)?;
+    if !keep {
+        checkout.back_to(base)?;
+        return Ok(change);
+    }
+    let change = match checkout.is_after(&change, base)? {
+        true => change,
+        false => checkout.graft(&change, base)?,
+    };
+    if checkout.head().ok().as_ref() != Some(&change) {
+        checkout.back_to(&change)?;
+    }
+    Ok(change)
+}
+
 /// Adds a line to the list of results. The list that counts is `kept`, in the run's own folder: an agent may commit the
 /// one in its workspace, and then it goes where the change goes.
 fn add_result(path: &Path, kept: &Path, line: &str, round: u32) -> Result<()> {
@@ -163,6 +191,5 @@ fn add_result(path: &Path, kept: &Path, line: &str, round: u32) -> Result<()> {
         text.push('\n');
         files::write_atomic("drive.results", kept, text.as_bytes(), 0o600)?;
     }
-    fault::guard("drive.results-file", || std::fs::write(path, text))
-        .map_err(|error| files::io_error("write", path, &error))
+    files::write_cache("drive.results-file", path, text.as_bytes(), 0o644)
 }

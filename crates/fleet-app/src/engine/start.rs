@@ -18,14 +18,14 @@ use fleet_host::lock::Lock;
 use fleet_host::supervise::journal;
 use fleet_host::supervise::launch::launch;
 use fleet_host::supervise::spec::Spec;
-use fleet_host::{files, parallel, process};
+use fleet_host::{files, parallel};
 use fleet_store::{Change, PortRange, Reservation};
 
 use super::terms::Ground;
 use super::{Engine, Live, came, layout, research};
 use crate::config::Config;
 use crate::trust::{self, Asker};
-use crate::{child, kept, runs};
+use crate::{child, end, kept, runs};
 
 /// One step about to be started.
 struct Job {
@@ -58,36 +58,40 @@ enum Place {
 }
 
 /// What all starts of one turn share.
-struct Setting {
+pub(super) struct Setting {
     config: Config,
     repo: Option<Repo>,
     ground: Ground,
 }
 
 impl Engine<'_> {
-    /// Starts these steps: key, what is reserved, whether it goes on with the conversation before.
-    pub(super) fn start_all(&mut self, starts: Vec<(Key, Usd, bool)>) -> Result<()> {
+    /// What all starts of one turn share, as it is now. Error: the configuration cannot be read.
+    pub(super) fn setting(&mut self) -> Result<Setting> {
         let repo = self.run.repo.as_deref().map(Repo::of);
-        let setting = Setting {
+        Ok(Setting {
             config: self.app.config(self.caller, repo.as_ref())?,
             ground: self.ground(repo.as_ref()),
             repo,
-        };
+        })
+    }
+
+    /// Starts these steps: key, what is reserved, whether it goes on with the conversation before.
+    pub(super) fn start_all(&mut self, setting: &Setting, starts: Vec<(Key, Usd, bool)>) -> Result<()> {
         let mut jobs = Vec::new();
         for (key, hold, goes_on) in starts {
             let record = self.new_record(key, hold);
-            match self.job(&setting, key, record.clone(), goes_on) {
+            match self.job(setting, key, record.clone(), goes_on) {
                 Ok(job) => jobs.push(job),
                 Err(error) => self.fail_start(key, record, &error),
             }
         }
-        let jobs = self.reserve(&setting, jobs)?;
+        let jobs = self.reserve(setting, jobs)?;
         for job in &jobs {
             self.put_step(&job.record, job.key);
         }
         let this = &*self;
         let launched = parallel::map(jobs, parallel::cores(), |mut job| {
-            let pid = this.launch(&setting, &mut job);
+            let pid = this.launch(setting, &mut job);
             (job, pid)
         });
         for (job, pid) in launched {
@@ -168,7 +172,8 @@ impl Engine<'_> {
         let worker = self.plan.workers.get(key.worker);
         let id = self.plan.worker_id(key.worker);
         if let (Shape::Autoresearch(research), Part::Measure) = (&self.plan.shape, key.part) {
-            research::commit(&self.run, research, key.round)?;
+            let base = self.rounds.get(&key.round).and_then(|round| round.base.as_deref());
+            research::commit(&self.run, research, key.round, base)?;
         }
         let choice = match (&self.plan.shape, worker) {
             (Shape::Autoresearch(research), _) => &research.choice,
@@ -187,7 +192,7 @@ impl Engine<'_> {
         let root = self.run.root.display().to_string();
         let output = layout::output_dir(&self.run.root, id);
         if key.part != Part::Measure && !matches!(self.plan.shape, Shape::Autoresearch(_)) {
-            layout::make_dir("drive.output-dir", &output)?;
+            layout::make_output(&self.run.root, &self.plan, key, goes_on)?;
         }
         env.push(("FLEET_ROOT".to_owned(), root));
         env.push(("WORKER_ID".to_owned(), id.to_owned()));
@@ -391,9 +396,7 @@ impl Engine<'_> {
             fresh = true;
         }
         if matches!(job.place, Place::Same(_)) {
-            let id = agent.id.clone();
-            let left = || process::marked(&id).iter().map(process::Process::identity).collect();
-            process::end_all(left, std::time::Duration::from_millis(500));
+            came::end_remains(&agent.id);
         }
         let hold = job.record.hold.micros() as f64 / 1e6;
         let held = self.held(&setting.ground, job.key, &job.harness, agent, hold, &job.env)?;
@@ -451,6 +454,18 @@ impl Engine<'_> {
         launch(&self.app.executable, &spec, lock, |_| {})
     }
 
+    /// Takes back the worktree and the names of an agent whose program never ran: what is half made is no place for the
+    /// next try.
+    pub(super) fn take_back(&self, agent: &Agent) -> Result<()> {
+        let options = end::Options {
+            force: true,
+            delete_branch: agent.made_branch,
+            forget: true,
+            ..end::Options::default()
+        };
+        end::end(self.app, self.caller, agent, &options).map(drop)
+    }
+
     fn after_launch(&mut self, job: Job, pid: Result<u32>) {
         let Some(agent) = job.agent else { return };
         let generation = job.record.generation;
@@ -504,6 +519,12 @@ impl Engine<'_> {
                     ended_at: self.app.now(),
                 };
                 self.record_end(job.key, &live, end);
+                let entries = journal::read(&self.app.home.agent_dir(&live.agent.id)).unwrap_or_default();
+                let began = Standing::fold(&entries).child.is_some();
+                if matches!(job.place, Place::Worktree { .. }) && !began {
+                    // What cannot be taken back now is found by `list --repair`.
+                    let _ = self.take_back(&live.agent);
+                }
             }
         }
     }

@@ -10,8 +10,6 @@ use fleet_host::supervise::journal;
 use fleet_store::Change;
 
 use super::{Engine, Live};
-use crate::end;
-
 impl Engine<'_> {
     /// Takes hold of every step that has no recorded end.
     pub(super) fn take_over(&mut self) -> Result<()> {
@@ -35,13 +33,7 @@ impl Engine<'_> {
             if !alive && !began {
                 // The driver was killed before the program ran: nothing was paid for.
                 if agent.phase == Phase::Reserved {
-                    let options = end::Options {
-                        force: true,
-                        delete_branch: agent.made_branch,
-                        forget: true,
-                        ..end::Options::default()
-                    };
-                    end::end(self.app, self.caller, &agent, &options)?;
+                    self.take_back(&agent)?;
                 }
                 self.forget(key, name);
                 continue;

@@ -9,6 +9,7 @@ use fleet_core::run::{Control, Finish, Pause};
 use fleet_core::{Error, Kind, Result};
 use fleet_host::boundary;
 use fleet_host::git::{self, Repo};
+use fleet_host::lock::Lock;
 use fleet_host::process;
 use fleet_host::{files, supervise::client};
 use fleet_store::{Change, Turn};
@@ -116,13 +117,16 @@ impl Operation for Launch {
                 steps: planned(&plan),
             });
         }
-        let (id, how) = match known {
+        // Of two launches at once the second goes on with the run of the first.
+        let turn = Lock::take(&app.home.root().join("launch.lock"))?;
+        let (id, how) = match runs::of_root(app, &found.root)? {
             None => (begin(app, &found, &plan, ground)?, "launched"),
             Some(run) => {
                 let how = go_on(app, &run, &found, &plan)?;
                 (run.id, how)
             }
         };
+        drop(turn);
         if how != "is done already" {
             bring_up(app, caller, &id)?;
         }

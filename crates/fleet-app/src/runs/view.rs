@@ -186,7 +186,8 @@ pub fn record(app: &App, run: &Run) -> Result<RunRecord> {
     let reserved: Usd = seen.running().map(|step| step.hold).sum();
     let mut events = store.run_events(&run.id, 0)?;
     let events = events.split_off(events.len().saturating_sub(EVENTS));
-    let (state, about) = state(app, run, &plan);
+    let paused = events.iter().rfind(|(_, event)| event.event == "paused");
+    let (state, about) = state(app, run, &plan, paused.map(|(_, event)| event.about.as_str()));
     let has_rounds = matches!(plan.shape, Shape::Iterative(_) | Shape::Autoresearch(_));
     Ok(RunRecord {
         id: run.id.clone(),
@@ -232,7 +233,8 @@ fn usd(amount: Usd) -> f64 {
     amount.micros() as f64 / 1e6
 }
 
-fn state(app: &App, run: &Run, plan: &Plan) -> (String, Option<String>) {
+/// Its state, and what there is to say about it. `paused` is what was said when it last paused.
+fn state(app: &App, run: &Run, plan: &Plan, paused: Option<&str>) -> (String, Option<String>) {
     if let Some(finish) = run.finish {
         return (finish.as_str().to_owned(), None);
     }
@@ -241,6 +243,7 @@ fn state(app: &App, run: &Run, plan: &Plan) -> (String, Option<String>) {
         Control::Paused => {
             let about = match run.pause {
                 Some(Pause::Escalated { round }) => format!("the reviewer asks for a person in round {round}"),
+                Some(Pause::Stuck) => paused.unwrap_or("an act of its driver failed").to_owned(),
                 Some(Pause::RootGone) => "the fleet root was moved or deleted".to_owned(),
                 Some(Pause::Blocked { worker }) => format!("{} cannot go on without you", plan.worker_id(worker)),
                 None => String::new(),

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use fleet_core::Result;
+use fleet_core::{Error, Result};
 
 use super::{IDENTITY, bare_call, succeed};
 
@@ -72,6 +72,70 @@ impl Checkout<'_> {
             .args(["rev-parse", "--verify", "--quiet", name])
             .output()?;
         Ok(output.status.success().then(|| output.text().trim().to_owned()))
+    }
+
+    /// Refuses a checkout of another repository than the one that has `commit`: where a repository was deleted, git
+    /// finds the one around it.
+    pub fn require_has(&self, commit: &str) -> Result<()> {
+        let call = bare_call("round.head", self.folder).args(["cat-file", "-e", &format!("{commit}^{{commit}}")]);
+        let has = call.output()?.status.success();
+        has.then_some(()).ok_or_else(|| {
+            Error::conflict(format!(
+                "the commit {commit} that this began from is gone from the repository of {}",
+                self.folder.display()
+            ))
+        })
+    }
+
+    /// The branch that is checked out, as a ref; none for a commit alone.
+    pub fn branch(&self) -> Result<Option<String>> {
+        self.symbolic("HEAD")
+    }
+
+    /// Lets the ref `name` stand for the branch that is checked out, unless it stands for one already.
+    pub fn remember_branch(&self, name: &str) -> Result<()> {
+        match (self.symbolic(name)?, self.branch()?) {
+            (None, Some(branch)) => self.point(name, &branch),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks the branch out that the ref `name` stands for, without a change to any file or branch.
+    pub fn back_on_branch(&self, name: &str) -> Result<()> {
+        match (self.symbolic(name)?, self.branch()?) {
+            (Some(wanted), now) if now.as_ref() != Some(&wanted) => self.point("HEAD", &wanted),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether `commit` is `base` or has it in its history.
+    pub fn is_after(&self, commit: &str, base: &str) -> Result<bool> {
+        let call = bare_call("round.head", self.folder).args(["merge-base", "--is-ancestor", base, commit]);
+        Ok(call.output()?.status.success())
+    }
+
+    /// The files and the message of `commit` as one commit upon `base`.
+    pub fn graft(&self, commit: &str, base: &str) -> Result<String> {
+        let (name, mail) = IDENTITY;
+        let tree = format!("{commit}^{{tree}}");
+        let call = bare_call("round.commit", self.folder)
+            .args(["commit-tree", &tree, "-p", base, "-m", &self.subject(commit)?])
+            .env("GIT_AUTHOR_NAME", name)
+            .env("GIT_AUTHOR_EMAIL", mail)
+            .env("GIT_COMMITTER_NAME", name)
+            .env("GIT_COMMITTER_EMAIL", mail);
+        Ok(succeed("commit", call)?.text().trim().to_owned())
+    }
+
+    fn symbolic(&self, name: &str) -> Result<Option<String>> {
+        let call = bare_call("round.head", self.folder).args(["symbolic-ref", "--quiet", name]);
+        let output = call.output()?;
+        Ok(output.status.success().then(|| output.text().trim().to_owned()))
+    }
+
+    fn point(&self, name: &str, branch: &str) -> Result<()> {
+        let call = bare_call("round.hold", self.folder).args(["symbolic-ref", name, branch]);
+        succeed("check the branch out", call).map(|_| ())
     }
 
     /// Puts branch and files back to `commit`. Everything that differs has to be in a commit that some ref holds.

@@ -7,6 +7,7 @@
 //! !sleep MS                 works for so long
 //! !write PATH TEXT          writes a file          !append PATH TEXT   adds a line to one
 //! !commit MESSAGE           commits everything
+//! !run COMMAND              runs a shell line
 //! !cost USD                 what it says that it cost; 0.01 without
 //! !verdict WORD...          writes the review of round N with the Nth word, or the last; `none` writes nothing,
 //!                           `two` two verdicts
@@ -87,6 +88,7 @@ fn main() -> io::Result<ExitCode> {
             "write" => put(Path::new(first), text, false)?,
             "append" => put(Path::new(first), text, true)?,
             "commit" => commit(rest),
+            "run" => drop(Command::new("/bin/sh").args(["-c", rest]).status()),
             "cost" => cost = first.parse().unwrap_or(cost),
             "verdict" => {
                 let words: Vec<&str> = rest.split_whitespace().collect();

@@ -1,5 +1,6 @@
 //! Runs of plans with the real binary: what is started, in what order, what it costs, and what comes of failures.
 
+mod changed;
 mod files;
 mod rounds;
 mod stage;

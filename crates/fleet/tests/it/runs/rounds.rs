@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::stage::{Stage, events, states};
 
-fn iterative(stage: &Stage, stop: &Value, builder: &str, reviewer: &str) {
+pub(super) fn iterative(stage: &Stage, stop: &Value, builder: &str, reviewer: &str) {
     let plan = json!({"fleet_name": "loop", "type": "iterative", "stop_when": stop, "workers": [
         {"id": "build", "type": "code-run"}, {"id": "judge", "type": "reviewer", "depends_on": ["build"]}]});
     let recipe = "Write your verdict to `iterations/<N>/review.md` with one of `verdict: lgtm`, `verdict: iterate`, \
@@ -142,7 +142,7 @@ fn the_stop_rule_may_be_changed_while_the_run_goes_on() {
     let run = stage.wait_state("not accepted");
     assert_eq!(run["round"], 2);
     assert!(
-        events(&run).iter().any(|event| event.contains("stop_when was changed")),
+        events(&run).iter().any(|event| event.contains("fleet.json was changed")),
         "{run}"
     );
 }
@@ -161,7 +161,7 @@ fn a_builder_that_failed_ends_the_round_without_a_review() {
     assert_eq!(stage.paid(), ["paid build 1"]);
 }
 
-fn research(stage: &Stage, rounds: u32, prompt: &str) {
+pub(super) fn research(stage: &Stage, rounds: u32, prompt: &str) {
     let work = stage.root.join("work");
     std::fs::create_dir_all(&work).expect("a folder");
     let git = |args: &[&str]| drop(stage.env.git(&work, args.iter().copied()).success());

@@ -39,6 +39,22 @@ fn a_stopped_run_leaves_no_process_and_goes_on_in_the_same_conversation() {
 }
 
 #[test]
+fn a_run_that_is_never_at_rest_is_stopped_at_once() {
+    let stage = Stage::new();
+    let ids: Vec<String> = (0..80).map(|number| format!("w{number}")).collect();
+    let workers: Vec<_> = ids.iter().map(|id| json!({"id": id, "type": "code-run"})).collect();
+    let plan = json!({"fleet_name": "busy", "type": "dag", "config": {"max_concurrent": 2}, "workers": workers});
+    let prompts: Vec<(&str, &str)> = ids.iter().map(|id| (id.as_str(), "")).collect();
+    stage.plan(&plan, &prompts);
+    let _ = stage.fleet(["launch", "root", "--detach"]).output().success();
+    stage.wait_noted("paid w1 1");
+    let _ = stage.fleet(["stop", "root"]).output().success();
+    let run = stage.status();
+    assert_eq!(run["state"], "stopped", "{run}");
+    assert!(stage.paid().len() < 40, "{} were started", stage.paid().len());
+}
+
+#[test]
 fn a_worker_that_ignores_every_polite_request_is_stopped_all_the_same() {
     let stage = Stage::with("kill_grace_ms = 300");
     stage.dag(&[("a", &[], "!stubborn\n!hang")]);

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::stage::{Stage, states};
 
-fn worktree(stage: &Stage, prompts: &[(&str, &str)]) -> std::path::PathBuf {
+pub(super) fn worktree(stage: &Stage, prompts: &[(&str, &str)]) -> std::path::PathBuf {
     let repo = stage.env.repo("repo", 3);
     let workers: Vec<_> = prompts
         .iter()
