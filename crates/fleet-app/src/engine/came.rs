@@ -166,7 +166,9 @@ impl Engine<'_> {
 
     /// What the step `name` cost, where its program tells. A launch that never ran cost nothing.
     fn cost_of(&self, name: &StepName, entries: &[Entry], standing: &Standing) -> Result<Option<Usd>> {
-        let ran = entries.iter().any(|entry| matches!(entry.fact, Fact::Started { .. }));
+        let ran = entries
+            .iter()
+            .any(|entry| matches!(entry.fact, Fact::Starting | Fact::Started { .. }));
         if !ran {
             return Ok(Some(Usd::default()));
         }
@@ -181,9 +183,9 @@ impl Engine<'_> {
         // An agent that is tried again in its worktree goes on with its journal, and so with its account.
         let steps = self.app.store()?.steps(&self.run.id)?;
         let own = steps.iter().find(|step| step.name == *name);
-        let earlier = steps.iter().filter(|step| {
-            own.is_some_and(|own| own.agent == step.agent && step.generation < own.generation)
-        });
+        let earlier = steps
+            .iter()
+            .filter(|step| own.is_some_and(|own| own.agent == step.agent && step.generation < own.generation));
         let before: Usd = earlier.filter_map(|step| step.ended.as_ref()?.cost).sum();
         Ok(Some(total.less(before)))
     }
@@ -198,7 +200,7 @@ pub(super) fn end_remains(id: &AgentId) {
 /// Whether there is a conversation to go on with: one that the program told of, or one whose id fleet chose for a program
 /// that ran when its supervisor was killed.
 fn came_far(agent: &Agent, how: How, standing: &Standing) -> bool {
-    let chosen = agent.conversation.is_some() && standing.child.is_some();
+    let chosen = agent.conversation.is_some() && standing.may_have_run;
     standing.conversation.is_some() || how == How::Lost && chosen
 }
 

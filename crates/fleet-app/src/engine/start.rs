@@ -95,7 +95,7 @@ impl Engine<'_> {
             (job, pid)
         });
         for (job, pid) in launched {
-            self.after_launch(job, pid);
+            self.after_launch(job, pid)?;
         }
         Ok(())
     }
@@ -466,8 +466,8 @@ impl Engine<'_> {
         end::end(self.app, self.caller, agent, &options).map(drop)
     }
 
-    fn after_launch(&mut self, job: Job, pid: Result<u32>) {
-        let Some(agent) = job.agent else { return };
+    fn after_launch(&mut self, job: Job, pid: Result<u32>) -> Result<()> {
+        let Some(agent) = job.agent else { return Ok(()) };
         let generation = job.record.generation;
         let mut agent = Agent {
             generation,
@@ -505,6 +505,12 @@ impl Engine<'_> {
                     agent,
                     trace: 0,
                 };
+                let entries = journal::read(&self.app.home.agent_dir(&live.agent.id)).unwrap_or_default();
+                let standing = Standing::fold(&entries);
+                if standing.may_have_run && standing.generation >= generation {
+                    // The supervisor was killed beside its program, which may have run: what it did is not done again.
+                    return self.take_end(job.key, &live);
+                }
                 let how = match error.kind {
                     Kind::Usage | Kind::NotFound | Kind::Config => How::Failed,
                     _ => How::NotStarted,
@@ -519,14 +525,13 @@ impl Engine<'_> {
                     ended_at: self.app.now(),
                 };
                 self.record_end(job.key, &live, end);
-                let entries = journal::read(&self.app.home.agent_dir(&live.agent.id)).unwrap_or_default();
-                let began = Standing::fold(&entries).child.is_some();
-                if matches!(job.place, Place::Worktree { .. }) && !began {
+                if matches!(job.place, Place::Worktree { .. }) {
                     // What cannot be taken back now is found by `list --repair`.
                     let _ = self.take_back(&live.agent);
                 }
             }
         }
+        Ok(())
     }
 }
 

@@ -29,7 +29,7 @@ impl Engine<'_> {
             let alive = Lock::is_held(&self.app.home.agent_lock(&agent.id));
             let standing = Standing::fold(&journal::read(&folder).unwrap_or_default());
             let began = standing.generation >= record.generation
-                && (standing.child.is_some() || standing.exited.is_some() || standing.start_failed.is_some());
+                && (standing.may_have_run || standing.exited.is_some() || standing.start_failed.is_some());
             if !alive && !began {
                 // The driver was killed before the program ran: nothing was paid for.
                 if agent.phase == Phase::Reserved {

@@ -56,6 +56,11 @@ fn main() -> io::Result<ExitCode> {
         .unwrap_or_else(|| "none".to_owned());
     let mut prompt = String::new();
     io::stdin().read_to_string(&mut prompt)?;
+    // Whoever was to write it is gone.
+    if prompt.trim().is_empty() {
+        writeln!(io::stderr(), "Error: Input must be provided either through stdin or as a prompt argument")?;
+        return Ok(ExitCode::FAILURE);
+    }
     let worker = var("WORKER_ID").unwrap_or_else(|| "?".to_owned());
     let round = round(&prompt);
     let memory = memory(&session);
@@ -88,7 +93,7 @@ fn main() -> io::Result<ExitCode> {
             "write" => put(Path::new(first), text, false)?,
             "append" => put(Path::new(first), text, true)?,
             "commit" => commit(rest),
-            "run" => drop(Command::new("/bin/sh").args(["-c", rest]).status()),
+            "run" => drop(raw_command("/bin/sh").args(["-c", rest]).status()),
             "cost" => cost = first.parse().unwrap_or(cost),
             "verdict" => {
                 let words: Vec<&str> = rest.split_whitespace().collect();
