@@ -149,6 +149,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "folders that a program keeps its own things in, made before a boundary is drawn around it",
     ),
     ("kept.", "what rebuilds a lost database; never read otherwise"),
+    ("git.author", "a question"),
     ("git.branches", "a question, where refs are in no files"),
     ("git.changed", "a question, asked beside a start"),
     ("git.changed-files", "a question, by another verb: `salvage show`"),

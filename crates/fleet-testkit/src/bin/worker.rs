@@ -58,7 +58,10 @@ fn main() -> io::Result<ExitCode> {
     io::stdin().read_to_string(&mut prompt)?;
     // Whoever was to write it is gone.
     if prompt.trim().is_empty() {
-        writeln!(io::stderr(), "Error: Input must be provided either through stdin or as a prompt argument")?;
+        writeln!(
+            io::stderr(),
+            "Error: Input must be provided either through stdin or as a prompt argument"
+        )?;
         return Ok(ExitCode::FAILURE);
     }
     let worker = var("WORKER_ID").unwrap_or_else(|| "?".to_owned());

@@ -437,7 +437,10 @@ fn the_next_run_goes_on_with_the_conversation_and_counts_only_what_is_new() {
     let runs = stage.runs();
     assert_eq!(runs[1]["prompt"], "two");
     let argv = runs[1]["argv"].to_string();
-    assert!(argv.contains("\"resume\",\"--json\",\"t-1\",\"-\""), "{argv}");
+    assert!(
+        argv.contains("\"resume\",\"--json\",\"--skip-git-repo-check\",\"t-1\",\"-\""),
+        "{argv}"
+    );
     let logs = stage.logs("long");
     assert!(
         logs.contains(&"> one".to_owned()) && logs.contains(&"> two".to_owned()),
