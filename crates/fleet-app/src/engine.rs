@@ -294,7 +294,11 @@ impl<'a> Engine<'a> {
 
     /// Pauses because something failed that would fail again: it is said where people look, and costs nothing more.
     fn get_stuck(&mut self, what: &str, error: &Error) {
-        let detail = error.detail.as_deref().map(came::first_line).filter(|line| !line.is_empty());
+        let detail = error
+            .detail
+            .as_deref()
+            .map(came::first_line)
+            .filter(|line| !line.is_empty());
         let detail = detail.map(|line| format!(": {line}")).unwrap_or_default();
         self.hold(Pause::Stuck, None, format!("{what}: {}{detail}", error.message));
     }
@@ -444,7 +448,11 @@ impl<'a> Engine<'a> {
         }
         let path = self.run.root.join(crate::plan::FILE);
         let Ok(meta) = std::fs::metadata(&path) else { return };
-        let stamp = meta.modified().ok().filter(|_| meta.is_file()).map(|at| (at, meta.len()));
+        let stamp = meta
+            .modified()
+            .ok()
+            .filter(|_| meta.is_file())
+            .map(|at| (at, meta.len()));
         if stamp.is_none() || stamp == self.config_read {
             return;
         }
@@ -485,7 +493,11 @@ impl<'a> Engine<'a> {
             _ => {}
         }
         if before != self.plan {
-            self.note("plan", None, "fleet.json was changed: its stop_when and budgets hold from now on");
+            self.note(
+                "plan",
+                None,
+                "fleet.json was changed: its stop_when and budgets hold from now on",
+            );
         }
     }
 
@@ -605,4 +617,3 @@ impl<'a> Engine<'a> {
         (part == Part::Work && number > 1).then(|| number - 1)
     }
 }
-

@@ -52,7 +52,11 @@ pub(super) fn make_output(root: &Path, plan: &Plan, key: Key, goes_on: bool) -> 
     fleet_core::fault::guard("drive.output-dir", || {
         fs::create_dir_all(&output)?;
         let begins = is_reviewer && key.part == Part::Work && !goes_on;
-        let reviews = if begins { review_places(root, key.round, plan) } else { Vec::new() };
+        let reviews = if begins {
+            review_places(root, key.round, plan)
+        } else {
+            Vec::new()
+        };
         reviews.iter().try_for_each(|review| set_aside(review))
     })
     .map_err(|error| files::io_error("prepare", &output, &error))

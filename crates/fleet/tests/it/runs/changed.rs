@@ -173,7 +173,10 @@ fn two_launches_at_once_are_one_run() {
         }
     });
     let _ = stage.wait_state("done");
-    assert_eq!(stage.answer(["status", "--all"])["runs"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        stage.answer(["status", "--all"])["runs"].as_array().map(Vec::len),
+        Some(1)
+    );
     assert_eq!(stage.paid(), ["paid a 1", "paid b 1"]);
 }
 
@@ -228,7 +231,9 @@ fn a_round_that_deletes_its_repository_pauses_the_run_and_leaves_the_one_around_
     let run = stage.status();
     assert_eq!(run["state"], "paused", "{run}");
     assert!(
-        run["about"].as_str().is_some_and(|about| about.contains("is gone from the repository")),
+        run["about"]
+            .as_str()
+            .is_some_and(|about| about.contains("is gone from the repository")),
         "{run}"
     );
     let log = stage.env.git(&stage.root, ["log", "--format=%s"]).success();

@@ -142,7 +142,9 @@ fn the_stop_rule_may_be_changed_while_the_run_goes_on() {
     let run = stage.wait_state("not accepted");
     assert_eq!(run["round"], 2);
     assert!(
-        events(&run).iter().any(|event| event.contains("fleet.json was changed")),
+        events(&run)
+            .iter()
+            .any(|event| event.contains("fleet.json was changed")),
         "{run}"
     );
 }
