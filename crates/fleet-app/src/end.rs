@@ -127,9 +127,7 @@ pub fn end(app: &App, caller: &Caller, agent: &Agent, options: &Options) -> Resu
         remove_workspace(app, agent, options, &mut ended)?;
     }
     ended.warnings.extend(trust::forget(app, &agent.id));
-    if let Ok(runtime) = app.runtime() {
-        let _ = files::remove_file("end.socket", &runtime.socket(&agent.id));
-    }
+    remove_socket(app, &agent.id);
     fold(app, agent);
     kept::keep_end(app, &agent.id);
     store.set_phase("end.done", &agent.id, &[Phase::Ending], Phase::Ended, app.now())?;
@@ -156,6 +154,13 @@ pub fn look(app: &App, agent: &Agent, options: &Options) -> Result<Option<Findin
     let copied = copied(app, agent);
     let trash = PathBuf::new();
     salvage::inspect(&job(app, agent, options, "dry-run", &copied, &trash)).map(Some)
+}
+
+/// Removes the socket of an agent whose supervisor is gone.
+pub(crate) fn remove_socket(app: &App, id: &AgentId) {
+    if let Ok(runtime) = app.runtime() {
+        let _ = files::remove_file("end.socket", &runtime.socket(id));
+    }
 }
 
 /// Folds the journal of `agent` into the store.

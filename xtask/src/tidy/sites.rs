@@ -141,6 +141,14 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("restore.", "another verb: after a crash the saved work is where it was"),
     ("store.", "migrations and damage, which the store's own tests walk"),
     (
+        "drive.worktree-root",
+        "made where the settings name a folder that is not there; `create.worktree-root` is walked",
+    ),
+    (
+        "drive.old-review",
+        "a review that lay in the folder before the round is set aside; a test of `it` has one",
+    ),
+    (
         "drive.terms",
         "what a worker's program is given to hold it to its type: written anew at each start",
     ),

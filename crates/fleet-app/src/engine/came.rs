@@ -30,7 +30,7 @@ impl Engine<'_> {
         let standing = Standing::fold(&entries);
         if standing.exited.is_none() && standing.start_failed.is_none() {
             // Its supervisor was killed; what it left would work on, unseen.
-            end_remains(&live.agent.id);
+            end_remains(self.app, &live.agent.id);
         }
         let end = self.end_of(key, live, &entries, &standing)?;
         self.record_end(key, live, end);
@@ -43,7 +43,7 @@ impl Engine<'_> {
         if let Some(agent) = &agent {
             end::stop_supervisor(self.app, agent, false, self.grace())?;
         }
-        end_remains(&step.agent);
+        end_remains(self.app, &step.agent);
         let entries = journal::read(&self.app.home.agent_dir(&step.agent)).unwrap_or_default();
         let end = StepEnd {
             how: How::Stopped,
@@ -191,10 +191,18 @@ impl Engine<'_> {
     }
 }
 
-/// Ends the processes that an agent left behind whose supervisor is gone.
-pub(super) fn end_remains(id: &AgentId) {
+/// Whether launch number `generation` of an agent came to its program, or may have, or to a failure of it that was
+/// recorded.
+pub(super) fn began(standing: &Standing, generation: u32) -> bool {
+    let came = standing.may_have_run || standing.exited.is_some() || standing.start_failed.is_some();
+    standing.generation >= generation && came
+}
+
+/// Takes away what an agent left behind whose supervisor is gone: its processes and its socket.
+pub(super) fn end_remains(app: &App, id: &AgentId) {
     let remains = || process::marked(id).iter().map(process::Process::identity).collect();
     process::end_all(remains, std::time::Duration::from_millis(500));
+    end::remove_socket(app, id);
 }
 
 /// Whether there is a conversation to go on with: one that the program told of, or one whose id fleet chose for a program

@@ -70,7 +70,7 @@ fn set_aside(review: &Path) -> std::io::Result<()> {
     }
     let free = (1..).map(|number| review.with_file_name(format!("review.earlier-{number}.md")));
     match free.into_iter().find(|path| !is_there(path)) {
-        Some(path) => fs::rename(review, path),
+        Some(path) => fleet_core::fault::guard("drive.old-review", || fs::rename(review, path)),
         None => Ok(()),
     }
 }

@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 
 use fleet_core::agent::{Agent, Phase, Standing, Workspace};
-use fleet_core::id::AgentId;
 use fleet_core::plan::money::Usd;
 use fleet_core::plan::{ModelChoice, Shape};
 use fleet_core::run::record::{StepEnd, StepName, StepRecord};
@@ -95,7 +94,7 @@ impl Engine<'_> {
             (job, pid)
         });
         for (job, pid) in launched {
-            self.after_launch(job, pid)?;
+            self.after_launch(job, pid);
         }
         Ok(())
     }
@@ -180,9 +179,8 @@ impl Engine<'_> {
             (_, Some(worker)) => &worker.choice,
             (_, None) => return Err(Error::internal(format!("there is no worker `{id}`"))),
         };
-        let before = self.before(key, goes_on)?;
-        let conversation = before.as_ref().and_then(|(_, conversation)| conversation.clone());
-        let goes_on = goes_on && conversation.is_some();
+        let conversation = if goes_on { self.conversation_before(key)? } else { None };
+        let goes_on = conversation.is_some();
         let harness = match (&self.plan.shape, key.part) {
             (Shape::Autoresearch(research), Part::Measure) => measure(&research.eval_command),
             _ => self.app.harness_for(&setting.config, &choice.provider, true)?,
@@ -205,7 +203,7 @@ impl Engine<'_> {
             key,
             prompt: self.prompt(key, goes_on)?,
             model: model(choice, key.part),
-            conversation: conversation.filter(|_| goes_on).or(new),
+            conversation: conversation.or(new),
             goes_on,
             record,
             harness,
@@ -216,32 +214,26 @@ impl Engine<'_> {
         })
     }
 
-    /// The agent of the try before, or where a reviewer is asked that of its review, with its conversation.
-    fn before(&self, key: Key, goes_on: bool) -> Result<Option<(AgentId, Option<String>)>> {
+    /// The conversation of the tries before, or where a reviewer is asked that of its review.
+    fn conversation_before(&self, key: Key) -> Result<Option<String>> {
         let (part, attempt) = match key.part {
             Part::Ask => (Part::Work, u32::MAX),
             part => (part, key.attempt),
         };
-        if !goes_on {
-            return Ok(None);
-        }
         let worker = self.plan.worker_id(key.worker);
         let store = self.app.store()?;
         let steps = store.steps(&self.run.id)?;
-        let before = steps.into_iter().rfind(|step| {
+        let before = steps.iter().rev().filter(|step| {
             let name = &step.name;
-            name.worker == worker && name.round == key.round && name.part == part && name.attempt < attempt
+            let same = name.worker == worker && name.round == key.round && name.part == part;
+            same && name.attempt < attempt && !step.forgotten
         });
-        Ok(before.map(|step| {
+        let conversation = |step: &StepRecord| {
             let entries = journal::read(&self.app.home.agent_dir(&step.agent)).unwrap_or_default();
-            let told = Standing::fold(&entries).conversation;
-            let chosen = store
-                .agent(&step.agent)
-                .ok()
-                .flatten()
-                .and_then(|agent| agent.conversation);
-            (step.agent, told.or(chosen))
-        }))
+            let chosen = || store.agent(&step.agent).ok().flatten()?.conversation;
+            Standing::fold(&entries).conversation.or_else(chosen)
+        };
+        Ok(before.into_iter().find_map(conversation))
     }
 
     fn place(&self, setting: &Setting, key: Key, record: &mut StepRecord) -> Result<Place> {
@@ -396,7 +388,7 @@ impl Engine<'_> {
             fresh = true;
         }
         if matches!(job.place, Place::Same(_)) {
-            came::end_remains(&agent.id);
+            came::end_remains(self.app, &agent.id);
         }
         let hold = job.record.hold.micros() as f64 / 1e6;
         let held = self.held(&setting.ground, job.key, &job.harness, agent, hold, &job.env)?;
@@ -466,8 +458,8 @@ impl Engine<'_> {
         end::end(self.app, self.caller, agent, &options).map(drop)
     }
 
-    fn after_launch(&mut self, job: Job, pid: Result<u32>) -> Result<()> {
-        let Some(agent) = job.agent else { return Ok(()) };
+    fn after_launch(&mut self, job: Job, pid: Result<u32>) {
+        let Some(agent) = job.agent else { return };
         let generation = job.record.generation;
         let mut agent = Agent {
             generation,
@@ -499,39 +491,48 @@ impl Engine<'_> {
                 }
                 self.live.insert(job.key, live);
             }
-            Err(error) => {
-                let live = Live {
-                    client: None,
-                    agent,
-                    trace: 0,
-                };
-                let entries = journal::read(&self.app.home.agent_dir(&live.agent.id)).unwrap_or_default();
-                let standing = Standing::fold(&entries);
-                if standing.may_have_run && standing.generation >= generation {
-                    // The supervisor was killed beside its program, which may have run: what it did is not done again.
-                    return self.take_end(job.key, &live);
-                }
-                let how = match error.kind {
-                    Kind::Usage | Kind::NotFound | Kind::Config => How::Failed,
-                    _ => How::NotStarted,
-                };
-                let end = StepEnd {
-                    how,
-                    text: came::first_line(&error.message),
-                    cost: Some(Usd::default()),
-                    metric: None,
-                    resumable: false,
-                    ended: self.now(),
-                    ended_at: self.app.now(),
-                };
-                self.record_end(job.key, &live, end);
-                if matches!(job.place, Place::Worktree { .. }) {
-                    // What cannot be taken back now is found by `list --repair`.
-                    let _ = self.take_back(&live.agent);
-                }
-            }
+            Err(error) => self.after_failure(job.key, &job.place, agent, &error),
         }
-        Ok(())
+    }
+
+    /// Takes in that `agent` could not be launched, or that its supervisor was killed before it could tell that it was.
+    fn after_failure(&mut self, key: Key, place: &Place, agent: Agent, error: &Error) {
+        let entries = journal::read(&self.app.home.agent_dir(&agent.id)).unwrap_or_default();
+        let standing = Standing::fold(&entries);
+        let began = came::began(&standing, agent.generation) && standing.start_failed.is_none();
+        let live = Live {
+            client: None,
+            agent,
+            trace: 0,
+        };
+        if began {
+            // Its end is seen and paid for as any other.
+            if let Some((pid, _)) = standing.child {
+                let id = live.agent.id.clone();
+                self.changes.push(Change::AgentStarted(id, pid, live.agent.generation));
+            }
+            self.live.insert(key, live);
+            return;
+        }
+        came::end_remains(self.app, &live.agent.id);
+        let how = match error.kind {
+            Kind::Usage | Kind::NotFound | Kind::Config => How::Failed,
+            _ => How::NotStarted,
+        };
+        let end = StepEnd {
+            how,
+            text: came::first_line(&error.message),
+            cost: Some(Usd::default()),
+            metric: None,
+            resumable: false,
+            ended: self.now(),
+            ended_at: self.app.now(),
+        };
+        self.record_end(key, &live, end);
+        if matches!(place, Place::Worktree { .. }) {
+            // What cannot be taken back now is found by `list --repair`.
+            let _ = self.take_back(&live.agent);
+        }
     }
 }
 

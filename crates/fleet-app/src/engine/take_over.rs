@@ -9,7 +9,8 @@ use fleet_host::lock::Lock;
 use fleet_host::supervise::journal;
 use fleet_store::Change;
 
-use super::{Engine, Live};
+use super::{Engine, Live, came};
+
 impl Engine<'_> {
     /// Takes hold of every step that has no recorded end.
     pub(super) fn take_over(&mut self) -> Result<()> {
@@ -28,10 +29,10 @@ impl Engine<'_> {
             let folder = self.app.home.agent_dir(&agent.id);
             let alive = Lock::is_held(&self.app.home.agent_lock(&agent.id));
             let standing = Standing::fold(&journal::read(&folder).unwrap_or_default());
-            let began = standing.generation >= record.generation
-                && (standing.may_have_run || standing.exited.is_some() || standing.start_failed.is_some());
+            let began = came::began(&standing, record.generation);
             if !alive && !began {
-                // The driver was killed before the program ran: nothing was paid for.
+                // The driver was killed before the program ran, as far as anybody knows: nothing was paid for.
+                came::end_remains(self.app, &agent.id);
                 if agent.phase == Phase::Reserved {
                     self.take_back(&agent)?;
                 }

@@ -5,6 +5,7 @@ use fleet_core::name::{plural, word};
 use fleet_core::plan::word::{PlanType, Sandbox};
 use fleet_core::plan::{Plan, Shape};
 use fleet_core::run::record::{Event, Run, StepName};
+use fleet_core::run::standing::Word;
 use fleet_core::run::{Control, Finish, Pause};
 use fleet_core::{Error, Kind, Result};
 use fleet_host::boundary;
@@ -63,7 +64,7 @@ pub struct Launched {
     /// The run; none where nothing was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunRecord>,
-    /// What would be started, in the order in which it could be.
+    /// What would be started, in the order in which it could be. What is done already is left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Planned>,
 }
@@ -110,11 +111,17 @@ impl Operation for Launch {
         let known = runs::of_root(app, &found.root)?;
         let ground = ground(app, caller, &self, &found, &plan, known.as_ref())?;
         if self.dry_run {
+            let run = known.as_ref().map(|run| view::record(app, run)).transpose()?;
+            let mut steps = planned(&plan);
+            if let (Some(run), Shape::Worktree | Shape::Dag) = (&run, &plan.shape) {
+                let is_done = |id: &str| run.workers.iter().any(|each| each.id == id && each.state == Word::Done);
+                steps.retain(|step| !is_done(&step.id));
+            }
             return Ok(Launched {
                 check,
                 how: "dry run".to_owned(),
-                run: known.as_ref().map(|run| view::record(app, run)).transpose()?,
-                steps: planned(&plan),
+                run,
+                steps,
             });
         }
         // Of two launches at once the second goes on with the run of the first.
@@ -410,7 +417,16 @@ impl Show for Launched {
             )),
         ]);
         match self.how.as_str() {
-            "is done already" => page.hint("run one worker again: `fleet relaunch WORKER`".to_owned()),
+            "is done already" => {
+                let root = word(&run.root.to_string_lossy());
+                let worker = run.workers.first().map_or("", |worker| worker.id.as_str());
+                match run.plan_type() {
+                    Some(PlanType::Autoresearch) => page.hint(format!("see what came of it: `fleet status {root}`")),
+                    _ => page.hint(format!(
+                        "run a worker again, such as the first: `fleet relaunch {worker} --run {root}`"
+                    )),
+                }
+            }
             _ => page.hint(format!(
                 "see how it stands: `fleet status {}`",
                 word(&run.root.to_string_lossy())

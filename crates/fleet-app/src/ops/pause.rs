@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use fleet_core::name::word;
-use fleet_core::run::{Control, record::Run};
+use fleet_core::run::{Control, Finish, record::Run};
 use fleet_core::{Error, Kind, Result};
 use fleet_host::supervise::client;
 use fleet_store::Change;
@@ -47,7 +47,7 @@ pub struct Stop {
 /// A run after something was asked of it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Asked {
-    /// What was done, in a word: `paused`, `goes on`, `stopped`, `started over`.
+    /// What was done, in a word: `paused`, `goes on`, `stopped`, `started over`; `is over: …` where it ended by itself.
     pub how: String,
     /// The run.
     pub run: RunRecord,
@@ -98,8 +98,11 @@ impl Operation for Stop {
         let deadline = Instant::now() + limit;
         loop {
             let now = app.store()?.run(&run.id)?;
-            if now.is_none_or(|run| run.finish.is_some()) {
-                return answer(app, &run, "stopped");
+            match now.map(|run| run.finish) {
+                None | Some(Some(Finish::Stopped)) => return answer(app, &run, "stopped"),
+                // It came to its end at that very moment.
+                Some(Some(other)) => return answer(app, &run, &format!("is over: {}", other.as_str())),
+                Some(None) => {}
             }
             if Instant::now() > deadline {
                 return Err(
@@ -139,12 +142,16 @@ pub(crate) fn answer(app: &App, run: &Run, how: &str) -> Result<Asked> {
 fn refuse_over(run: &Run) -> Result<()> {
     match run.finish {
         None => Ok(()),
-        Some(finish) => Err(
-            Error::conflict(format!("`{}` is over: {}", run.name, finish.as_str())).hint(format!(
-                "go on with it: `fleet launch {}`",
-                word(&run.root.to_string_lossy())
-            )),
-        ),
+        Some(finish) => {
+            let root = run.root.to_string_lossy();
+            let root = word(&root);
+            Err(
+                Error::conflict(format!("`{}` is over: {}", run.name, finish.as_str())).hint(match finish {
+                    Finish::Done => format!("see what came of it: `fleet status {root}`"),
+                    _ => format!("go on with it: `fleet launch {root}`"),
+                }),
+            )
+        }
     }
 }
 

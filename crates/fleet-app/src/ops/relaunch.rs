@@ -1,6 +1,7 @@
 //! `relaunch`: starts one worker of a run over.
 
 use clap::Args;
+use fleet_core::name::word;
 use fleet_core::plan::Shape;
 use fleet_core::run::Control;
 use fleet_core::run::record::StepName;
@@ -50,8 +51,12 @@ impl Operation for Relaunch {
         }
         if matches!(plan.shape, Shape::Autoresearch(_)) {
             return Err(
-                Error::usage("the rounds of an autoresearch plan follow each other: none can be started over")
-                    .hint("go on with the next one: `fleet launch ROOT`"),
+                Error::usage("the rounds of an autoresearch plan follow each other: none can be started over").hint(
+                    format!(
+                        "go on with the next one: `fleet launch {}`",
+                        word(&run.root.to_string_lossy())
+                    ),
+                ),
             );
         }
         let store = app.store()?;

@@ -29,8 +29,9 @@ use crate::{child, end, kept, runs, up};
 
 /// Revive agents that have ended or were lost: same worktree, same conversation; or let a paused run go on
 ///
-/// A fleet root, or the name of a run, means that run. The environment is the caller's. A variable that `--env` gave at the start must be set again. An agent without a
-/// terminal needs `--prompt`: its next run goes on with the conversation. `--all` leaves those out whose run is over.
+/// A fleet root, or the name of a run, means that run. The environment is the caller's. A variable that `--env` gave at
+/// the start must be set again. An agent without a terminal needs `--prompt`: its next run goes on with the conversation.
+/// `--all` leaves those out whose run is over.
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resume {

@@ -144,9 +144,12 @@ pub(super) fn piece(plan: &Plan, seen: &Seen, (worker, round, part): (usize, u32
         (true, _) | (_, How::Lost) => 0,
         (_, how) => wait(plan, how, failures),
     };
+    // A try that did not begin leaves the conversation of the one before as it was.
+    let ran = attempts.iter().rev().filter_map(|step| step.ended.as_ref());
+    let ran = ran.into_iter().find(|ended| ended.how != How::NotStarted);
     Stand::Ready(Next {
         attempt: last.key.attempt + 1,
-        goes_on: ended.resumable,
+        goes_on: ran.is_some_and(|ended| ended.resumable),
         not_before: ended.at + wait,
         hold,
     })

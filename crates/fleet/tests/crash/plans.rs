@@ -242,7 +242,7 @@ fn autoresearch(stage: &Stage, _: usize) {
     );
     stage.write(
         "program.md",
-        "Make it less.\n!round 1 write score 12\n!round 2 write score 8\n!commit a change\n",
+        "Make it less.\n!round 1 write score 12\n!round 2 write score 8\n!round 2 commit a change\n",
     );
 }
 

@@ -12,8 +12,10 @@ fn a_paused_run_starts_nothing_more_until_it_is_resumed() {
     stage.wait_noted("paid a 1");
     let _ = stage.fleet(["pause", "root"]).output().success();
     stage.wait_noted("done a 1");
-    let run = stage.wait_state("paused");
-    assert_eq!(states(&run)[1], "b pending");
+    fleet_testkit::wait_until(crate::drive::LONG, "the end of a", || {
+        (states(&stage.status()) == ["a done", "b pending"]).then_some(())
+    });
+    assert_eq!(stage.status()["state"], "paused");
     let _ = stage.fleet(["resume", "root"]).output().success();
     let _ = stage.wait_state("done");
     assert_eq!(stage.paid(), ["paid a 1", "paid b 1"]);
@@ -184,4 +186,48 @@ fn a_fleet_root_that_was_moved_pauses_the_run_and_goes_on_at_its_new_place() {
     );
     let _ = stage.fleet(["launch", "elsewhere"]).output().success();
     assert_eq!(stage.paid(), ["paid a 1", "paid b 1"]);
+}
+
+#[test]
+fn a_supervisor_that_is_killed_before_it_could_tell_of_its_program_leaves_no_second_one_at_work() {
+    let stage = Stage::new();
+    stage.dag(&[("a", &[], "!sleep 400")]);
+    let _ = stage
+        .fleet(["launch", "root"])
+        .env("FLEET_FAULT", "supervisor.journal:after:2")
+        .env("FLEET_FAULT_HIT", stage.env.root().join("hit"))
+        .output()
+        .success();
+    let events = events(&stage.status());
+    assert!(events.iter().any(|event| event == "ended: lost"), "{events:?}");
+    let done = stage.noted().iter().filter(|line| *line == "done a 1").count();
+    assert_eq!(done, 1, "{:?}", stage.noted());
+    stage.env.assert_nothing_left();
+}
+
+#[test]
+fn what_is_done_is_not_in_a_dry_run_and_what_is_said_to_do_next_works_when_pasted() {
+    let stage = Stage::new();
+    stage.dag(&[("a", &[], ""), ("b", &["a"], "!fail 400 1")]);
+    let _ = stage.fleet(["launch", "root"]).output().fails(1);
+    let dry = stage.answer(["launch", "root", "--dry-run"]);
+    let ids: Vec<&str> = dry["steps"]
+        .as_array()
+        .expect("steps")
+        .iter()
+        .filter_map(|step| step["id"].as_str())
+        .collect();
+    assert_eq!(ids, ["b"]);
+    let _ = stage.fleet(["launch", "root"]).output().success();
+    let done = stage.fleet(["stop", "root"]).output().fails(4);
+    assert!(done.stderr.contains("see what came of it: `fleet status "), "{done}");
+    let done = stage.fleet(["launch", "root"]).output().success();
+    let hint = done.stderr.split('`').nth(1).expect("a command").to_owned();
+    let _ = stage.fleet(hint.split(' ').skip(1)).output().success();
+    let _ = stage.wait_state("done");
+    assert_eq!(
+        stage.paid().iter().filter(|line| *line == "paid a 1").count(),
+        2,
+        "{hint}"
+    );
 }
