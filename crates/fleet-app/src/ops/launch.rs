@@ -177,7 +177,10 @@ fn ground(
         .collect();
     if let Shape::Autoresearch(research) = &plan.shape {
         providers.push(&research.choice.provider);
-        engine::check_research(&found.root, research)?;
+        // A round that was cut off has left changes: they are its own.
+        if known.is_none() {
+            engine::check_research(&found.root, research)?;
+        }
     }
     providers.sort_unstable();
     providers.dedup();
