@@ -1,5 +1,7 @@
 //! `cargo xtask demo`: a whole fleet, from nothing to nothing.
 
+mod plan;
+
 use std::fmt::Display;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -19,10 +21,12 @@ use crate::world::World;
 use crate::{Failure, Result, failed};
 
 pub(crate) const USAGE: &str = "usage: cargo xtask demo [--repo PATH] [--harness NAME [--live]] [--keep]
+       cargo xtask demo --plan
 
 Installs what is missing, builds, and lets three agents repair a small repository, each in a worktree of its own;
 then ends them and shows that nothing is left.
 
+  --plan           a plan instead: written from answers, checked, run round after round until its reviewer accepts
   --repo PATH      a repository of yours instead; it is left as it was
   --harness NAME   claude, codex, pi, opencode or gemini: the version that the tests use is installed beside yours,
                    and runs with a HOME of its own, a scripted model and no network, so it costs nothing;
@@ -65,6 +69,11 @@ struct Demo {
 }
 
 pub(crate) fn main(mut args: Args) -> Result<()> {
+    if args.flag("--plan") {
+        args.end()?;
+        install::require(&[GIT], "the demo")?;
+        return plan::main();
+    }
     let keep = args.flag("--keep");
     let repo = args.value("--repo")?;
     let harness = args.value("--harness")?;

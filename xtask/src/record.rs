@@ -135,8 +135,8 @@ fn restrictions(names: &[String]) -> Result<()> {
         [] => vec!["restrictions::".to_owned()],
         names => names.iter().map(|name| format!("restrictions::{name}")).collect(),
     };
-    let run = suite::real()?.env("FLEET_TEST_FULL", "1").args(["--"]).args(filters);
-    run.pass()
+    let run = suite::real()?.env("FLEET_TEST_FULL", "1");
+    run.args(["--", "--test-threads=1"]).args(filters).pass()
 }
 
 fn fixtures(kind: &str) -> PathBuf {

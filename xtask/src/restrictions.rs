@@ -42,15 +42,15 @@ pub(crate) fn page() -> Result<String> {
          versions that are named. A scripted model tries everything as a worker of each type, started as fleet starts one,\n\
          with a flag in the user's arguments that would undo the restriction where there is such a flag. What came of it is\n\
          seen in files, in the repository, in the endpoint's log and at servers that count who comes.\n\n\
-         Bold is what the type forbids and the program lets happen: `fleet check` warns of it (`P090`). `missing` is what the\n\
-         type allows and the program does not have (`P091`). Elsewhere is what is neither in the worker's folder, nor in one\n\
-         that was added, nor temporary.\n\n\
+         Bold is what the type forbids and the program lets happen. `fleet check` tells: by a note where only a command can do\n\
+         it, else by a warning (`P090`). `missing` is what the type allows and the program does not have (`P091`). Elsewhere is\n\
+         what is neither in the worker's folder, nor in one that was added, nor temporary.\n\n\
          - Claude Code, Pi, OpenCode and Gemini CLI keep their own tools to the type. A command goes where the user may go.\n\
          - Codex reads with its shell, so every type has one, in a sandbox. It fetches with that shell, or lets its service search.\n\
          - OpenCode reads nothing elsewhere either, but for a reviewer.\n\
          - Gemini CLI runs no command with a substitution (`$(…)`), and no `git -c`. Its git does not see the user's settings.\n\
          - What users have set up themselves is not looked at here: hooks, folders that they have opened, and Codex's MCP servers,\n  \
-         which run outside of its sandbox. Other programs offer MCP servers to types with a shell alone.\n",
+         which run outside of its sandbox. The other programs offer MCP servers, if at all, to types with a shell.\n",
     );
     for cli in BUILTIN {
         let found = read(cli)?;
@@ -98,8 +98,8 @@ fn cell(outcomes: &Outcomes, worker_type: WorkerType, act: Act) -> String {
         (Some((how, _)), true) => how.to_owned(),
         (Some(_), false) if act == Act::Shell => "**yes**".to_owned(),
         (Some((how, _)), false) => format!("**{how}**"),
-        (None, true) => "missing".to_owned(),
-        (None, false) => "no".to_owned(),
+        (None, true) if act != Act::Leave => "missing".to_owned(),
+        (None, _) => "no".to_owned(),
     }
 }
 

@@ -249,6 +249,8 @@ pub struct Standing {
     pub ready_rule: bool,
     /// The running child: pid and start time.
     pub child: Option<(u32, u64)>,
+    /// Whether the child of this generation was started, or may have been.
+    pub may_have_run: bool,
     /// Exit code of the child of this generation.
     pub exited: Option<i32>,
     /// Why the child could not be started.
@@ -330,6 +332,7 @@ impl Standing {
                 self.generation = *generation;
                 self.ready_rule = *ready_rule;
                 self.child = None;
+                self.may_have_run = false;
                 self.exited = None;
                 self.start_failed = None;
                 self.at_prompt = None;
@@ -342,8 +345,13 @@ impl Standing {
                 self.copied.retain(|(each, _)| each != path);
                 self.copied.push((path.clone(), sha256.clone()));
             }
-            Fact::Started { pid, start } => self.child = Some((*pid, *start)),
+            Fact::Starting => self.may_have_run = true,
+            Fact::Started { pid, start } => {
+                self.may_have_run = true;
+                self.child = Some((*pid, *start));
+            }
             Fact::StartFailed { why } => {
+                self.may_have_run = false;
                 self.start_failed = Some(why.clone());
                 self.exited = Some(127);
             }

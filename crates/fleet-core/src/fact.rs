@@ -104,6 +104,9 @@ pub enum Fact {
         /// Its exit code; 128 + n when signal n ended it.
         code: i32,
     },
+    /// The child is about to be started: from here on it may have run, although nobody has seen it. For workers of runs,
+    /// whose work must not be paid for twice.
+    Starting,
     /// The child runs.
     Started {
         /// Its process id.

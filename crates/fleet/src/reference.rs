@@ -8,7 +8,7 @@ use fleet_app::ops::integrate::stamped;
 use fleet_app::plan::show_spec;
 use fleet_core::plan::author::{Spec, WorkerSpec};
 use fleet_core::plan::file;
-use fleet_core::plan::model::{Act, Names, gaps, providers};
+use fleet_core::plan::model::{Act, Names, gaps, providers, reach};
 use fleet_core::plan::rule::Rule;
 use fleet_core::plan::skill::example_spec;
 use fleet_core::plan::word::{PlanType, WorkerType};
@@ -144,8 +144,9 @@ fn keys(text: &mut String, schema: &Value) {
 
 fn restrictions(text: &mut String) {
     text.push_str(
-        "\n## Types of workers\n\nWhat a worker of the type may do, and what each provider cannot keep it from. `check` warns of it (`P090`), and tells what is open to commands alone. \
-         [What was tried](restrictions.md) says what stands behind it. A worker's own folders, and temporary files, are not elsewhere. \
+        "\n## Types of workers\n\nWhat a worker of the type may do, and what each provider cannot keep it from. `check` warns of it (`P090`), and \
+         tells what is open to commands alone. [What was tried](restrictions.md) stands behind it. A worker's own folders, and \
+         temporary files, are not elsewhere. \
          `\"sandbox\": \"bwrap\"` closes the gaps of changed files.\n\n| type |",
     );
     for act in Act::ALL {
@@ -162,9 +163,14 @@ fn restrictions(text: &mut String) {
             let _ = write!(text, " {may} |");
         }
         for provider in providers() {
-            let gaps: Vec<&str> = gaps(Some(provider), *worker_type, None)
+            let by_commands = reach(provider, *worker_type, None);
+            let named = |act: Act| match by_commands.contains(&act) {
+                true => format!("{} by commands", act.as_str()),
+                false => act.as_str().to_owned(),
+            };
+            let gaps: Vec<String> = gaps(Some(provider), *worker_type, None)
                 .into_iter()
-                .map(Act::as_str)
+                .map(named)
                 .collect();
             let gaps = if gaps.is_empty() {
                 "none".to_owned()

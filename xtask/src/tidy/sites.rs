@@ -140,6 +140,14 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("prune.", "another verb: deletes what may go, and may be repeated"),
     ("restore.", "another verb: after a crash the saved work is where it was"),
     ("store.", "migrations and damage, which the store's own tests walk"),
+    (
+        "drive.terms",
+        "what a worker's program is given to hold it to its type: written anew at each start",
+    ),
+    (
+        "drive.state-dir",
+        "folders that a program keeps its own things in, made before a boundary is drawn around it",
+    ),
     ("kept.", "what rebuilds a lost database; never read otherwise"),
     ("git.branches", "a question, where refs are in no files"),
     ("git.changed", "a question, asked beside a start"),

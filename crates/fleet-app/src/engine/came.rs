@@ -166,7 +166,9 @@ impl Engine<'_> {
 
     /// What the step `name` cost, where its program tells. A launch that never ran cost nothing.
     fn cost_of(&self, name: &StepName, entries: &[Entry], standing: &Standing) -> Result<Option<Usd>> {
-        let ran = entries.iter().any(|entry| matches!(entry.fact, Fact::Started { .. }));
+        let ran = entries
+            .iter()
+            .any(|entry| matches!(entry.fact, Fact::Starting | Fact::Started { .. }));
         if !ran {
             return Ok(Some(Usd::default()));
         }
@@ -189,12 +191,6 @@ impl Engine<'_> {
     }
 }
 
-/// Whether launch number `generation` of an agent came to its program, or to a failure of it that was recorded.
-pub(super) fn began(standing: &Standing, generation: u32) -> bool {
-    let came = standing.child.is_some() || standing.exited.is_some() || standing.start_failed.is_some();
-    standing.generation >= generation && came
-}
-
 /// Takes away what an agent left behind whose supervisor is gone: its processes and its socket.
 pub(super) fn end_remains(app: &App, id: &AgentId) {
     let remains = || process::marked(id).iter().map(process::Process::identity).collect();
@@ -205,7 +201,7 @@ pub(super) fn end_remains(app: &App, id: &AgentId) {
 /// Whether there is a conversation to go on with: one that the program told of, or one whose id fleet chose for a program
 /// that ran when its supervisor was killed.
 fn came_far(agent: &Agent, how: How, standing: &Standing) -> bool {
-    let chosen = agent.conversation.is_some() && standing.child.is_some();
+    let chosen = agent.conversation.is_some() && standing.may_have_run;
     standing.conversation.is_some() || how == How::Lost && chosen
 }
 

@@ -94,7 +94,7 @@ impl Engine<'_> {
             (job, pid)
         });
         for (job, pid) in launched {
-            self.after_launch(job, pid);
+            self.after_launch(job, pid)?;
         }
         Ok(())
     }
@@ -458,8 +458,8 @@ impl Engine<'_> {
         end::end(self.app, self.caller, agent, &options).map(drop)
     }
 
-    fn after_launch(&mut self, job: Job, pid: Result<u32>) {
-        let Some(agent) = job.agent else { return };
+    fn after_launch(&mut self, job: Job, pid: Result<u32>) -> Result<()> {
+        let Some(agent) = job.agent else { return Ok(()) };
         let generation = job.record.generation;
         let mut agent = Agent {
             generation,
@@ -491,28 +491,23 @@ impl Engine<'_> {
                 }
                 self.live.insert(job.key, live);
             }
-            Err(error) => self.after_failure(job.key, &job.place, agent, &error),
+            Err(error) => self.after_failure(job.key, &job.place, agent, &error)?,
         }
+        Ok(())
     }
 
     /// Takes in that `agent` could not be launched, or that its supervisor was killed before it could tell that it was.
-    fn after_failure(&mut self, key: Key, place: &Place, agent: Agent, error: &Error) {
-        let entries = journal::read(&self.app.home.agent_dir(&agent.id)).unwrap_or_default();
-        let standing = Standing::fold(&entries);
-        let began = came::began(&standing, agent.generation) && standing.start_failed.is_none();
+    fn after_failure(&mut self, key: Key, place: &Place, agent: Agent, error: &Error) -> Result<()> {
         let live = Live {
             client: None,
             agent,
             trace: 0,
         };
-        if began {
-            // Its end is seen and paid for as any other.
-            if let Some((pid, _)) = standing.child {
-                let id = live.agent.id.clone();
-                self.changes.push(Change::AgentStarted(id, pid, live.agent.generation));
-            }
-            self.live.insert(key, live);
-            return;
+        let entries = journal::read(&self.app.home.agent_dir(&live.agent.id)).unwrap_or_default();
+        let standing = Standing::fold(&entries);
+        if standing.may_have_run && standing.generation >= live.agent.generation {
+            // The supervisor was killed beside its program, which may have run: what it did is not done again.
+            return self.take_end(key, &live);
         }
         came::end_remains(self.app, &live.agent.id);
         let how = match error.kind {
@@ -533,6 +528,7 @@ impl Engine<'_> {
             // What cannot be taken back now is found by `list --repair`.
             let _ = self.take_back(&live.agent);
         }
+        Ok(())
     }
 }
 

@@ -29,7 +29,8 @@ impl Engine<'_> {
             let folder = self.app.home.agent_dir(&agent.id);
             let alive = Lock::is_held(&self.app.home.agent_lock(&agent.id));
             let standing = Standing::fold(&journal::read(&folder).unwrap_or_default());
-            let began = came::began(&standing, record.generation);
+            let began = standing.generation >= record.generation
+                && (standing.may_have_run || standing.exited.is_some() || standing.start_failed.is_some());
             if !alive && !began {
                 // The driver was killed before the program ran, as far as anybody knows: nothing was paid for.
                 came::end_remains(self.app, &agent.id);

@@ -124,13 +124,14 @@ impl Engine<'_> {
             .command
             .first()
             .and_then(|program| fleet_host::exec::find_program(program, &path));
-        let program = program.and_then(|program| fs::canonicalize(program).ok());
-        let installed = program.as_deref().map(package);
+        let named = program.as_deref().and_then(Path::parent).map(Path::to_owned);
+        let installed = program.and_then(|program| fs::canonicalize(program).ok());
         let shown = [
             Some(self.run.root.clone()),
             ground.main.clone(),
             Some(terms.folder.to_owned()),
-            installed,
+            named,
+            installed.as_deref().map(package),
         ];
         boundary.shown = shown
             .into_iter()

@@ -61,6 +61,26 @@ pub struct Verdict {
     pub reach: Vec<Reach>,
 }
 
+impl Verdict {
+    fn show_reach(&self, page: &mut Page) {
+        for reach in &self.reach {
+            let acts: Vec<&str> = reach.acts.iter().map(|act| act.as_str()).collect();
+            let message = format!(
+                " `{}` keeps a worker of type `{}` from {}, but not the commands that it runs: {}",
+                reach.provider,
+                reach.worker_type.as_str(),
+                acts.join(" and "),
+                reach.workers
+            );
+            page.spans(vec![span(Label::Dim, "note:"), plain(message)]);
+        }
+        if self.reach.iter().any(|reach| reach.acts.contains(&Act::Leave)) {
+            let hint = "`\"sandbox\": \"bwrap\"` keeps what they change in their folders";
+            page.spans(vec![span(Label::Dim, "  hint: "), plain(hint)]);
+        }
+    }
+}
+
 impl Operation for Check {
     const NAME: &'static str = "check";
     const EFFECT: Effect = Effect::Read;
@@ -102,22 +122,8 @@ pub(crate) fn look(
 impl Show for Verdict {
     fn show(&self, page: &mut Page) {
         show_findings(&self.findings, page);
-        for reach in &self.reach {
-            let acts: Vec<&str> = reach.acts.iter().map(|act| act.as_str()).collect();
-            page.spans(vec![
-                span(Label::Dim, "note: "),
-                plain(format!(
-                    "`{}` keeps a worker of type `{}` from {}, but not the commands that it runs: {}",
-                    reach.provider,
-                    reach.worker_type.as_str(),
-                    acts.join(" and "),
-                    reach.workers
-                )),
-            ]);
-        }
-        if self.reach.iter().any(|reach| reach.acts.contains(&Act::Leave)) {
-            let hint = "`\"sandbox\": \"bwrap\"` keeps what they change in their folders";
-            page.spans(vec![span(Label::Dim, "  hint: "), plain(hint)]);
+        if self.errors == 0 {
+            self.show_reach(page);
         }
         let warnings = plural(self.warnings, "warning");
         let about = || {

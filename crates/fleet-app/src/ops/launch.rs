@@ -2,12 +2,13 @@
 
 use clap::Args;
 use fleet_core::name::{plural, word};
-use fleet_core::plan::word::PlanType;
+use fleet_core::plan::word::{PlanType, Sandbox};
 use fleet_core::plan::{Plan, Shape};
 use fleet_core::run::record::{Event, Run, StepName};
 use fleet_core::run::standing::Word;
 use fleet_core::run::{Control, Finish, Pause};
 use fleet_core::{Error, Kind, Result};
+use fleet_host::boundary;
 use fleet_host::git::{self, Repo};
 use fleet_host::lock::Lock;
 use fleet_host::process;
@@ -187,6 +188,10 @@ fn ground(
             Some(install) => error.hint(format!("install it: `{install}`")),
             None => error,
         })?;
+    }
+    let sandboxes = plan.workers.iter().map(|worker| worker.choice.sandbox);
+    if sandboxes.flatten().any(|sandbox| sandbox == Sandbox::Bwrap) {
+        boundary::find(caller.var("PATH").unwrap_or_default())?;
     }
     if plan.plan_type() != PlanType::Worktree {
         return Ok(Ground { repo, base: None });

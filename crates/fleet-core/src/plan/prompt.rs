@@ -111,7 +111,10 @@ impl Orders {
         if runs && self.runs.is_none() {
             self.runs = Some(said());
         }
-        let Some(verb) = words.iter().position(|word| SAVING.contains(&word.plain.as_str())) else {
+        let Some(verb) = words
+            .iter()
+            .position(|word| !word.is_code && SAVING.contains(&word.plain.as_str()))
+        else {
             return;
         };
         let mut saves = words[verb..]
@@ -321,6 +324,7 @@ mod tests {
             "Write a summary in your final message.",
             "List what it would take and/or cost to write it.",
             "Say which functions of hello.py create a socket.",
+            "- `write`: `$FLEET_ROOT/workers/write/output/`",
         ] {
             assert_eq!(orders(text).saves(), None, "{text}");
         }

@@ -24,9 +24,10 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use fleet_testkit::raw_command;
 use nix::sys::signal::{SigSet, Signal};
 use serde_json::json;
 
@@ -55,6 +56,14 @@ fn main() -> io::Result<ExitCode> {
         .unwrap_or_else(|| "none".to_owned());
     let mut prompt = String::new();
     io::stdin().read_to_string(&mut prompt)?;
+    // Whoever was to write it is gone.
+    if prompt.trim().is_empty() {
+        writeln!(
+            io::stderr(),
+            "Error: Input must be provided either through stdin or as a prompt argument"
+        )?;
+        return Ok(ExitCode::FAILURE);
+    }
     let worker = var("WORKER_ID").unwrap_or_else(|| "?".to_owned());
     let round = round(&prompt);
     let memory = memory(&session);
@@ -87,7 +96,7 @@ fn main() -> io::Result<ExitCode> {
             "write" => put(Path::new(first), text, false)?,
             "append" => put(Path::new(first), text, true)?,
             "commit" => commit(rest),
-            "run" => drop(Command::new("/bin/sh").args(["-c", rest]).status()),
+            "run" => drop(raw_command("/bin/sh").args(["-c", rest]).status()),
             "cost" => cost = first.parse().unwrap_or(cost),
             "verdict" => {
                 let words: Vec<&str> = rest.split_whitespace().collect();
@@ -207,7 +216,7 @@ fn put(path: &Path, text: &str, append: bool) -> io::Result<()> {
 
 fn commit(message: &str) {
     for args in [vec!["add", "--all"], vec!["commit", "--quiet", "-m", message]] {
-        let _ = Command::new("git").args(args).status();
+        let _ = raw_command("git").args(args).status();
     }
 }
 
@@ -235,5 +244,5 @@ fn ignore_signals() {
 }
 
 fn var(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    std::env::var_os(name)?.into_string().ok()
 }

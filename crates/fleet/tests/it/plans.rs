@@ -53,14 +53,17 @@ fn a_plan_without_faults_is_fine_and_nothing_is_made() {
     let env = TestEnv::new();
     let root = root(&env, TWO, &["one", "two"]);
     let done = fleet(&env, env.root(), ["check", "fleet-x"]).output().success();
-    assert_eq!(
-        (done.stdout.as_str(), done.stderr.as_str()),
-        ("fine: dag, 2 workers, at most 1.50 USD\n", "")
-    );
+    insta::assert_snapshot!(done.stdout, @r#"
+    note: `claude` keeps a worker of type `code-run` from using the web and changing files elsewhere, but not the commands that it runs: `one`
+      hint: `"sandbox": "bwrap"` keeps what they change in their folders
+    fine: dag, 2 workers, at most 1.50 USD
+    "#);
+    assert_eq!(done.stderr, "");
     let verdict = answer(&env, &root, ["check", "fleet.json"]);
     assert_eq!(verdict["root"], root.display().to_string());
     assert_eq!((&verdict["type"], &verdict["most_usd"]), (&"dag".into(), &1.5.into()));
     assert_eq!(codes(&verdict), Vec::<String>::new());
+    assert_eq!(verdict["reach"][0]["acts"], serde_json::json!(["web", "leave"]));
     assert!(!env.fleet_home().exists(), "a check makes nothing");
 }
 
@@ -70,13 +73,13 @@ fn what_is_wrong_is_said_line_by_line_with_what_would_be_right() {
     let text = TWO.replace("\"one\"]", "\"on\"]").replace("0.5", "50");
     let _ = root(&env, &text, &["one", "two"]);
     let done = fleet(&env, env.root(), ["check", "fleet-x"]).output().fails(BAD_PLAN);
-    insta::assert_snapshot!(done.stdout, @r"
+    insta::assert_snapshot!(done.stdout, @r#"
     warning[P074] workers[0].max_budget_usd: 50.00 USD for one worker (line 2, column 55)
       hint: 0.25 to 0.50 USD for a simple edit, 1 to 2 for a moderate task, 3 to 5 for a feature, 5 to 10 for a module
     error[P031] workers[1].depends_on[0]: no worker has the id `on` (line 3, column 49)
       hint: did you mean `one`?
     1 error, 1 warning: the plan cannot be started
-    ");
+    "#);
     assert_eq!(done.stderr, "");
 }
 

@@ -101,6 +101,18 @@ fn a_program_that_is_not_installed_is_said_before_anything_starts() {
 }
 
 #[test]
+fn a_boundary_without_bubblewrap_is_refused_before_anything_starts() {
+    let stage = Stage::new();
+    let plan = json!({"fleet_name": "held", "type": "dag", "config": {"sandbox": "bwrap"},
+        "workers": [{"id": "a", "type": "code-run"}]});
+    stage.plan(&plan, &[("a", "")]);
+    let path = format!("{}/bin", stage.env.root().display());
+    let done = stage.fleet(["launch", "root"]).env("PATH", path).output().fails(7);
+    assert!(done.stderr.contains("install bubblewrap"), "{done}");
+    assert!(!stage.root.join(".fleet-run").exists());
+}
+
+#[test]
 fn a_worker_whose_dependency_failed_is_skipped_and_launching_again_does_the_rest() {
     let stage = Stage::new();
     stage.dag(&[("a", &[], "!fail 400 1"), ("b", &["a"], ""), ("c", &[], "")]);

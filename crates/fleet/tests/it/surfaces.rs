@@ -390,6 +390,43 @@ fn calls() -> Vec<(&'static str, Vec<Call>)> {
                 (vec!["../none"], json!({ "plan": "../none" })),
             ],
         ),
+        (
+            "launch",
+            vec![
+                (vec!["../plan"], json!({ "plan": "../plan" })),
+                (
+                    vec!["../plan", "--dry-run", "--allow-unknown-model"],
+                    json!({ "plan": "../plan", "dry_run": true, "allow_unknown_model": true }),
+                ),
+                (vec!["../none"], json!({ "plan": "../none" })),
+            ],
+        ),
+        (
+            "status",
+            vec![
+                (vec![], json!({})),
+                (vec!["--all"], json!({ "all": true })),
+                (vec!["../plan"], json!({ "run": "../plan" })),
+            ],
+        ),
+        (
+            "pause",
+            vec![(vec![], json!({})), (vec!["none"], json!({ "run": "none" }))],
+        ),
+        (
+            "stop",
+            vec![(vec![], json!({})), (vec!["none"], json!({ "run": "none" }))],
+        ),
+        (
+            "relaunch",
+            vec![
+                (vec!["a"], json!({ "worker": "a" })),
+                (
+                    vec!["a", "--run", "../plan"],
+                    json!({ "worker": "a", "run": "../plan" }),
+                ),
+            ],
+        ),
         ("config.show", vec![(vec![], json!({}))]),
         ("config.validate", vec![(vec![], json!({}))]),
         ("config.path", vec![(vec![], json!({}))]),
@@ -502,6 +539,11 @@ fn the_tools_of_mcp_are_these() {
         "fleet_types",
         "fleet_plan",
         "fleet_check",
+        "fleet_launch",
+        "fleet_status",
+        "fleet_pause",
+        "fleet_stop",
+        "fleet_relaunch",
         "fleet_doctor",
     ];
     assert_eq!(names, pinned);

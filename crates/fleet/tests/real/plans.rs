@@ -250,6 +250,33 @@ fn keeps_what_makes_the_number_better(cli: Cli) {
     assert_eq!(fs::read_to_string(work.join("score")).expect("there"), "8\n");
 }
 
+#[test]
+fn a_worker_in_a_boundary_leaves_it_by_no_command() {
+    let outside = tempfile::tempdir_in("/var/tmp").expect("a place for temporary files");
+    let file = outside.path().join("out");
+    let command = format!(
+        "echo in > workers/a/output/in; echo out > {}; echo tried",
+        file.display()
+    );
+    let stage = Stage::new(
+        Cli::Claude,
+        vec![rule("Try to leave", vec![run(&command), Turn::say("tried")])],
+    );
+    let bin = stage.world.home().join("bin");
+    fs::create_dir_all(&bin).expect("made");
+    std::os::unix::fs::symlink(crate::restrictions::bubblewrap(), bin.join("bwrap")).expect("a link");
+    let plan = r#"{"fleet_name": "held", "type": "dag", "config": {"sandbox": "bwrap"}, "workers": [{"id": "a", "type": "code-run"}]}"#;
+    fs::create_dir_all(stage.root.join("workers/a")).expect("made");
+    fs::write(stage.root.join("fleet.json"), plan).expect("written");
+    fs::write(stage.root.join("workers/a/prompt.md"), "Try to leave.\n").expect("written");
+    let path = format!("{}:{}", bin.display(), fleet_testkit::clis::search_path());
+    let root = stage.root();
+    let done = stage.world.fleet(["launch", &root]).env("PATH", path).output();
+    assert!(done.status.success(), "{done}\n{}", stage.world.endpoint().overview());
+    assert_eq!(stage.read("workers/a/output/in"), "in\n");
+    assert!(!file.exists(), "it wrote elsewhere");
+}
+
 macro_rules! of_each {
     ($($module:ident $cli:expr;)*) => { $(mod $module {
         use super::*;
@@ -279,4 +306,24 @@ macro_rules! of_each {
 of_each! {
     claude Cli::Claude;
     codex Cli::Codex;
+}
+
+/// The other three run the same way: one plan each.
+mod others {
+    use super::*;
+
+    #[test]
+    fn pi_runs_a_dag() {
+        runs_a_dag(Cli::Pi);
+    }
+
+    #[test]
+    fn opencode_runs_a_dag() {
+        runs_a_dag(Cli::OpenCode);
+    }
+
+    #[test]
+    fn gemini_runs_a_dag() {
+        runs_a_dag(Cli::Gemini);
+    }
 }

@@ -2,7 +2,7 @@
 //! up in files, in the repository, in the endpoint's log, and at servers that count who comes.
 //!
 //! What is found must be what is written down in `tests/fixtures/restrictions`. `cargo xtask record --restrictions`
-//! writes it anew, with every type and with the boundary; a quick run tries two types.
+//! writes it anew, with every type; a quick run tries two.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -356,7 +356,7 @@ fn undoing(cli: Cli) -> Vec<String> {
 
 /// Bubblewrap: the machine's, or the one that Codex brings along.
 #[track_caller]
-fn bubblewrap() -> PathBuf {
+pub(crate) fn bubblewrap() -> PathBuf {
     if let Ok(found) = boundary::find(&std::env::var("PATH").unwrap_or_default()) {
         return found;
     }
@@ -405,8 +405,12 @@ fn keeps_to_the_types(cli: Cli) {
     }
     let known = fs::read_to_string(written_down(cli)).expect("`cargo xtask record --restrictions` writes it");
     let known: Value = serde_json::from_str(&known).expect("JSON");
-    for (kind, found) in tried(&[WorkerType::ReadOnly, WorkerType::CodeRun], None) {
-        assert_eq!(json!(found), known["alone"][&kind], "{} as {kind}", cli.name());
+    let in_boundary = tried(&[WorkerType::CodeRun], Some(&bubblewrap()));
+    let alone = tried(&[WorkerType::ReadOnly, WorkerType::CodeRun], None);
+    for (how, found) in [("alone", alone), ("boundary", in_boundary)] {
+        for (kind, found) in found {
+            assert_eq!(json!(found), known[how][&kind], "{} as {kind}, {how}", cli.name());
+        }
     }
 }
 

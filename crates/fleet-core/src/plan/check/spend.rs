@@ -248,6 +248,10 @@ pub(super) fn budgets(file: &FleetFile, findings: &mut Findings) {
     if cap < largest {
         let message = format!("the plan may spend {cap}, and {who} alone {largest}");
         let _ = findings.add(Rule::Unaffordable, path, message);
+    } else if file.plan_type == Some(PlanType::Iterative) && cap < each {
+        // A round that cannot be paid for to its end is money for nothing: nobody reviews it.
+        let message = format!("the plan may spend {cap}, and one round {each}");
+        let _ = findings.add(Rule::Unaffordable, path, message);
     } else if cap < whole {
         let message = match rounds {
             1 => format!("the plan may spend {cap}, and its workers together {whole}"),

@@ -59,15 +59,29 @@ fn permission(worker: &WorkerTerms<'_>) -> Value {
     json!(permission)
 }
 
-/// Its configuration is in a folder of its own, which stays as it is.
+/// In the folder of its settings it writes as well, at its first start, and ends where it cannot.
 pub(super) fn state(folder: &dyn Fn(&str, &str) -> PathBuf) -> State {
     let kinds = [
         ("XDG_DATA_HOME", ".local/share"),
         ("XDG_STATE_HOME", ".local/state"),
         ("XDG_CACHE_HOME", ".cache"),
     ];
-    State {
-        folders: kinds.map(|(name, usual)| folder(name, usual).join("opencode")).into(),
-        ..State::default()
-    }
+    let settings = [
+        "opencode.json",
+        "opencode.jsonc",
+        "config.json",
+        "AGENTS.md",
+        "agent",
+        "agents",
+        "command",
+        "commands",
+        "plugin",
+        "plugins",
+        "tool",
+        "tools",
+    ];
+    let mut state = State::of(folder("XDG_CONFIG_HOME", ".config").join("opencode"), &settings);
+    let more = kinds.map(|(name, usual)| folder(name, usual).join("opencode"));
+    state.folders.extend(more);
+    state
 }

@@ -32,8 +32,11 @@ pub(super) fn terms(worker: &WorkerTerms<'_>) -> Terms {
             tools.extend(more);
         }
     }
-    let mut args = vec!["--tools".to_owned(), tools.join(",")];
+    let mut args = Vec::new();
     let mut files = Vec::new();
+    if worker.is_kept_in() {
+        args.extend(["--tools".to_owned(), tools.join(",")]);
+    }
     if kind.writes() && worker.is_kept_in() {
         let path = worker.folder.join(FILE);
         let folders: Vec<String> = worker.writable().map(text).collect();

@@ -71,6 +71,9 @@ impl Supervisor {
         {
             program.keep(&self.spec.agent_dir);
         }
+        if !lasts {
+            self.record(Source::Supervisor, Fact::Starting);
+        }
         let (pid, start) = self.spawn("supervisor.child", &argv, self.spec.headless)?;
         self.started_at = Instant::now();
         self.record(Source::Process, Fact::Started { pid, start });
