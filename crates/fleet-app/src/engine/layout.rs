@@ -49,30 +49,25 @@ pub(super) fn make_dir(site: &'static str, path: &Path) -> Result<()> {
 pub(super) fn make_output(root: &Path, plan: &Plan, key: Key, goes_on: bool) -> Result<()> {
     let output = output_dir(root, plan.worker_id(key.worker));
     let is_reviewer = matches!(&plan.shape, Shape::Iterative(rounds) if rounds.reviewer == key.worker);
+    let begins = is_reviewer && key.part == Part::Work && !goes_on;
+    let reviews = if begins {
+        review_places(root, key.round, plan)
+    } else {
+        Vec::new()
+    };
     fleet_core::fault::guard("drive.output-dir", || {
         fs::create_dir_all(&output)?;
-        let begins = is_reviewer && key.part == Part::Work && !goes_on;
-        let reviews = if begins {
-            review_places(root, key.round, plan)
-        } else {
-            Vec::new()
-        };
-        reviews.iter().try_for_each(|review| set_aside(review))
+        let aside = |review: &PathBuf| free_name(review).map_or(Ok(()), |aside| fs::rename(review, aside));
+        reviews.iter().try_for_each(aside)
     })
     .map_err(|error| files::io_error("prepare", &output, &error))
 }
 
-/// Renames `review`, if it is there, to the first free `review.earlier-N.md`.
-fn set_aside(review: &Path) -> std::io::Result<()> {
+/// The first free `review.earlier-N.md` beside `review`; none where there is no review.
+fn free_name(review: &Path) -> Option<PathBuf> {
     let is_there = |path: &Path| path.symlink_metadata().is_ok();
-    if !is_there(review) {
-        return Ok(());
-    }
-    let free = (1..).map(|number| review.with_file_name(format!("review.earlier-{number}.md")));
-    match free.into_iter().find(|path| !is_there(path)) {
-        Some(path) => fleet_core::fault::guard("drive.old-review", || fs::rename(review, path)),
-        None => Ok(()),
-    }
+    let mut names = (1..).map(|number| review.with_file_name(format!("review.earlier-{number}.md")));
+    is_there(review).then(|| names.find(|path| !is_there(path))).flatten()
 }
 
 /// The places where the reviewer of `plan` may leave the review of `round`, the one that it is told of first.

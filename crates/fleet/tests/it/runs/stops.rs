@@ -194,7 +194,7 @@ fn a_supervisor_that_is_killed_before_it_could_tell_of_its_program_leaves_no_sec
     stage.dag(&[("a", &[], "!sleep 400")]);
     let _ = stage
         .fleet(["launch", "root"])
-        .env("FLEET_FAULT", "supervisor.journal:after:2")
+        .env("FLEET_FAULT", "supervisor.journal:after:3")
         .env("FLEET_FAULT_HIT", stage.env.root().join("hit"))
         .output()
         .success();
