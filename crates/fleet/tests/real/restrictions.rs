@@ -356,6 +356,7 @@ fn undoing(cli: Cli) -> Vec<String> {
 
 /// Bubblewrap: the machine's, or the one that Codex brings along.
 #[track_caller]
+#[expect(clippy::disallowed_methods, reason = "a test looks for the machine's own")]
 pub(crate) fn bubblewrap() -> PathBuf {
     if let Ok(found) = boundary::find(&std::env::var("PATH").unwrap_or_default()) {
         return found;
