@@ -9,6 +9,7 @@ pub mod fact;
 pub mod fault;
 pub mod id;
 pub mod merge;
+pub mod money;
 pub mod name;
 pub mod nearest;
 pub mod outcome;

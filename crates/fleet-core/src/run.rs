@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::money::Usd;
+use crate::money::Usd;
 use crate::plan::{Plan, Shape};
 pub use decide::{Action, Decision, decide};
 pub use judge::{How, judge};

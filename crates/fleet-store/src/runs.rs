@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use fleet_core::agent::Agent;
 use fleet_core::id::AgentId;
-use fleet_core::plan::money::Usd;
+use fleet_core::money::Usd;
 use fleet_core::run::record::{Event, RoundRecord, Run, StepEnd, StepName, StepRecord};
 use fleet_core::run::{Control, Finish, Pause, Why};
 use fleet_core::{Error, Result, Time};

@@ -14,7 +14,7 @@ use fleet_core::plan::author::tree::{Choice, Decision, Question, decide};
 use fleet_core::plan::author::{self, ROUNDS, Spec, WorkerSpec, missing};
 use fleet_core::plan::glob::{Pattern, Unusable};
 use fleet_core::plan::model;
-use fleet_core::plan::money::Usd;
+use fleet_core::money::Usd;
 use fleet_core::plan::word::{Direction, PlanType, Size, WorkerType};
 use fleet_core::{Error, Kind, Result};
 use serde_json::Value;

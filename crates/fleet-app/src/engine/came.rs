@@ -5,7 +5,7 @@ use fleet_core::agent::{Agent, Standing};
 use fleet_core::fact::{Entry, Fact};
 use fleet_core::id::AgentId;
 use fleet_core::plan::Shape;
-use fleet_core::plan::money::Usd;
+use fleet_core::money::Usd;
 use fleet_core::run::judge::{self, judge};
 use fleet_core::run::record::{StepEnd, StepName, StepRecord};
 use fleet_core::run::{Ended, How, Key, Part};
@@ -113,7 +113,7 @@ impl Engine<'_> {
             step: format!("round {}, try {}", key.round, key.attempt),
             agent: live.agent.id.as_str(),
             session: live.agent.conversation.as_deref(),
-            cost: end.and_then(|end| end.cost).map(|cost| cost.micros() as f64 / 1e6),
+            cost: end.and_then(|end| end.cost).map(|cost| cost.dollars()),
             restarts: key.attempt.saturating_sub(1),
             at: self.app.now(),
         };

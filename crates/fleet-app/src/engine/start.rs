@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use fleet_core::agent::{Agent, Phase, Standing, Workspace};
-use fleet_core::plan::money::Usd;
+use fleet_core::money::Usd;
 use fleet_core::plan::{ModelChoice, Shape};
 use fleet_core::run::record::{StepEnd, StepName, StepRecord};
 use fleet_core::run::{How, Key, Part};
@@ -390,7 +390,7 @@ impl Engine<'_> {
         if matches!(job.place, Place::Same(_)) {
             came::end_remains(self.app, &agent.id);
         }
-        let hold = job.record.hold.micros() as f64 / 1e6;
+        let hold = job.record.hold.dollars();
         let held = self.held(&setting.ground, job.key, &job.harness, agent, hold, &job.env)?;
         let harness = held.harness(&job.harness);
         held.add_to(&mut job.env);

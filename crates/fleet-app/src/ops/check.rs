@@ -110,7 +110,7 @@ pub(crate) fn look(
         name: checked.name,
         plan_type: checked.plan_type,
         workers: checked.workers,
-        most_usd: checked.plan.as_ref().map(|plan| plan.most().micros() as f64 / 1e6),
+        most_usd: checked.plan.as_ref().map(|plan| plan.most().dollars()),
         errors,
         warnings: checked.findings.len() - errors,
         findings: checked.findings,

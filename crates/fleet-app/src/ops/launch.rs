@@ -353,7 +353,7 @@ fn planned(plan: &Plan) -> Vec<Planned> {
             layer: 1,
             provider: research.choice.provider.clone(),
             model: research.choice.model.clone(),
-            budget_usd: research.budget.micros() as f64 / 1e6,
+            budget_usd: research.budget.dollars(),
             branch: None,
         }];
     }
@@ -367,7 +367,7 @@ fn planned(plan: &Plan) -> Vec<Planned> {
             layer: layer + 1,
             provider: worker.choice.provider.clone(),
             model: worker.choice.model.clone(),
-            budget_usd: worker.budget.micros() as f64 / 1e6,
+            budget_usd: worker.budget.dollars(),
             branch: worker.branch.clone(),
         })
         .collect();
@@ -390,7 +390,7 @@ impl Show for Launched {
                         None => step.provider.clone(),
                     }),
                     plain(
-                        fleet_core::plan::money::Usd::new(step.budget_usd)
+                        fleet_core::money::Usd::new(step.budget_usd)
                             .unwrap_or_default()
                             .to_string(),
                     ),

@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use fleet_core::plan::author::tree::{Choice, Decision, decide};
 use fleet_core::plan::author::{self, Spec, WorkerSpec, Written, missing};
-use fleet_core::plan::money::Usd;
+use fleet_core::money::Usd;
 use fleet_core::plan::rule::{Finding, Level};
 use fleet_core::plan::word::{Direction, Effort, PlanType, Size, WorkerType};
 use fleet_core::plan::{self, Checked};
@@ -286,7 +286,7 @@ impl Planned {
     }
 
     fn of(choice: Choice, root: PathBuf, written: &Written, checked: Checked) -> Planned {
-        let dollars = |amount: Usd| amount.micros() as f64 / 1e6;
+        let dollars = |amount: Usd| amount.dollars();
         let shown = name::word(&root.display().to_string());
         let launch = format!("fleet launch {shown}");
         let dry_run = (choice.plan_type == PlanType::Worktree).then(|| format!("{launch} --dry-run"));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use fleet_core::id::AgentId;
-use fleet_core::plan::money::Usd;
+use fleet_core::money::Usd;
 use fleet_core::plan::word::{PlanType, WorkerType};
 use fleet_core::plan::{Plan, Shape};
 use fleet_core::run::record::{Event, RoundRecord, Run, StepRecord, seen};
@@ -230,7 +230,7 @@ pub fn look_ahead(app: &App, run: &Run, record: &mut RunRecord) {
 }
 
 fn usd(amount: Usd) -> f64 {
-    amount.micros() as f64 / 1e6
+    amount.dollars()
 }
 
 /// Its state, and what there is to say about it. `paused` is what was said when it last paused.

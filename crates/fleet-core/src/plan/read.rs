@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::file::{ConfigFile, FleetFile, ProblemFile, SearchFile, StopFile, WorkerFile};
 use super::json::{Member, Node, Value};
-use super::money::Usd;
+use crate::money::Usd;
 use super::rule::{Findings, Rule, quoted};
 use super::word::{PlanType, Word};
 

@@ -2,7 +2,7 @@
 
 use super::file::{ConfigFile, FleetFile, WorkerFile};
 use super::model;
-use super::money::Usd;
+use crate::money::Usd;
 use super::word::{Direction, OnDepFailure, PlanType, WorkerType};
 use super::{ModelChoice, Plan, Research, Rounds, Shape, Worker};
 

@@ -3,7 +3,7 @@
 use super::graph::{Next, Stand, aborts, piece, stands};
 use super::verdict::Said;
 use super::{Control, Finish, How, Key, Part, Pause, Seen, Step, Tick, Why};
-use crate::plan::money::Usd;
+use crate::money::Usd;
 use crate::plan::word::Direction;
 use crate::plan::{Plan, Research, Rounds, Shape};
 

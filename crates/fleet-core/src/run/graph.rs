@@ -1,7 +1,7 @@
 //! How each worker of one round stands: which has to wait, which may be started, and which are over.
 
 use super::{How, Part, Seen, Tick};
-use crate::plan::money::Usd;
+use crate::money::Usd;
 use crate::plan::word::OnDepFailure;
 use crate::plan::{Plan, Worker};
 

@@ -9,7 +9,7 @@ use super::{Control, Ended, Finish, How, Key, Part, Pause, Round, Seen, Step, Ti
 use crate::Time;
 use crate::id::AgentId;
 use crate::plan::Plan;
-use crate::plan::money::Usd;
+use crate::money::Usd;
 
 /// One execution of a plan.
 #[derive(Clone, Debug, PartialEq)]

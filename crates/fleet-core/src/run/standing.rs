@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::graph::{Stand, piece, stands};
 use super::{Control, Finish, How, Part, Seen, Step, Tick};
-use crate::plan::money::Usd;
+use crate::money::Usd;
 use crate::plan::{Plan, Shape};
 
 /// How one worker stands.

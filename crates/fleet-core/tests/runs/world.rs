@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_core::plan::money::Usd;
+use fleet_core::money::Usd;
 use fleet_core::plan::word::OnDepFailure;
 use fleet_core::plan::{self, Plan};
 use fleet_core::run::verdict::Said;

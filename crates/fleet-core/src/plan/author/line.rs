@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::super::money::Usd;
+use crate::money::Usd;
 use super::super::rule::near;
 use super::super::word::Word;
 use super::WorkerSpec;

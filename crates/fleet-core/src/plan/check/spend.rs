@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::file::FleetFile;
 use super::super::model::{self, Act, Refusal};
-use super::super::money::Usd;
+use crate::money::Usd;
 use super::super::resolve;
 use super::super::rule::{Findings, Rule, quoted};
 use super::super::word::{Effort, PlanType, Sandbox, WorkerType};

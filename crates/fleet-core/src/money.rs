@@ -1,7 +1,12 @@
 //! Money, exactly.
 
+use std::borrow::Cow;
 use std::iter::Sum;
 use std::ops::{Add, Mul};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An amount of US dollars, in millionths: so sums are exact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +31,11 @@ impl Usd {
     /// This many millionths of a dollar.
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
+    }
+
+    /// In dollars, for what takes a floating-point number; sums are made of [`Usd`] alone.
+    pub fn dollars(self) -> f64 {
+        self.0 as f64 / 1e6
     }
 
     /// What is left of it when `other` is taken away; nothing where that is more.
@@ -73,9 +83,47 @@ impl std::fmt::Display for Usd {
     }
 }
 
+/// As a number of dollars.
+impl Serialize for Usd {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.dollars())
+    }
+}
+
+impl<'de> Deserialize<'de> for Usd {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let amount = f64::deserialize(deserializer)?;
+        Usd::new(amount).ok_or_else(|| D::Error::custom(format!("{amount} is no amount of US dollars")))
+    }
+}
+
+impl JsonSchema for Usd {
+    fn schema_name() -> Cow<'static, str> {
+        "Usd".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "number", "minimum": 0, "maximum": Usd::MAX})
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_reads_back_as_it_was_written_to_the_millionth() {
+        for micros in [0, 1, 10_001, 123_456_789, 999_999_999_999] {
+            let text = serde_json::to_string(&Usd::from_micros(micros)).expect("json");
+            let back: Usd = serde_json::from_str(&text).expect("an amount");
+            assert_eq!(back.micros(), micros, "{text}");
+        }
+        assert!(serde_json::from_str::<Usd>("-5").is_err());
+    }
 
     #[test]
     fn sums_are_exact() {
