@@ -35,10 +35,10 @@ use serde::Serialize;
 use self::file::FleetFile;
 use self::json::Node;
 use self::model::Act;
-use crate::money::Usd;
 use self::prompt::Prompt;
 use self::rule::{Finding, Findings, Found, Level, Rule};
 use self::word::{Direction, Effort, OnDepFailure, PlanType, Sandbox, WorkerType};
+use crate::money::Usd;
 
 /// A plan without errors, every default filled in.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
+use fleet_core::money::Usd;
 use fleet_core::plan::author::tree::{Choice, Decision, decide};
 use fleet_core::plan::author::{self, Spec, WorkerSpec, Written, missing};
-use fleet_core::money::Usd;
 use fleet_core::plan::rule::{Finding, Level};
 use fleet_core::plan::word::{Direction, Effort, PlanType, Size, WorkerType};
 use fleet_core::plan::{self, Checked};

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::file::{ConfigFile, FleetFile, ProblemFile, SearchFile, StopFile, WorkerFile};
 use super::json::{Member, Node, Value};
-use crate::money::Usd;
 use super::rule::{Findings, Rule, quoted};
 use super::word::{PlanType, Word};
+use crate::money::Usd;
 
 /// Keys that mean something in some types of plans only.
 const PLACES: &[(&str, &str, &[PlanType])] = {

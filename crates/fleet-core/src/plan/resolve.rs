@@ -2,9 +2,9 @@
 
 use super::file::{ConfigFile, FleetFile, WorkerFile};
 use super::model;
-use crate::money::Usd;
 use super::word::{Direction, OnDepFailure, PlanType, WorkerType};
 use super::{ModelChoice, Plan, Research, Rounds, Shape, Worker};
+use crate::money::Usd;
 
 /// The prompt of an autoresearch plan.
 pub(super) const PROGRAM: &str = "program.md";

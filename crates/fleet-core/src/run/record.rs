@@ -8,8 +8,8 @@ use super::verdict::Said;
 use super::{Control, Ended, Finish, How, Key, Part, Pause, Round, Seen, Step, Tick, Why};
 use crate::Time;
 use crate::id::AgentId;
-use crate::plan::Plan;
 use crate::money::Usd;
+use crate::plan::Plan;
 
 /// One execution of a plan.
 #[derive(Clone, Debug, PartialEq)]

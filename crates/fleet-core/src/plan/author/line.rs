@@ -2,10 +2,10 @@
 
 use std::str::FromStr;
 
-use crate::money::Usd;
 use super::super::rule::near;
 use super::super::word::Word;
 use super::WorkerSpec;
+use crate::money::Usd;
 
 /// The keys before the colon.
 const KEYS: [&str; 9] = [

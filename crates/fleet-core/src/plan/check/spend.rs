@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use super::super::file::FleetFile;
 use super::super::model::{self, Act, Refusal};
-use crate::money::Usd;
 use super::super::resolve;
 use super::super::rule::{Findings, Rule, quoted};
 use super::super::word::{Effort, PlanType, Sandbox, WorkerType};
 use super::super::{Reach, Surroundings};
 use super::{list, type_of};
+use crate::money::Usd;
 
 /// More than this for one worker is worth a second look, in USD.
 const HIGH: f64 = 10.0;
