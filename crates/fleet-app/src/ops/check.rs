@@ -128,7 +128,7 @@ impl Show for Verdict {
         let warnings = plural(self.warnings, "warning");
         let about = || {
             let plan_type = self.plan_type.map_or("a plan", PlanType::as_str);
-            let most = self.most_usd.and_then(plan::money::Usd::new).unwrap_or_default();
+            let most = self.most_usd.and_then(fleet_core::money::Usd::new).unwrap_or_default();
             match plan_type {
                 "autoresearch" => format!("{plan_type}, at most {most}"),
                 _ => format!("{plan_type}, {}, at most {most}", plural(self.workers, "worker")),
