@@ -4,6 +4,7 @@
 //! ids come in as arguments. So every rule here is tested by tables, without a machine around it.
 
 pub mod agent;
+pub mod budget;
 pub mod error;
 pub mod fact;
 pub mod fault;
@@ -14,9 +15,11 @@ pub mod name;
 pub mod nearest;
 pub mod outcome;
 pub mod plan;
+pub mod price;
 pub mod rank;
 pub mod remote;
 pub mod run;
+pub mod spend;
 pub mod tally;
 pub mod target;
 pub mod time;
