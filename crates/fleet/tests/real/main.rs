@@ -4,6 +4,7 @@
 //! `cargo test` leaves it out. [`world`] is what each test stands on.
 
 mod back;
+mod ceilings;
 mod extensions;
 mod headless;
 mod live;

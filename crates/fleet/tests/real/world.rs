@@ -225,6 +225,22 @@ impl World {
         self.variables.push(("FLEET_TEST_BOOT_ID", "the-boot-after".to_owned()));
     }
 
+    /// The supervisors and drivers of this world: their process ids.
+    pub(crate) fn own_pids(&self) -> Vec<u32> {
+        let processes = self.env.own_processes().into_iter();
+        let own = processes.filter(|process| {
+            process.has_env("FLEET_ROLE", "supervisor") || process.argv.iter().any(|arg| arg == "__drive")
+        });
+        own.map(|process| process.pid).collect()
+    }
+
+    /// Kills every agent there may still be, and looks that nothing of them is left.
+    #[track_caller]
+    pub(crate) fn end_all(&self) {
+        let _ = self.fleet(["kill", "*"]).output();
+        self.env.assert_nothing_left();
+    }
+
     /// Kills every agent, and looks that nothing of them is left. The endpoint stays, with its log.
     #[track_caller]
     pub(crate) fn end(&self) {
