@@ -156,6 +156,8 @@ pub const ALL: &[Op] = &[
     Op::of::<ops::pause::Pause>(),
     Op::of::<ops::pause::Stop>(),
     Op::of::<ops::relaunch::Relaunch>(),
+    Op::of::<ops::contract::Check>(),
+    Op::of::<ops::report::Check>(),
     Op::of::<ops::config::Show>(),
     Op::of::<ops::config::Validate>(),
     Op::of::<ops::config::Path>(),

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod clean;
 pub mod config;
+pub mod contract;
 pub mod create;
 pub mod diff;
 pub mod doctor;
@@ -22,6 +23,7 @@ pub mod pr;
 pub mod prompt;
 pub mod rank;
 pub mod relaunch;
+pub mod report;
 pub mod restart;
 pub mod resume;
 pub mod salvage;

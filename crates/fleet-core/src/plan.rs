@@ -34,6 +34,7 @@ use serde::Serialize;
 
 use self::file::FleetFile;
 use self::json::Node;
+pub(crate) use self::json::positions;
 use self::model::Act;
 use self::prompt::Prompt;
 use self::rule::{Finding, Findings, Found, Level, Rule};

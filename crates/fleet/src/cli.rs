@@ -119,6 +119,8 @@ pub(crate) fn tree() -> Command {
             .about(match noun {
                 "salvage" => "Work that was saved when its workspace went",
                 "config" => "Settings",
+                "contract" => "What a session may spend, as another program says it",
+                "report" => "What a session did and spent, as it says itself",
                 "integrate" => "Make other programs know of fleet",
                 _ => "",
             });

@@ -121,14 +121,14 @@ pub(crate) fn look(
 
 impl Show for Verdict {
     fn show(&self, page: &mut Page) {
-        show_findings(&self.findings, page);
+        show_findings(&self.findings, crate::plan::FILE, page);
         if self.errors == 0 {
             self.show_reach(page);
         }
         let warnings = plural(self.warnings, "warning");
         let about = || {
             let plan_type = self.plan_type.map_or("a plan", PlanType::as_str);
-            let most = self.most_usd.and_then(plan::money::Usd::new).unwrap_or_default();
+            let most = self.most_usd.and_then(fleet_core::money::Usd::new).unwrap_or_default();
             match plan_type {
                 "autoresearch" => format!("{plan_type}, at most {most}"),
                 _ => format!("{plan_type}, {}, at most {most}", plural(self.workers, "worker")),
@@ -150,15 +150,15 @@ impl Show for Verdict {
     }
 }
 
-/// The findings, each with what would be right.
-pub(super) fn show_findings(findings: &[Finding], page: &mut Page) {
+/// The findings, each with what would be right; one about the whole is about `whole`.
+pub(super) fn show_findings(findings: &[Finding], whole: &str, page: &mut Page) {
     for finding in findings.iter().take(SHOWN) {
         let label = match finding.level {
             Level::Error => Label::Bad,
             Level::Warning => Label::Warn,
         };
         let path = match finding.path.as_str() {
-            "" => crate::plan::FILE,
+            "" => whole,
             path => path,
         };
         let mut line = vec![

@@ -171,6 +171,10 @@ fn plain(key: Option<&str>, value: &Value, root: &str, names: &mut BTreeMap<Stri
     }
 }
 
+/// A contract, and a report that answers it.
+const CONTRACT: &str = "<!-- VIBE_SESSION_CONTRACT\njob_id: x\nbudget:\n  ceiling_usd: 5\n-->";
+const REPORT: &str = "<!-- FLEET_SESSION_REPORT\njob_id: x\nexecution:\n  status: completed\n  total_cost_usd: 1\n-->";
+
 /// Arguments of the command line, and the same as JSON.
 type Call = (Vec<&'static str>, Value);
 
@@ -427,6 +431,31 @@ fn calls() -> Vec<(&'static str, Vec<Call>)> {
                 ),
             ],
         ),
+        (
+            "contract.check",
+            vec![
+                (vec![CONTRACT], json!({ "text": CONTRACT })),
+                (vec!["no block"], json!({ "text": "no block" })),
+            ],
+        ),
+        (
+            "report.check",
+            vec![
+                (vec![REPORT], json!({ "text": REPORT })),
+                (
+                    vec![REPORT, "--contract", CONTRACT],
+                    json!({ "text": REPORT, "contract": CONTRACT }),
+                ),
+                (
+                    vec![REPORT, "--job-id", "other"],
+                    json!({ "text": REPORT, "job_id": "other" }),
+                ),
+                (
+                    vec![REPORT, "--contract", "none"],
+                    json!({ "text": REPORT, "contract": "none" }),
+                ),
+            ],
+        ),
         ("config.show", vec![(vec![], json!({}))]),
         ("config.validate", vec![(vec![], json!({}))]),
         ("config.path", vec![(vec![], json!({}))]),
@@ -544,6 +573,8 @@ fn the_tools_of_mcp_are_these() {
         "fleet_pause",
         "fleet_stop",
         "fleet_relaunch",
+        "fleet_contract_check",
+        "fleet_report_check",
         "fleet_doctor",
     ];
     assert_eq!(names, pinned);
