@@ -6,6 +6,7 @@ use std::sync::{Mutex, OnceLock};
 use fleet_core::agent::{Agent, Phase, State};
 use fleet_core::id::{AgentId, base32};
 use fleet_core::outcome::Outcome;
+use fleet_core::price::Prices;
 use fleet_core::target::{self, Candidate};
 use fleet_core::usage::Usage;
 use fleet_core::{Error, Kind, Result, Time};
@@ -182,6 +183,30 @@ impl App {
             env: &env,
             overrides: &[],
         })
+    }
+
+    /// The user's own table of prices, as text and read; none where there is none.
+    ///
+    /// # Errors
+    /// `Config`: it cannot be read, or is no table of prices.
+    pub fn own_prices(&self) -> Result<Option<(String, Prices)>> {
+        let path = self.home.prices();
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(fleet_host::files::io_error("read", &path, &error)),
+        };
+        let prices = Prices::parse(&text, &path.display().to_string())?;
+        Ok(Some((text, prices)))
+    }
+
+    /// The prices in use: the table that fleet comes with, and the user's own before it.
+    ///
+    /// # Errors
+    /// Those of [`App::own_prices`].
+    pub fn prices(&self) -> Result<Prices> {
+        let own = self.own_prices()?.map(|(_, own)| own);
+        Ok(Prices::builtin().with(own.unwrap_or_default()))
     }
 
     /// The harness called `name`, from the settings or built in.

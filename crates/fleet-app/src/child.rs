@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use fleet_core::agent::Agent;
+use fleet_core::budget::{Limits, Used};
 use fleet_core::{Error, Result};
 use fleet_host::exec::find_program;
 use fleet_host::harness::{CommandLine, Harness};
@@ -50,6 +51,10 @@ pub(crate) fn specification(
     reporting::prepare(&told)?;
     let argv = program_path(&told.argv(&line.argv), caller)?;
     env.extend(told.env);
+    let env_task = env
+        .iter()
+        .rfind(|(name, _)| name == "FLEET_TASK")
+        .map(|(_, task)| task.clone());
     Ok(Spec {
         v: spec::VERSION,
         agent: agent.id.clone(),
@@ -79,6 +84,11 @@ pub(crate) fn specification(
         on_waiting: config.on_waiting.clone(),
         on_idle: config.on_idle.clone(),
         on_exit: config.on_exit.clone(),
+        on_budget: config.on_budget.clone(),
+        limits: Limits::default(),
+        used: Used::default(),
+        prices: app.own_prices()?.map(|(text, _)| text),
+        task: env_task,
         grace_ms: config.kill_grace_ms,
         output_limit: config.output_limit_mb * 1_000_000,
         copy_output_to: None,

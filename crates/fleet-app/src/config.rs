@@ -89,6 +89,8 @@ settings! {
         on_idle: Option<Vec<String>> = Key::of(Shape::Argv).example(r#"["notify-send", "an agent is done"]"#);
         /// The same, when an agent's program has ended.
         on_exit: Option<Vec<String>> = Key::of(Shape::Argv).example(r#"["notify-send", "an agent ended"]"#);
+        /// The same, when an agent has used 80 % of what it may, and when it has used all of it.
+        on_budget: Option<Vec<String>> = Key::of(Shape::Argv).example(r#"["notify-send", "a budget is used up"]"#);
         /// The first port that fleet gives to agents. Each has a block of its own and finds the block's first port in
         /// `FLEET_PORT_BASE`.
         port_base: u16 = Key::of(Shape::Number { least: 1024, most: 60_000 }).default("20000").example("30000");
@@ -334,7 +336,12 @@ impl Config {
             self.worktree_root = expanded(&self.worktree_root, user_home);
         }
         self.repo_root = self.repo_root.take().map(|path| expanded(&path, user_home));
-        let hooks = [&mut self.on_waiting, &mut self.on_idle, &mut self.on_exit];
+        let hooks = [
+            &mut self.on_waiting,
+            &mut self.on_idle,
+            &mut self.on_exit,
+            &mut self.on_budget,
+        ];
         let commands = self.harness.values_mut().map(|harness| &mut harness.command);
         for argv in hooks.into_iter().flatten().chain(commands) {
             if let Some(program) = argv.first_mut().filter(|program| program.starts_with('~')) {

@@ -20,7 +20,9 @@ use std::thread;
 use std::time::Duration;
 
 use fleet_core::agent::Agent;
+use fleet_core::budget::Scope;
 use fleet_core::id::AgentId;
+use fleet_core::money::Usd;
 use fleet_core::plan::{self, Plan, Shape};
 use fleet_core::run::record::{Event, RoundRecord, Run, StepName, StepRecord};
 use fleet_core::run::{self, Action, Control, Finish, Key, Part, Pause, Seen, Tick, Why, decide, verdict};
@@ -147,6 +149,7 @@ impl<'a> Engine<'a> {
             self.hear_ends()?;
             self.read_stop_rule();
             self.take_traces();
+            self.look_at_room()?;
             let decision = decide(&self.plan, &self.seen, self.now());
             let did = self.perform(scope, decision.actions)?;
             self.flush(&[])?;
@@ -206,7 +209,32 @@ impl<'a> Engine<'a> {
             self.let_go(step)?;
         }
         self.rounds = rounds.into_iter().map(|round| (round.round, round)).collect();
+        self.seen.ceiling = store.cap(&Scope::Run(id))?;
         Ok(())
+    }
+
+    /// Looks at what all agents together may still reserve.
+    fn look_at_room(&mut self) -> Result<()> {
+        let (store, now) = (self.app.store()?, self.app.now());
+        let mut room: Option<Usd> = None;
+        for scope in [Scope::Day, Scope::Week] {
+            let left = store.room(&scope, now)?.map(|each| each.left());
+            room = room.into_iter().chain(left).min();
+        }
+        self.seen.room = room;
+        Ok(())
+    }
+
+    /// Which limit does not reach, in words.
+    fn what_is_missing(&self) -> String {
+        let committed = self.seen.committed();
+        match (self.seen.ceiling, self.seen.room) {
+            (Some(cap), room) if room.is_none_or(|room| cap.ceiling.less(committed) <= room) => {
+                format!("{committed} of {} are spent or reserved", cap.ceiling)
+            }
+            (_, Some(room)) => format!("of the ceiling of all agents {room} are left"),
+            (_, None) => format!("{committed} are spent or reserved"),
+        }
     }
 
     /// Records what has happened, and reserves the names in `reservations`.
@@ -314,6 +342,7 @@ impl<'a> Engine<'a> {
     fn pause(&mut self, why: Pause) {
         let (worker, about) = match why {
             Pause::Stuck => (None, String::new()),
+            Pause::Budget => (None, self.what_is_missing()),
             Pause::Escalated { round } => (None, format!("the reviewer asks for a person in round {round}")),
             Pause::RootGone => (None, "the fleet root was moved or deleted".to_owned()),
             Pause::Blocked { worker } => {

@@ -7,11 +7,12 @@
 //! 2. nobody holds the supervisor's lock → `lost`
 //! 3. the child does not run yet → `starting`
 //! 4. a person is being asked → `waiting(reason)`, whatever else is so
-//! 5. the harness has no rules → `working`, never a guessed `idle`
-//! 6. no rule has told of a prompt or of work yet → `starting`
-//! 7. it is at its prompt and a prompt is on its way → `working`
-//! 8. it is at its prompt → `ready` before the first turn, `idle` after one
-//! 9. otherwise → `working`
+//! 5. it is at its prompt and has used what it may → `waiting(budget)`
+//! 6. the harness has no rules → `working`, never a guessed `idle`
+//! 7. no rule has told of a prompt or of work yet → `starting`
+//! 8. it is at its prompt and a prompt is on its way → `working`
+//! 9. it is at its prompt → `ready` before the first turn, `idle` after one
+//! 10. otherwise → `working`
 //!
 //! Deliberately not decided here: whether the lock is held (an argument), and what a screen means (a fact).
 
@@ -20,8 +21,10 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::budget::{Level, Rung};
 use crate::fact::{Entry, Fact};
 use crate::id::AgentId;
+use crate::money::Usd;
 use crate::outcome::Outcome;
 use crate::usage::{Basis, Tokens, Usage};
 use crate::{Error, Time};
@@ -38,14 +41,17 @@ pub enum Reason {
     Limit,
     /// The harness wants a login.
     Login,
+    /// It has used what it may, and somebody has to raise the limit.
+    Budget,
 }
 
 impl Reason {
-    const ALL: [(Reason, &str); 4] = [
+    const ALL: [(Reason, &str); 5] = [
         (Reason::Permission, "permission"),
         (Reason::Question, "question"),
         (Reason::Limit, "limit"),
         (Reason::Login, "login"),
+        (Reason::Budget, "budget"),
     ];
 }
 
@@ -280,6 +286,10 @@ pub struct Standing {
     pub used: Vec<Usage>,
     /// What was used since [`Standing::conversation`] was first told of.
     pub used_in_conversation: Tokens,
+    /// What a limit said last: how near it is, which, and what was used of what.
+    pub limit: Option<(Level, Rung, String)>,
+    /// What was spent over all generations by fleet's account, and how many entries have no known cost.
+    pub spent: (Usd, u64),
     /// How this generation's run without a terminal ended, and what was said about it.
     pub outcome: Option<(Outcome, String)>,
 }
@@ -339,6 +349,7 @@ impl Standing {
                 self.asked = None;
                 self.typed = None;
                 self.stopping = false;
+                self.limit = None;
                 self.outcome = None;
             }
             Fact::Copied { path, sha256 } => {
@@ -403,10 +414,18 @@ impl Standing {
                 }
                 self.conversation = Some(id.clone());
             }
-            Fact::Used(usage) => {
-                self.used_in_conversation += usage.tokens;
-                self.account(usage);
+            Fact::Used(used) => {
+                self.used_in_conversation += used.usage.tokens;
+                if !used.beside {
+                    match used.cost {
+                        Some(cost) => self.spent.0 = self.spent.0 + cost,
+                        None => self.spent.1 += 1,
+                    }
+                }
+                self.account(&used.usage);
             }
+            Fact::Budget { level, rung, about } => self.limit = Some((*level, *rung, about.clone())),
+            Fact::Limited { .. } => self.limit = None,
             Fact::Ended { outcome, text } => self.outcome = Some((*outcome, text.clone())),
             Fact::Stopping { .. } => self.stopping = true,
             Fact::Exited { code } => {
@@ -453,6 +472,13 @@ impl Standing {
         if let Some(reason) = self.asked {
             return (State::Waiting(reason), "a person is being asked");
         }
+        let reached = self.limit.as_ref().is_some_and(|(level, ..)| *level == Level::Reached);
+        if reached && self.at_prompt == Some(true) {
+            return (
+                State::Waiting(Reason::Budget),
+                "a limit is reached: raise it with `fleet budget raise`",
+            );
+        }
         if !self.ready_rule {
             return (
                 State::Working,
@@ -474,7 +500,7 @@ impl Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fact::Receipt;
+    use crate::fact::{Receipt, Used};
     use crate::usage::Tokens;
 
     fn standing(facts: &[Fact]) -> Standing {
@@ -611,7 +637,7 @@ mod tests {
     #[test]
     fn usage_is_added_up_by_model_and_source() {
         let used = |model: &str, input, cost_usd, basis| {
-            Fact::Used(Usage {
+            Fact::Used(Used::unpriced(Usage {
                 model: Some(model.into()),
                 tokens: Tokens {
                     input,
@@ -620,7 +646,7 @@ mod tests {
                 cost_usd,
                 source: "result".into(),
                 basis,
-            })
+            }))
         };
         let standing = standing(&[
             used("a", 10, None, Basis::Reported),
@@ -640,7 +666,7 @@ mod tests {
     #[test]
     fn another_conversation_has_used_nothing_yet_and_another_run_has_not_ended_yet() {
         let talks = |id: &str| Fact::Conversation { id: id.into() };
-        let used = Fact::Used(Usage {
+        let used = Fact::Used(Used::unpriced(Usage {
             model: None,
             tokens: Tokens {
                 input: 5,
@@ -649,7 +675,7 @@ mod tests {
             cost_usd: None,
             source: "turn".into(),
             basis: Basis::Reported,
-        });
+        }));
         let ended = Fact::Ended {
             outcome: Outcome::Success,
             text: String::new(),

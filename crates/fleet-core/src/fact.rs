@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Time;
 use crate::agent::Reason;
+use crate::budget::{Level, Limits, Rung};
+use crate::money::Usd;
 use crate::outcome::Outcome;
+use crate::spend::{Certainty, Meter, Spend};
 use crate::usage::Usage;
 
 /// The version of the journal's format. A journal that starts with a newer one is refused, never half read.
@@ -67,6 +70,26 @@ pub enum Receipt {
     /// A receipt this version does not know.
     #[serde(other)]
     Unknown,
+}
+
+/// What was used, and what that comes to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Used {
+    /// The program's own account.
+    #[serde(flatten)]
+    pub usage: Usage,
+    /// What it cost by fleet's account; none where that is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Usd>,
+    /// How far that can be relied on; none where an older supervisor did not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certainty: Option<Certainty>,
+    /// The task that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// Whether it is the program's own sum of what was counted elsewhere already: it is in no account.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beside: bool,
 }
 
 /// One observation.
@@ -144,7 +167,21 @@ pub enum Fact {
         id: String,
     },
     /// What was used since the last fact of this kind.
-    Used(Usage),
+    Used(Used),
+    /// A limit of what the agent may use is near, or reached.
+    Budget {
+        /// How near.
+        level: Level,
+        /// Which.
+        rung: Rung,
+        /// What was used of what, in words.
+        about: String,
+    },
+    /// The agent may use this much from now on.
+    Limited {
+        /// The limits.
+        limits: Limits,
+    },
     /// The key that interrupts a turn was pressed because somebody asked for it.
     Interrupted,
     /// A prompt waits for the end of the turn. The text is kept here so that it outlives everything.
@@ -214,6 +251,43 @@ pub enum Fact {
     /// A fact of a newer version.
     #[serde(other)]
     Unknown,
+}
+
+impl Used {
+    /// An account that nobody has priced.
+    pub fn unpriced(usage: Usage) -> Used {
+        Used {
+            usage,
+            cost: None,
+            certainty: None,
+            task: None,
+            beside: false,
+        }
+    }
+}
+
+impl Entry {
+    /// The entry of the agent's account that this fact makes; none of another fact.
+    pub fn spend(&self) -> Option<Spend> {
+        let Fact::Used(used) = &self.fact else { return None };
+        let reported = used.usage.cost_usd.and_then(Usd::new);
+        let (cost, certainty) = match (used.certainty, reported) {
+            (Some(certainty), _) => (used.cost, certainty),
+            (None, Some(reported)) => (Some(reported), Certainty::Reported),
+            (None, None) => (None, Certainty::Unknown),
+        };
+        Some(Spend {
+            meter: Meter::Transcript,
+            seq: self.seq,
+            at: self.at,
+            model: used.usage.model.clone(),
+            tokens: used.usage.tokens,
+            cost,
+            certainty,
+            reported,
+            task: used.task.clone(),
+        })
+    }
 }
 
 #[cfg(test)]

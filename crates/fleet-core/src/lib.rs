@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod block;
+pub mod budget;
 pub mod contract;
 pub mod error;
 pub mod fact;
@@ -17,10 +18,12 @@ pub mod name;
 pub mod nearest;
 pub mod outcome;
 pub mod plan;
+pub mod price;
 pub mod rank;
 pub mod remote;
 pub mod report;
 pub mod run;
+pub mod spend;
 pub mod tally;
 pub mod target;
 pub mod time;

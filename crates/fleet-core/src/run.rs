@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Cap;
 use crate::money::Usd;
 use crate::plan::{Plan, Shape};
 pub use decide::{Action, Decision, decide};
@@ -147,6 +148,10 @@ pub struct Seen {
     pub spent_before: Usd,
     /// How many tries at each piece of work count no more because their worker was started over.
     pub forgotten: BTreeMap<(usize, u32, Part), u32>,
+    /// What somebody allows the run to spend, beside what its plan says.
+    pub ceiling: Option<Cap>,
+    /// What all agents together may still reserve; none where nobody has set a limit.
+    pub room: Option<Usd>,
     /// When the last step was started.
     pub last_start: Option<Tick>,
 }
@@ -191,6 +196,8 @@ pub enum Pause {
     },
     /// The fleet root is not where it was: it was moved or deleted.
     RootGone,
+    /// What the run may spend does not reach for what is to be started next.
+    Budget,
     /// Something that is none of the workers' failed, such as git or the configuration, and would fail again.
     Stuck,
     /// A program has no login or no credit, or somebody ended the worker: nothing fares better before a person has looked.

@@ -23,6 +23,11 @@ impl Time {
         self.stamp().strftime("%Y%m%d-%H%M%S").to_string()
     }
 
+    /// The day in UTC.
+    pub fn day(self) -> jiff::civil::Date {
+        self.stamp().to_zoned(jiff::tz::TimeZone::UTC).date()
+    }
+
     fn stamp(self) -> jiff::Timestamp {
         jiff::Timestamp::from_millisecond(self.0).unwrap_or_default()
     }

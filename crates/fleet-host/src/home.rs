@@ -42,6 +42,11 @@ impl Home {
         self.root.join("config.toml")
     }
 
+    /// The user's own prices.
+    pub fn prices(&self) -> PathBuf {
+        self.root.join("prices.toml")
+    }
+
     /// The snapshot for scripts.
     pub fn state_json(&self) -> PathBuf {
         self.root.join("state.json")

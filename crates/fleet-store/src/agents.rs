@@ -15,9 +15,7 @@ use crate::values;
 impl Store {
     /// The agent with this id, live or ended.
     pub fn agent(&self, id: &AgentId) -> Result<Option<Agent>> {
-        Ok(self
-            .read(|connection| select(connection, "WHERE id = ?1", &[&id.as_str()]))?
-            .pop())
+        self.read(|connection| one(connection, id))
     }
 
     /// Every agent that has not ended, oldest first.
@@ -128,6 +126,11 @@ impl Store {
 /// The error for an id that no record has.
 pub(crate) fn unknown(id: &AgentId) -> Error {
     Error::not_found(format!("no agent has the id `{id}`")).hint("run `fleet list --all` to see every agent")
+}
+
+/// The agent with this id.
+pub(crate) fn one(connection: &Connection, id: &AgentId) -> Attempt<Option<Agent>> {
+    Ok(select(connection, "WHERE id = ?1", &[&id.as_str()])?.pop())
 }
 
 /// Every agent that has not ended, oldest first.

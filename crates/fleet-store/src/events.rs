@@ -1,13 +1,13 @@
 //! Journals, folded into the database.
 
 use fleet_core::Result;
-use fleet_core::fact::Entry;
+use fleet_core::fact::{Entry, Fact};
 use fleet_core::id::AgentId;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::failure::Attempt;
 use crate::open::Store;
-use crate::{agents, values};
+use crate::{agents, money, values};
 
 impl Store {
     /// Takes in what is new in `entries` and answers how many that were. Entries up to [`Store::folded`] are old, so
@@ -28,9 +28,18 @@ impl Store {
             let sql = "INSERT OR IGNORE INTO events (agent, seq, at, fact) VALUES (?1, ?2, ?3, ?4)";
             let mut insert = transaction.prepare_cached(sql)?;
             let mut new = 0;
+            let (mut spent, mut sums) = (Vec::new(), Vec::new());
             for entry in entries.iter().filter(|entry| entry.seq > folded) {
                 let fact = values::json(entry)?;
                 new += insert.execute(params![agent.as_str(), values::int(entry.seq), entry.at.0, fact])?;
+                match &entry.fact {
+                    Fact::Used(used) if used.beside => sums.extend(entry.spend()),
+                    _ => spent.extend(entry.spend()),
+                }
+            }
+            if !spent.is_empty() || !sums.is_empty() {
+                money::add(transaction, agent, &spent, false)?;
+                money::add(transaction, agent, &sums, true)?;
             }
             let sql = "UPDATE agents SET folded = max(folded, ?2) WHERE id = ?1";
             transaction.execute(sql, params![agent.as_str(), values::int(last)])?;

@@ -12,6 +12,7 @@ mod events;
 mod failure;
 mod intents;
 mod migrate;
+mod money;
 mod open;
 mod reserve;
 mod runs;
@@ -21,6 +22,7 @@ mod turn;
 mod values;
 
 pub use intents::{Begun, Intent, Outcome, Owner};
+pub use money::{Account, Hold, Of, Room};
 pub use open::Store;
 pub use reserve::{PortRange, Reservation};
 pub use runs::{Change, Turn};

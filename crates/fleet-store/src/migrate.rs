@@ -14,6 +14,7 @@ use crate::failure::{self, Attempt};
 pub(crate) const STEPS: &[&str] = &[
     include_str!("../migrations/0001_init.sql"),
     include_str!("../migrations/0002_runs.sql"),
+    include_str!("../migrations/0003_money.sql"),
 ];
 
 /// `flet` in ASCII: tells our database from somebody else's.

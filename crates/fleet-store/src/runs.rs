@@ -10,10 +10,12 @@ use fleet_core::id::AgentId;
 use fleet_core::money::Usd;
 use fleet_core::run::record::{Event, RoundRecord, Run, StepEnd, StepName, StepRecord};
 use fleet_core::run::{Control, Finish, Pause, Why};
+use fleet_core::spend::Spend;
 use fleet_core::{Error, Result, Time};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, params};
 
 use crate::failure::Attempt;
+use crate::money::{self, Hold};
 use crate::open::Store;
 use crate::reserve::{self, Reservation};
 use crate::values;
@@ -48,6 +50,8 @@ pub enum Change {
     Finish(Finish, Time),
     /// It goes on after all.
     Reopen,
+    /// What an agent has used.
+    Spent(AgentId, Vec<Spend>),
     /// An agent runs as this process, in this launch.
     AgentStarted(AgentId, u32, u32),
     /// The record of an agent whose part is done: its names are free.
@@ -199,7 +203,11 @@ impl Store {
         let follows = |change: &Change| {
             matches!(
                 change,
-                Change::Ended(..) | Change::AgentStarted(..) | Change::AgentEnded(..) | Change::Event(_)
+                Change::Ended(..)
+                    | Change::Spent(..)
+                    | Change::AgentStarted(..)
+                    | Change::AgentEnded(..)
+                    | Change::Event(_)
             )
         };
         match turn.reservations.is_empty() && turn.changes.iter().all(follows) {
@@ -220,22 +228,41 @@ fn apply(transaction: &Transaction<'_>, run: &str, change: &Change) -> Attempt<(
         Ok(())
     };
     match change {
-        Change::Step(record) => insert_step(transaction, run, record),
+        Change::Step(record) => {
+            insert_step(transaction, run, record)?;
+            let hold = Hold {
+                agent: record.agent.clone(),
+                generation: record.generation,
+                amount: record.hold,
+                made_at: record.began_at,
+            };
+            money::take(transaction, &[hold])
+        }
         Change::Ending(name, why) => named("UPDATE steps SET ending = ?6", name, &[&values::word(why)?]),
-        Change::Ended(name, end) => named(
-            "UPDATE steps SET how = ?6, text = ?7, cost = ?8, metric = ?9, resumable = ?10, ended = ?11, ended_at = ?12",
-            name,
-            &[
-                &values::word(&end.how)?,
-                &end.text,
-                &end.cost.map(|cost| values::int(cost.micros())),
-                &end.metric,
-                &end.resumable,
-                &values::int(end.ended),
-                &end.ended_at.0,
-            ],
-        ),
-        Change::Void(name) => named("DELETE FROM steps", name, &[]),
+        Change::Ended(name, end) => {
+            end_hold(transaction, run, name, end)?;
+            named(
+                "UPDATE steps SET how = ?6, text = ?7, cost = ?8, metric = ?9, resumable = ?10, ended = ?11, ended_at = ?12",
+                name,
+                &[
+                    &values::word(&end.how)?,
+                    &end.text,
+                    &end.cost.map(|cost| values::int(cost.micros())),
+                    &end.metric,
+                    &end.resumable,
+                    &values::int(end.ended),
+                    &end.ended_at.0,
+                ],
+            )
+        }
+        Change::Void(name) => {
+            let sql = "DELETE FROM holds WHERE (agent, generation) IN (SELECT agent, generation FROM steps
+                       WHERE run = ?1 AND worker = ?2 AND round = ?3 AND part = ?4 AND attempt = ?5)";
+            let part = values::word(&name.part)?;
+            let mut statement = transaction.prepare_cached(sql)?;
+            statement.execute(params![run, name.worker, name.round, part, name.attempt])?;
+            named("DELETE FROM steps", name, &[])
+        }
         Change::Forgive(name) => named("UPDATE steps SET forgiven = 1", name, &[]),
         Change::Forget { worker, round } => {
             let sql = "UPDATE steps SET forgotten = 1
@@ -265,6 +292,7 @@ fn apply(transaction: &Transaction<'_>, run: &str, change: &Change) -> Attempt<(
             transaction.execute(sql, [run])?;
             Ok(())
         }
+        Change::Spent(agent, entries) => money::add(transaction, agent, entries, false).map(drop),
         Change::AgentStarted(id, pid, generation) => {
             let sql = "UPDATE agents SET phase = 'started', pid = ?2, generation = ?3
                        WHERE id = ?1 AND phase IN ('reserved', 'started') AND generation <= ?3";
@@ -286,6 +314,24 @@ fn apply(transaction: &Transaction<'_>, run: &str, change: &Change) -> Attempt<(
             Ok(())
         }
     }
+}
+
+/// Gives back what the step has not spent.
+fn end_hold(transaction: &Transaction<'_>, run: &str, name: &StepName, end: &StepEnd) -> Attempt<()> {
+    let sql = "SELECT agent, generation FROM steps
+               WHERE run = ?1 AND worker = ?2 AND round = ?3 AND part = ?4 AND attempt = ?5";
+    let part = values::word(&name.part)?;
+    let holder: Option<(String, u32)> = transaction
+        .prepare_cached(sql)?
+        .query_row(params![run, name.worker, name.round, part, name.attempt], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let Some((agent, generation)) = holder else {
+        return Ok(());
+    };
+    let agent = values::from_id(&agent)?;
+    money::end(transaction, &agent, generation, end.cost.is_none(), end.ended_at)
 }
 
 fn insert_step(transaction: &Transaction<'_>, run: &str, record: &StepRecord) -> Attempt<()> {

@@ -9,6 +9,7 @@ use fleet_core::plan::Shape;
 use fleet_core::run::judge::{self, judge};
 use fleet_core::run::record::{StepEnd, StepName, StepRecord};
 use fleet_core::run::{Ended, How, Key, Part};
+use fleet_core::spend::Spend;
 use fleet_host::process::{self, Table};
 use fleet_host::supervise::journal;
 use fleet_store::Change;
@@ -33,6 +34,10 @@ impl Engine<'_> {
             end_remains(self.app, &live.agent.id);
         }
         let end = self.end_of(key, live, &entries, &standing)?;
+        let spent = spent(launch(&entries, live.agent.generation));
+        if !spent.is_empty() {
+            self.changes.push(Change::Spent(live.agent.id.clone(), spent));
+        }
         self.record_end(key, live, end);
         Ok(())
     }
@@ -48,7 +53,7 @@ impl Engine<'_> {
         let end = StepEnd {
             how: How::Stopped,
             text: "its worker is in the plan no more".to_owned(),
-            cost: self.cost_of(&step.name, &entries, &Standing::fold(&entries))?,
+            cost: cost_of(&entries, step.generation),
             metric: None,
             resumable: false,
             ended: self.now(),
@@ -151,7 +156,7 @@ impl Engine<'_> {
         }
         let cost = match key.part {
             Part::Measure => Some(Usd::default()),
-            _ => self.cost_of(&StepName::of(&self.plan, key), entries, standing)?,
+            _ => cost_of(entries, live.agent.generation),
         };
         Ok(StepEnd {
             how,
@@ -163,32 +168,39 @@ impl Engine<'_> {
             ended_at: entries.last().map_or_else(|| self.app.now(), |entry| entry.at),
         })
     }
+}
 
-    /// What the step `name` cost, where its program tells. A launch that never ran cost nothing.
-    fn cost_of(&self, name: &StepName, entries: &[Entry], standing: &Standing) -> Result<Option<Usd>> {
-        let ran = entries
-            .iter()
-            .any(|entry| matches!(entry.fact, Fact::Starting | Fact::Started { .. }));
-        if !ran {
-            return Ok(Some(Usd::default()));
-        }
-        let costs: Option<Vec<f64>> = standing.used.iter().map(|usage| usage.cost_usd).collect();
-        let total = costs.filter(|costs| !costs.is_empty());
-        let Some(total) = total.and_then(|costs| Usd::new(costs.iter().sum())) else {
-            return Ok(None);
-        };
-        if name.attempt == 1 {
-            return Ok(Some(total));
-        }
-        // An agent that is tried again in its worktree goes on with its journal, and so with its account.
-        let steps = self.app.store()?.steps(&self.run.id)?;
-        let own = steps.iter().find(|step| step.name == *name);
-        let earlier = steps
-            .iter()
-            .filter(|step| own.is_some_and(|own| own.agent == step.agent && step.generation < own.generation));
-        let before: Usd = earlier.filter_map(|step| step.ended.as_ref()?.cost).sum();
-        Ok(Some(total.less(before)))
+/// What launch number `generation` cost by the account in the journal; none where something of it is not known. A launch
+/// that never ran cost nothing.
+fn cost_of(entries: &[Entry], generation: u32) -> Option<Usd> {
+    let own = launch(entries, generation);
+    let ran = |entry: &Entry| matches!(entry.fact, Fact::Starting | Fact::Started { .. });
+    if !own.iter().any(ran) {
+        return Some(Usd::default());
     }
+    let costs: Option<Vec<Usd>> = spent(own).into_iter().map(|entry| entry.cost).collect();
+    costs
+        .filter(|costs| !costs.is_empty())
+        .map(|costs| costs.into_iter().sum())
+}
+
+/// The entries of launch number `generation`.
+fn launch(entries: &[Entry], generation: u32) -> &[Entry] {
+    let is_launch = |entry: &Entry, number: fn(u32, u32) -> bool| matches!(&entry.fact, Fact::Launched { generation: each, .. } if number(*each, generation));
+    let begin = entries
+        .iter()
+        .position(|entry| is_launch(entry, |each, own| each == own));
+    let Some(begin) = begin else { return &[] };
+    let end = entries
+        .iter()
+        .position(|entry| is_launch(entry, |each, own| each > own));
+    &entries[begin..end.unwrap_or(entries.len())]
+}
+
+/// The entries of an agent's account among these of its journal.
+fn spent(entries: &[Entry]) -> Vec<Spend> {
+    let counts = |entry: &&Entry| !matches!(&entry.fact, Fact::Used(used) if used.beside);
+    entries.iter().filter(counts).filter_map(Entry::spend).collect()
 }
 
 /// Whether launch number `generation` of an agent came to its program, or may have, or to a failure of it that was

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use fleet_core::agent::{Agent, Phase, Standing, Workspace};
+use fleet_core::budget::Limits;
 use fleet_core::money::Usd;
 use fleet_core::plan::{ModelChoice, Shape};
 use fleet_core::run::record::{StepEnd, StepName, StepRecord};
@@ -301,10 +302,15 @@ impl Engine<'_> {
             let run = self.app.store()?.run(&self.run.id)?;
             Ok(run.is_none_or(|run| run.generation != self.number))
         };
-        if !matches!(error.kind, Kind::Conflict | Kind::Unavailable) || replaced()? {
+        let expected = matches!(error.kind, Kind::Conflict | Kind::Unavailable | Kind::OverBudget);
+        if !expected || replaced()? {
             return Err(error);
         }
         self.changes.truncate(before);
+        if error.kind == Kind::OverBudget {
+            // Somebody else has taken what was left. What is left now is seen before the next decision.
+            return Ok(Vec::new());
+        }
         // Which of them it was is not told: they are tried one by one.
         if jobs.len() <= 1 {
             for job in jobs {
@@ -437,6 +443,11 @@ impl Engine<'_> {
             },
             copy_output_to: layout::session_file(&self.run.root, &self.plan, job.key),
             driver: Some(runs::driver(self.app, self.caller, &self.run.id)?),
+            limits: Limits {
+                usd: (job.key.part != Part::Measure).then_some(job.record.hold),
+                hard: true,
+                ..Limits::default()
+            },
             ..made
         };
         // A lost database has no runs either: what shares the fleet root is not taken up from its folder.

@@ -325,9 +325,12 @@ pub(crate) fn note(app: &App, run: &str, event: &str, about: impl Into<String>, 
 pub(crate) fn bring_up(app: &App, caller: &Caller, id: &str) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(30);
     const STEP: Duration = Duration::from_millis(5);
+    /// What a killed driver was about to start may hold its lock for a moment: then nothing was started.
+    const AGAIN: Duration = Duration::from_millis(500);
     let before = app.store()?.run(id)?.map_or(0, |run| run.generation);
     runs::wake(app, caller, id)?;
     let deadline = Instant::now() + PATIENCE;
+    let mut again = Instant::now() + AGAIN;
     loop {
         let run = app.store()?.run(id)?;
         let worked =
@@ -339,6 +342,10 @@ pub(crate) fn bring_up(app: &App, caller: &Caller, id: &str) -> Result<()> {
             let log = app.home.run_dir(id).join("driver.log");
             return Err(Error::unavailable("the driver of the run did not begin")
                 .hint(format!("see why: `cat {}`", word(&log.to_string_lossy()))));
+        }
+        if Instant::now() > again {
+            runs::wake(app, caller, id)?;
+            again = Instant::now() + AGAIN;
         }
         // It has nothing yet that could be waited for.
         client::wait_any(&[], Instant::now() + STEP)?;

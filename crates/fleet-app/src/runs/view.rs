@@ -244,6 +244,7 @@ fn state(app: &App, run: &Run, plan: &Plan, paused: Option<&str>) -> (String, Op
             let about = match run.pause {
                 Some(Pause::Escalated { round }) => format!("the reviewer asks for a person in round {round}"),
                 Some(Pause::Stuck) => paused.unwrap_or("an act of its driver failed").to_owned(),
+                Some(Pause::Budget) => "what it may spend does not reach; `fleet budget raise` allows more".to_owned(),
                 Some(Pause::RootGone) => "the fleet root was moved or deleted".to_owned(),
                 Some(Pause::Blocked { worker }) => format!("{} cannot go on without you", plan.worker_id(worker)),
                 None => String::new(),

@@ -70,6 +70,8 @@ pub fn decide(plan: &Plan, seen: &Seen, now: Tick) -> Decision {
         committed: seen.committed(),
         last_start: seen.last_start,
         too_dear: false,
+        waits_for_money: false,
+        room: seen.room,
         decision: Decision::default(),
     };
     decider.watch();
@@ -95,6 +97,10 @@ struct Decider<'a> {
     last_start: Option<Tick>,
     /// Whether something was not started because the budget does not reach.
     too_dear: bool,
+    /// Whether something was not started because somebody has to allow more first.
+    waits_for_money: bool,
+    /// What all agents together may still reserve.
+    room: Option<Usd>,
     decision: Decision,
 }
 
@@ -151,8 +157,7 @@ impl Decider<'_> {
             self.wake_at(next.not_before);
             return true;
         }
-        if self.plan.cap.is_some_and(|cap| self.committed + next.hold > cap) {
-            self.too_dear = true;
+        if !self.can_pay(next.hold) {
             return true;
         }
         let since = self
@@ -164,6 +169,7 @@ impl Decider<'_> {
         }
         self.free -= 1;
         self.committed = self.committed + next.hold;
+        self.room = self.room.map(|room| room.less(next.hold));
         self.last_start = Some(self.now);
         self.act(Action::Start {
             key: Key {
@@ -176,6 +182,29 @@ impl Decider<'_> {
             goes_on: next.goes_on,
         });
         true
+    }
+
+    /// Whether what the run may spend reaches for `more`; notes which limit it is that does not.
+    fn can_pay(&mut self, more: Usd) -> bool {
+        let over = |cap: Usd| self.committed + more > cap;
+        let ceiling = self.seen.ceiling.filter(|cap| over(cap.ceiling));
+        if self.plan.cap.is_some_and(over) || ceiling.is_some_and(|cap| cap.hard) {
+            self.too_dear = true;
+        } else if ceiling.is_some() || self.room.is_some_and(|room| more > room) {
+            self.waits_for_money = true;
+        } else {
+            return true;
+        }
+        false
+    }
+
+    /// What follows when the money does not reach for what comes next.
+    fn stop_for_money(&mut self) {
+        let action = match self.waits_for_money && !self.too_dear {
+            true => Action::Pause(Pause::Budget),
+            false => Action::Finish(Finish::OverBudget),
+        };
+        self.act(action);
     }
 
     /// Starts what may be started of one round, and gives how its workers stand.
@@ -204,19 +233,19 @@ impl Decider<'_> {
         self.decision.actions.is_empty() && self.decision.wake.is_none() && self.seen.running().next().is_none()
     }
 
-    /// How a round ends in which nothing more can be done.
-    fn end_of(&self, stands: &[Stand]) -> Finish {
+    /// Ends a round in which nothing more can be done.
+    fn end_round(&mut self, stands: &[Stand]) {
         match () {
-            () if stands.iter().all(|stand| stand.is_done()) => Finish::Done,
-            () if self.too_dear => Finish::OverBudget,
-            () => Finish::Failed,
+            () if stands.iter().all(|stand| stand.is_done()) => self.act(Action::Finish(Finish::Done)),
+            () if self.too_dear || self.waits_for_money => self.stop_for_money(),
+            () => self.act(Action::Finish(Finish::Failed)),
         }
     }
 
     fn graph(&mut self) {
         let stands = self.round(1);
         if self.rests() {
-            self.act(Action::Finish(self.end_of(&stands)));
+            self.end_round(&stands);
         }
     }
 
@@ -227,7 +256,7 @@ impl Decider<'_> {
         let stands = self.round(round);
         if !stands.get(rounds.reviewer).is_some_and(|stand| stand.is_done()) {
             if self.rests() {
-                self.act(Action::Finish(self.end_of(&stands)));
+                self.end_round(&stands);
             }
             return;
         }
@@ -271,7 +300,7 @@ impl Decider<'_> {
             hold: may_spend,
         };
         self.start(reviewer, round, Part::Ask, next);
-        if self.too_dear {
+        if self.too_dear || self.waits_for_money {
             self.act(Action::ReadVerdict { round, asked: true });
         }
     }
@@ -288,8 +317,8 @@ impl Decider<'_> {
         }
         // Half a round is money for nothing: without its review nobody knows what it was worth.
         let whole: Usd = self.plan.workers.iter().map(|worker| worker.budget).sum();
-        if self.plan.cap.is_some_and(|cap| self.committed + whole > cap) {
-            return self.act(Action::Finish(Finish::OverBudget));
+        if !self.can_pay(whole) {
+            return self.stop_for_money();
         }
         self.act(Action::OpenRound(round + 1));
     }
@@ -306,16 +335,16 @@ impl Decider<'_> {
             if round >= research.max_iterations {
                 return self.act(Action::Finish(Finish::Done));
             }
-            if self.plan.cap.is_some_and(|cap| self.committed + research.budget > cap) {
-                return self.act(Action::Finish(Finish::OverBudget));
+            if !self.can_pay(research.budget) {
+                return self.stop_for_money();
             }
             return self.act(Action::OpenRound(round + 1));
         }
         match piece(self.plan, self.seen, (0, round, Part::Work), research.budget) {
             Stand::Ready(next) => {
                 self.start(0, round, Part::Work, next);
-                if self.too_dear {
-                    self.act(Action::Finish(Finish::OverBudget));
+                if self.too_dear || self.waits_for_money {
+                    self.stop_for_money();
                 }
             }
             Stand::Held(_) => self.act(Action::Pause(Pause::Blocked { worker: 0 })),

@@ -256,6 +256,7 @@ impl World {
                 let shown = match why {
                     Pause::Escalated { round } => format!("pause: round {round} asks for a person"),
                     Pause::Blocked { worker } => format!("pause: {} is blocked", self.plan.worker_id(worker)),
+                    Pause::Budget => "pause: the budget does not reach".to_owned(),
                     Pause::Stuck => "pause: stuck".to_owned(),
                     Pause::RootGone => "pause: the root is gone".to_owned(),
                 };

@@ -46,6 +46,19 @@ pub enum Cli {
     Gemini,
 }
 
+impl Cli {
+    /// Whether a call of `tool` sends out a sub-agent.
+    pub fn dispatches(self, tool: &str) -> bool {
+        match self {
+            Cli::Claude => matches!(tool, "Task" | "Agent"),
+            Cli::Codex => matches!(tool, "spawn_agent" | "spawn_agents"),
+            Cli::OpenCode => tool == "task",
+            Cli::Gemini => tool == "delegate_to_agent",
+            Cli::Pi => tool == "subagent",
+        }
+    }
+}
+
 /// One thing that happened, as the stream tells it. Texts are as the program printed them; see [`view`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]

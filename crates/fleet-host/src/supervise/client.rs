@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use fleet_core::budget::Limits;
 use fleet_core::fact::Entry;
 use fleet_core::{Error, Kind, Result};
 use nix::poll::{PollFd, PollFlags, poll};
@@ -81,6 +82,15 @@ impl Client {
     pub fn interrupt(&mut self) -> Result<String> {
         let answer: Value = self.request("interrupt", json!({}), Some(2 * PROMPTLY))?;
         Ok(answer["state"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Changes what the agent may use; answers whether it goes on with what a limit held back.
+    ///
+    /// # Errors
+    /// `Usage`: its supervisor is older than limits are.
+    pub fn limit(&mut self, limits: &Limits) -> Result<bool> {
+        let answer: Value = self.request("limit", json!({ "limits": limits }), Some(PROMPTLY))?;
+        Ok(answer["goes_on"].as_bool().unwrap_or_default())
     }
 
     /// Sends a prompt. With `past_queue` the answer comes when it has left the queue, at `timeout` the latest.

@@ -11,6 +11,7 @@ mod interrupt;
 mod programs;
 mod prompts;
 mod reports;
+mod spending;
 mod stream;
 mod talk;
 mod transcripts;
@@ -35,6 +36,7 @@ use serde_json::{Value, json};
 
 use self::interrupt::Interrupt;
 use self::reports::Reports;
+use self::spending::Spending;
 use self::stream::Stream;
 use self::transcripts::Transcripts;
 use super::child::{Input, Terminal};
@@ -131,6 +133,7 @@ struct Supervisor {
     interrupt: Option<Interrupt>,
     reports: Reports,
     transcripts: Transcripts,
+    spending: Spending,
     /// What held when the program was last at its prompt: bracketed paste, and line mode of the terminal.
     prompt_modes: Option<(bool, bool)>,
     running: Running,
@@ -243,6 +246,7 @@ impl Supervisor {
             interrupt: None,
             reports: Reports::default(),
             transcripts: Transcripts::default(),
+            spending: Spending::new(spec.limits, spec.used),
             prompt_modes: None,
             running: Running::Nothing,
             started_at: Instant::now(),
@@ -320,6 +324,7 @@ impl Supervisor {
         let before = self.state();
         let durable = matches!(fact, Fact::PromptQueued { .. });
         self.follow(&fact);
+        self.count(&fact);
         let Ok(entry) = self.journal.append(src, fact, now(), durable) else {
             return false;
         };
@@ -487,6 +492,7 @@ impl Supervisor {
         self.look_at_screen(now);
         self.step_delivery(now);
         self.step_dialogue(now);
+        self.step_budget();
         self.step_interrupt(now);
         self.begin_delivery(now);
         if let Some(stop) = &mut self.stop {

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use fleet_core::Error;
+use fleet_core::budget::{Limits, Used};
 use fleet_core::id::AgentId;
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +74,21 @@ pub struct Spec {
     pub on_idle: Option<Vec<String>>,
     /// Run when the child ended.
     pub on_exit: Option<Vec<String>>,
+    /// Run when a limit is near or reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_budget: Option<Vec<String>>,
+    /// What the agent may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What of that it has used before this launch.
+    #[serde(default)]
+    pub used: Used,
+    /// The user's own table of prices, as it is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prices: Option<String>,
+    /// The task that it works for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
     /// How long the polite steps of an end may take together.
     pub grace_ms: u64,
     /// Bytes of output to keep.

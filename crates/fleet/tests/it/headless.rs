@@ -10,7 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use fleet_core::agent::Standing;
-use fleet_core::fact::Fact;
+use fleet_core::fact::{Fact, Used};
 use fleet_core::usage::Usage;
 use fleet_host::harness::stream::{self, Cli, Event, Exit, Outcome, Reader, view, view_prompt};
 use fleet_term::LogText;
@@ -171,7 +171,7 @@ fn expected(cli: Cli, path: &Path, prompt: &str, ending: &Ending) -> Expected {
     let mut standing = Standing::default();
     for event in &all {
         if let Event::Usage(usage) = event {
-            standing.apply(standing.seq + 1, &Fact::Used(usage.clone()));
+            standing.apply(standing.seq + 1, &Fact::Used(Used::unpriced(usage.clone())));
         }
     }
     let lines = |events: &[Event]| {

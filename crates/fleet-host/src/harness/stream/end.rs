@@ -39,6 +39,11 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Whether it said that it is done.
+    pub fn is_done(&self) -> bool {
+        self.end == Some(Outcome::Success)
+    }
+
     /// Takes one event in.
     pub fn note(&mut self, event: &Event) {
         match event {

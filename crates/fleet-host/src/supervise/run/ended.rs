@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fleet_core::Error;
 use fleet_core::fact::{Fact, Source};
+use fleet_core::outcome::Outcome as Ended;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -88,6 +89,18 @@ impl Supervisor {
                 let why = "the program ended before Enter was pressed, so it has not taken the text";
                 self.finish_prompt(&delivery.id, Outcome::Refused, why);
             }
+        }
+        if self.stream.is_none()
+            && let Some(about) = self.ended_by_limit()
+        {
+            let text = about.to_owned();
+            self.record(
+                Source::Supervisor,
+                Fact::Ended {
+                    outcome: Ended::Budget,
+                    text,
+                },
+            );
         }
         self.record(Source::Process, Fact::Exited { code });
         if self.stop.is_none() {

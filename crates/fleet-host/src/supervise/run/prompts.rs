@@ -169,6 +169,7 @@ impl Supervisor {
             || self.delivery.is_some()
             || self.interrupt.is_some()
             || self.stop.is_some()
+            || self.spending.holds_prompts()
             || !matches!(self.running, Running::Child { .. })
         {
             return false;

@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use fleet_core::agent::Reason;
-use fleet_core::fact::{Fact, Receipt, Source};
+use fleet_core::fact::{Fact, Receipt, Source, Used};
 use fleet_core::usage::{Basis, Tokens, Usage};
 use fleet_core::{Error, Result};
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ pub(super) struct Reports {
 }
 
 /// Whether a name that a program gave may be kept and shown.
-fn is_plain(name: &str) -> bool {
+pub(super) fn is_plain(name: &str) -> bool {
     const LONGEST: usize = 200;
     !name.is_empty() && name.len() <= LONGEST && !name.contains(char::is_control)
 }
@@ -142,7 +142,7 @@ impl Supervisor {
 
     pub(super) fn told_usage(&mut self, mut usage: Usage) {
         usage.model = usage.model.filter(|model| is_plain(model));
-        self.record(Source::Program, Fact::Used(usage));
+        self.record_used(usage);
     }
 
     /// A transcript has a turn that began with a text of this mark.
@@ -266,7 +266,11 @@ impl Supervisor {
                 source: source.to_owned(),
                 basis: Basis::Reported,
             };
-            self.record(Source::Program, Fact::Used(usage));
+            // What it is the cost of is counted from the transcripts.
+            self.record_priced(Used {
+                beside: true,
+                ..Used::unpriced(usage)
+            });
         }
     }
 }

@@ -140,7 +140,10 @@ impl Supervisor {
         self.show(complaint.iter().flat_map(|line| view_error(line)));
         self.take_events(rest);
         let Some(stream) = &self.stream else { return };
-        let (outcome, text) = stream.end(exit);
+        let (outcome, text) = match self.ended_by_limit() {
+            Some(about) if !stream.seen.is_done() => (Outcome::Budget, about.to_owned()),
+            _ => stream.end(exit),
+        };
         self.show(view(&Event::End {
             outcome,
             text: text.clone(),
@@ -163,7 +166,11 @@ impl Supervisor {
                     self.record(Source::Program, Fact::Conversation { id: id.clone() });
                 }
                 Event::Usage(usage) => {
-                    self.record(Source::Program, Fact::Used(usage.clone()));
+                    self.record_used(usage.clone());
+                }
+                Event::Call { tool, .. } => {
+                    let is_dispatch = self.stream.as_ref().is_some_and(|stream| stream.cli.dispatches(tool));
+                    self.tool_called(is_dispatch);
                 }
                 Event::Answered { number, refused } => self.prompt_answered(*number, refused.clone()),
                 Event::Rest => rests = true,

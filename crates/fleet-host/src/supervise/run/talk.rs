@@ -112,6 +112,9 @@ impl Supervisor {
                 self.answer(key, &request, to_json(&look));
                 Ok(())
             }
+            Some("limit") => self
+                .asked_to_limit(body)
+                .map(|answer| self.answer(key, &request, answer)),
             Some("interrupt") => self.asked_to_interrupt(key, request.clone()),
             Some("prompt") => self.asked_to_prompt(key, request.clone(), body),
             Some("stop") => {

@@ -13,10 +13,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fleet_core::Time;
-use fleet_core::fact::{Entry, Fact};
+use fleet_core::fact::{Entry, Fact, Used};
+use fleet_core::spend;
 use fleet_core::usage::{Tokens, Usage};
 use nix::fcntl::OFlag;
 
+use super::reports::is_plain;
+use super::spending::add;
 use super::{Running, Supervisor};
 use crate::harness::heard::Written;
 use crate::supervise::journal;
@@ -124,12 +127,28 @@ impl Supervisor {
             let entries = journal::read(&self.spec.agent_dir).unwrap_or_default();
             counted_until(&entries)
         });
-        let mut sums: Vec<Usage> = Vec::new();
+        let prices = self.prices().clone();
+        let task = self.spec.task.clone();
+        let mut sums: Vec<Used> = Vec::new();
         let (mut conversation, mut turns) = (None, Vec::new());
         let mut more = false;
         for file in &mut self.transcripts.files {
             more |= file.read_piece(since, &mut |told| match told {
-                Told::Used(usage) => add(&mut sums, usage),
+                Told::Used(usage) => {
+                    // Each reply by itself: a long one has prices of its own.
+                    let (cost, certainty) = spend::priced(&prices, &usage, super::now());
+                    let (certainty, task) = (Some(certainty), task.clone());
+                    add(
+                        &mut sums,
+                        Used {
+                            usage,
+                            cost,
+                            certainty,
+                            task,
+                            beside: false,
+                        },
+                    );
+                }
                 Told::Conversation(id) => conversation = Some(id),
                 Told::TurnBegan(text, by) => turns.push((mark(&text), by)),
             });
@@ -143,8 +162,9 @@ impl Supervisor {
         for (mark, by) in turns {
             self.written_turn(mark, by);
         }
-        for usage in sums {
-            self.told_usage(usage);
+        for mut used in sums {
+            used.usage.model = used.usage.model.filter(|model| is_plain(model));
+            self.record_priced(used);
         }
         more
     }
@@ -181,16 +201,6 @@ fn open_files(pid: u32) -> Vec<PathBuf> {
         .flatten()
         .flatten();
     links.filter_map(|link| std::fs::read_link(link.path()).ok()).collect()
-}
-
-fn add(sums: &mut Vec<Usage>, usage: Usage) {
-    match sums
-        .iter_mut()
-        .find(|sum| sum.model == usage.model && sum.source == usage.source)
-    {
-        Some(sum) => sum.tokens += usage.tokens,
-        None => sums.push(usage),
-    }
 }
 
 /// Until when an earlier life of the agent has counted. One that ended well has counted all.

@@ -1,0 +1,201 @@
+//! What the program uses, what that costs, and what follows when it has used what it may.
+//!
+//! A supervisor knows the limits of its own agent alone. It is given them at the start and told of changes over its
+//! socket; it counts from what the program tells. At 80 % and at the end of a limit it says so. Then
+//!
+//! - a hard limit ends everything of the agent at once: a polite signal makes some programs ask their service once more;
+//! - a soft one ends a run without a terminal politely, and elsewhere interrupts the turn and holds every prompt back
+//!   until the limit is raised.
+
+use std::time::Duration;
+
+use fleet_core::budget::{Level, Limits, Rung, Used as Taken};
+use fleet_core::fact::{Fact, Source, Used};
+use fleet_core::price::Prices;
+use fleet_core::spend;
+use fleet_core::usage::Usage;
+use fleet_core::{Error, Result};
+use serde_json::{Value, json};
+
+use super::{Running, Supervisor, now};
+
+/// What is counted, and against what.
+#[derive(Debug, Default)]
+pub(super) struct Spending {
+    limits: Limits,
+    taken: Taken,
+    /// What was told last.
+    level: Level,
+    /// Read when the first reply is counted: most supervisors are idle, and small.
+    prices: Option<Prices>,
+    /// A turn is to be interrupted, because a soft limit is reached.
+    interrupts: bool,
+    /// The program is ended for a limit: what was used of what.
+    ends: Option<String>,
+}
+
+impl Spending {
+    pub(super) fn new(limits: Limits, taken: Taken) -> Spending {
+        Spending {
+            limits,
+            taken,
+            ..Spending::default()
+        }
+    }
+
+    /// Whether no prompt may be given to the program.
+    pub(super) fn holds_prompts(&self) -> bool {
+        self.level == Level::Reached
+    }
+}
+
+impl Supervisor {
+    /// Records what was used since this was last called for the same source.
+    pub(super) fn record_used(&mut self, usage: Usage) {
+        let (cost, certainty) = spend::priced(self.prices(), &usage, now());
+        self.record_priced(Used {
+            usage,
+            cost,
+            certainty: Some(certainty),
+            task: self.spec.task.clone(),
+            beside: false,
+        });
+    }
+
+    /// Records what was used and priced already.
+    pub(super) fn record_priced(&mut self, used: Used) {
+        if !used.beside {
+            match used.cost {
+                Some(cost) => self.spending.taken.usd = self.spending.taken.usd + cost,
+                None => self.spending.taken.unknown += 1,
+            }
+        }
+        self.record(Source::Program, Fact::Used(used));
+    }
+
+    /// What a fact adds to what was taken.
+    pub(super) fn count(&mut self, fact: &Fact) {
+        if matches!(fact, Fact::PromptDelivered { .. }) {
+            self.spending.taken.turns += 1;
+        }
+    }
+
+    /// Why the program is ended, if it is for a limit.
+    pub(super) fn ended_by_limit(&self) -> Option<&str> {
+        self.spending.ends.as_deref()
+    }
+
+    /// The prices in use.
+    pub(super) fn prices(&mut self) -> &Prices {
+        let own = &self.spec.prices;
+        self.spending.prices.get_or_insert_with(|| {
+            let own = own.as_deref().and_then(|text| Prices::parse(text, "prices").ok());
+            Prices::builtin().with(own.unwrap_or_default())
+        })
+    }
+
+    /// The program has called a tool.
+    pub(super) fn tool_called(&mut self, is_dispatch: bool) {
+        self.spending.taken.tool_calls += 1;
+        self.spending.taken.dispatches += u64::from(is_dispatch);
+    }
+
+    /// Acts when a limit is near or reached that was not before.
+    fn heed_limits(&mut self) {
+        let Spending {
+            limits, taken, level, ..
+        } = &self.spending;
+        let (reached, Some(rung)) = limits.level(taken) else {
+            return;
+        };
+        if reached <= *level {
+            return;
+        }
+        let (about, hard) = (limits.describe(taken, rung), limits.hard);
+        self.spending.level = reached;
+        self.record(
+            Source::Supervisor,
+            Fact::Budget {
+                level: reached,
+                rung,
+                about: about.clone(),
+            },
+        );
+        self.tell_of_budget(reached, rung, &about);
+        if reached < Level::Reached || self.stop.is_some() || !matches!(self.running, Running::Child { .. }) {
+            return;
+        }
+        match (rung, hard, self.spec.headless) {
+            // The last turn that is allowed may end.
+            (Rung::Turns, ..) => {}
+            (_, true, _) => {
+                self.spending.ends = Some(about);
+                self.begin_stop(true, Duration::ZERO);
+            }
+            (_, false, true) => {
+                self.spending.ends = Some(about);
+                self.begin_stop(false, Duration::from_millis(self.spec.grace_ms));
+            }
+            (_, false, false) => self.spending.interrupts = true,
+        }
+    }
+
+    /// Does what a limit that was reached wants, once it can be done.
+    pub(super) fn step_budget(&mut self) {
+        self.heed_limits();
+        if !self.spending.interrupts || self.interrupt.is_some() || self.delivery.is_some() {
+            return;
+        }
+        self.spending.interrupts = false;
+        if self.standing().at_prompt == Some(true) {
+            return;
+        }
+        // Nobody waits for the answer. A program that cannot be interrupted ends its turn, and begins no other.
+        let _ = self.asked_to_interrupt(0, Value::Null);
+    }
+
+    /// Other limits from now on. What was held back goes on where there is room again.
+    pub(super) fn asked_to_limit(&mut self, body: &Value) -> Result<Value> {
+        let limits: Limits = serde_json::from_value(body["limits"].clone())
+            .map_err(|error| Error::usage(format!("`limits` is no set of limits: {error}")))?;
+        let held = self.spending.level == Level::Reached;
+        self.spending.limits = limits;
+        let (level, _) = limits.level(&self.spending.taken);
+        // A limit that is near again is told of again.
+        self.spending.level = if level == Level::Reached { level } else { Level::Within };
+        self.record(Source::Request, Fact::Limited { limits });
+        let goes_on = held && self.spending.level != Level::Reached;
+        Ok(json!({ "level": self.spending.level, "used": self.spending.taken, "goes_on": goes_on }))
+    }
+
+    fn tell_of_budget(&mut self, level: Level, rung: Rung, about: &str) {
+        let Some(argv) = self.spec.on_budget.clone() else {
+            return;
+        };
+        let body = json!({
+            "hook": "on_budget", "agent": self.spec.agent, "branch": self.spec.branch, "harness": self.spec.harness,
+            "worktree": self.spec.cwd, "level": level, "rung": rung, "about": about, "used": self.spending.taken,
+            "limits": self.spending.limits, "at": now(),
+        });
+        if let Some(notifier) = super::Notifier::start("on_budget", &argv, &self.notifier_env, &body) {
+            self.notifiers.push(notifier);
+        }
+    }
+}
+
+/// Adds `usage` of one reply, which costs this much, to the sums of its model and source.
+pub(super) fn add(sums: &mut Vec<Used>, used: Used) {
+    let same = |sum: &&mut Used| {
+        sum.usage.model == used.usage.model
+            && sum.usage.source == used.usage.source
+            && sum.certainty == used.certainty
+            && sum.task == used.task
+    };
+    match sums.iter_mut().find(same) {
+        Some(sum) => {
+            sum.usage.tokens += used.usage.tokens;
+            sum.cost = sum.cost.zip(used.cost).map(|(sum, more)| sum + more);
+        }
+        None => sums.push(used),
+    }
+}

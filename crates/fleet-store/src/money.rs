@@ -1,0 +1,369 @@
+//! The account of what was spent, ceilings, and what is reserved.
+//!
+//! What is *committed* of a ceiling is what was spent and, for each launch that has not ended, what is left of its hold.
+//! A hold is made in the transaction that takes the agent's names, so two that reserve at once cannot both have the last
+//! dollar. Amounts are millionths of a dollar.
+
+use fleet_core::agent::Agent;
+use fleet_core::budget::{Cap, Scope};
+use fleet_core::id::AgentId;
+use fleet_core::money::Usd;
+use fleet_core::spend::{Spend, Total};
+use fleet_core::usage::Tokens;
+use fleet_core::{Error, Kind, Result, Time};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use crate::failure::Attempt;
+use crate::open::Store;
+use crate::values;
+
+/// One entry of the account, with all that it can be summed by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Account {
+    /// The agent.
+    pub agent: AgentId,
+    /// Real path of its repository's common git directory.
+    pub repo: String,
+    /// Its branch or label.
+    pub branch: String,
+    /// Its batch.
+    pub batch: String,
+    /// Its harness.
+    pub harness: String,
+    /// The run that it worked for.
+    pub run: Option<String>,
+    /// The worker of that run.
+    pub worker: Option<String>,
+    /// The round of that run.
+    pub round: Option<u32>,
+    /// Whether it is there for comparison alone, and in no sum.
+    pub beside: bool,
+    /// What was used.
+    pub entry: Spend,
+}
+
+/// Which entries of the account are meant; what is none is not asked for. Entries beside the account are left out.
+#[derive(Clone, Debug, Default)]
+pub struct Of {
+    /// From this moment on.
+    pub since: Option<Time>,
+    /// Of this agent.
+    pub agent: Option<AgentId>,
+    /// Of this run.
+    pub run: Option<String>,
+    /// Of this task.
+    pub task: Option<String>,
+    /// With those that are there for comparison alone.
+    pub beside: bool,
+}
+
+/// What is reserved for one launch of an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The agent.
+    pub agent: AgentId,
+    /// Which launch of it.
+    pub generation: u32,
+    /// How much.
+    pub amount: Usd,
+    /// When.
+    pub made_at: Time,
+}
+
+/// A ceiling and what is committed of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// The ceiling.
+    pub cap: Cap,
+    /// What was spent.
+    pub spent: Usd,
+    /// What is reserved beyond that.
+    pub held: Usd,
+    /// How many entries have no known cost.
+    pub unknown: u64,
+}
+
+impl Room {
+    /// What may still be reserved.
+    pub fn left(&self) -> Usd {
+        self.cap.ceiling.less(self.spent + self.held)
+    }
+}
+
+impl Store {
+    /// Adds `entries` to the account of `agent`, and answers how many were new: an entry counts once, however often it is
+    /// added. `beside` says that another meter is the agent's own.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such agent.
+    pub fn spend_add(&self, site: &'static str, agent: &AgentId, entries: &[Spend], beside: bool) -> Result<u64> {
+        if entries.is_empty() {
+            return Ok(0);
+        }
+        self.write_unsynced(site, |transaction| add(transaction, agent, entries, beside))
+    }
+
+    /// The entries of the account that are meant, oldest first.
+    pub fn account(&self, of: &Of) -> Result<Vec<Account>> {
+        self.read(|connection| {
+            let sql = "SELECT * FROM spend WHERE at >= ?1 AND (?2 IS NULL OR agent = ?2) AND (?3 IS NULL OR run = ?3)
+                       AND (?4 IS NULL OR task = ?4) AND (beside = 0 OR ?5) ORDER BY at, agent, seq";
+            let mut statement = connection.prepare_cached(sql)?;
+            let since = of.since.map_or(i64::MIN, |since| since.0);
+            let agent = of.agent.as_ref().map(AgentId::as_str);
+            statement
+                .query_and_then(params![since, agent, of.run, of.task, of.beside], account)?
+                .collect()
+        })
+    }
+
+    /// The sum of the entries that are meant.
+    pub fn spent(&self, of: &Of) -> Result<Total> {
+        let mut total = Total::default();
+        for each in self.account(of)? {
+            total.add(&each.entry);
+        }
+        Ok(total)
+    }
+
+    /// The ceiling of `scope`, if it has one.
+    pub fn cap(&self, scope: &Scope) -> Result<Option<Cap>> {
+        self.read(|connection| cap(connection, scope))
+    }
+
+    /// Sets the ceiling of `scope`, or takes it away.
+    pub fn set_cap(&self, site: &'static str, scope: &Scope, to: Option<Cap>, at: Time) -> Result<()> {
+        self.write(site, |transaction| {
+            let scope = scope.to_string();
+            match to {
+                None => transaction.execute("DELETE FROM caps WHERE scope = ?1", [scope])?,
+                Some(cap) => {
+                    let sql = "INSERT INTO caps (scope, ceiling, hard, set_at) VALUES (?1, ?2, ?3, ?4)
+                               ON CONFLICT (scope) DO UPDATE SET ceiling = ?2, hard = ?3, set_at = ?4";
+                    let ceiling = values::int(cap.ceiling.micros());
+                    transaction.execute(sql, params![scope, ceiling, cap.hard, at.0])?
+                }
+            };
+            Ok(())
+        })
+    }
+
+    /// How the ceiling of a day or a week stands; none where there is none.
+    pub fn room(&self, scope: &Scope, now: Time) -> Result<Option<Room>> {
+        self.read(|connection| room(connection, scope, now))
+    }
+
+    /// The launches that hold something and have not ended.
+    pub fn holds(&self) -> Result<Vec<Hold>> {
+        self.read(|connection| {
+            let sql = "SELECT agent, generation, amount, made_at FROM holds WHERE ended_at IS NULL ORDER BY made_at";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_and_then([], |row| -> Attempt<Hold> {
+                Ok(Hold {
+                    agent: values::from_id(&row.get::<_, String>(0)?)?,
+                    generation: row.get(1)?,
+                    amount: usd(row.get(2)?),
+                    made_at: Time(row.get(3)?),
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Reserves `hold`, if every ceiling has room for it. The same launch reserves once.
+    ///
+    /// # Errors
+    /// `OverBudget` when a ceiling would be passed.
+    pub fn hold(&self, site: &'static str, hold: &Hold) -> Result<()> {
+        self.write(site, |transaction| take(transaction, std::slice::from_ref(hold)))
+    }
+
+    /// Gives back what a launch holds and has not spent. Where the cost of something is not known, all of it stays
+    /// charged. `unknown` says that something is missing in the account.
+    pub fn end_hold(
+        &self,
+        site: &'static str,
+        agent: &AgentId,
+        generation: u32,
+        unknown: bool,
+        at: Time,
+    ) -> Result<()> {
+        self.write_unsynced(site, |transaction| end(transaction, agent, generation, unknown, at))
+    }
+}
+
+/// Reserves `holds`, all or none.
+pub(crate) fn take(transaction: &Transaction<'_>, holds: &[Hold]) -> Attempt<()> {
+    let Some(now) = holds.iter().map(|hold| hold.made_at).max() else {
+        return Ok(());
+    };
+    let sql = "INSERT OR IGNORE INTO holds (agent, generation, amount, made_at) VALUES (?1, ?2, ?3, ?4)";
+    let mut insert = transaction.prepare_cached(sql)?;
+    for hold in holds {
+        let amount = values::int(hold.amount.micros());
+        insert.execute(params![hold.agent.as_str(), hold.generation, amount, hold.made_at.0])?;
+    }
+    for scope in [Scope::Day, Scope::Week] {
+        let Some(room) = room(transaction, &scope, now)? else {
+            continue;
+        };
+        let wanted: Usd = holds.iter().map(|hold| hold.amount).sum();
+        if room.spent + room.held > room.cap.ceiling {
+            let left = room.cap.ceiling.less((room.spent + room.held).less(wanted));
+            let message = format!(
+                "the ceiling of this {scope} is {}: {left} of it are free, and {wanted} are needed",
+                room.cap.ceiling
+            );
+            return Err(Error::new(Kind::OverBudget, message)
+                .hint(format!(
+                    "raise it with `fleet budget raise {scope} USD`, or see `fleet budget show`"
+                ))
+                .into());
+        }
+    }
+    Ok(())
+}
+
+/// Gives back what a launch holds; see [`Store::end_hold`].
+pub(crate) fn end(
+    transaction: &Transaction<'_>,
+    agent: &AgentId,
+    generation: u32,
+    unknown: bool,
+    at: Time,
+) -> Attempt<()> {
+    let sql = "UPDATE holds SET ended_at = max(?3, made_at), extra = CASE
+                 WHEN ?4 OR EXISTS (SELECT 1 FROM spend WHERE agent = ?1 AND beside = 0 AND cost IS NULL AND at >= made_at)
+                 THEN max(0, amount - (SELECT coalesce(sum(cost), 0) FROM spend
+                                       WHERE agent = ?1 AND beside = 0 AND at >= made_at))
+                 ELSE 0 END
+               WHERE agent = ?1 AND generation = ?2 AND ended_at IS NULL";
+    let mut statement = transaction.prepare_cached(sql)?;
+    statement.execute(params![agent.as_str(), generation, at.0, unknown])?;
+    Ok(())
+}
+
+/// Adds entries; see [`Store::spend_add`].
+pub(crate) fn add(transaction: &Transaction<'_>, agent: &AgentId, entries: &[Spend], beside: bool) -> Attempt<u64> {
+    let Some(record) = crate::agents::one(transaction, agent)? else {
+        return Err(crate::agents::unknown(agent).into());
+    };
+    let sql = "SELECT run, worker, round FROM steps WHERE agent = ?1 ORDER BY generation DESC LIMIT 1";
+    let place = transaction
+        .prepare_cached(sql)?
+        .query_row([agent.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let mut new = 0;
+    for entry in entries {
+        new += insert(transaction, &record, place.as_ref(), entry, beside)?;
+    }
+    Ok(new)
+}
+
+fn insert(
+    transaction: &Transaction<'_>,
+    agent: &Agent,
+    place: Option<&(String, String, u32)>,
+    entry: &Spend,
+    beside: bool,
+) -> Attempt<u64> {
+    let sql = "INSERT OR IGNORE INTO spend (agent, meter, seq, at, repo, branch, batch, harness, run, worker, round, task,
+                 model, input, cached, cache_write, output, reasoning, cost, certainty, reported, beside)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
+    let micros = |amount: Option<Usd>| amount.map(|amount| values::int(amount.micros()));
+    let count = transaction.prepare_cached(sql)?.execute(params![
+        agent.id.as_str(),
+        values::word(&entry.meter)?,
+        values::int(entry.seq),
+        entry.at.0,
+        values::path(&agent.repo)?,
+        agent.branch,
+        agent.batch_id,
+        agent.harness,
+        place.map(|(run, _, _)| run),
+        place.map(|(_, worker, _)| worker),
+        place.map(|(_, _, round)| round),
+        entry.task,
+        entry.model,
+        values::int(entry.tokens.input),
+        values::int(entry.tokens.cached),
+        values::int(entry.tokens.cache_write),
+        values::int(entry.tokens.output),
+        values::int(entry.tokens.reasoning),
+        micros(entry.cost),
+        values::word(&entry.certainty)?,
+        micros(entry.reported),
+        beside,
+    ])?;
+    Ok(count as u64)
+}
+
+fn cap(connection: &Connection, scope: &Scope) -> Attempt<Option<Cap>> {
+    let sql = "SELECT ceiling, hard FROM caps WHERE scope = ?1";
+    let found = connection.prepare_cached(sql)?.query_row([scope.to_string()], |row| {
+        Ok(Cap {
+            ceiling: usd(row.get(0)?),
+            hard: row.get(1)?,
+        })
+    });
+    Ok(found.optional()?)
+}
+
+fn room(connection: &Connection, scope: &Scope, now: Time) -> Attempt<Option<Room>> {
+    let (Some(cap), Some(since)) = (cap(connection, scope)?, scope.since(now)) else {
+        return Ok(None);
+    };
+    let sql = "SELECT coalesce(sum(cost), 0), count(*) - count(cost) FROM spend WHERE beside = 0 AND at >= ?1";
+    let (spent, unknown): (i64, i64) = connection
+        .prepare_cached(sql)?
+        .query_row([since.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let sql = "SELECT
+                 (SELECT coalesce(sum(max(0, amount - (SELECT coalesce(sum(cost), 0) FROM spend
+                    WHERE spend.agent = holds.agent AND beside = 0 AND at >= made_at))), 0)
+                  FROM holds WHERE ended_at IS NULL)
+               + (SELECT coalesce(sum(extra), 0) FROM holds WHERE ended_at >= ?1 AND extra > 0)";
+    let held: i64 = connection.prepare_cached(sql)?.query_row([since.0], |row| row.get(0))?;
+    Ok(Some(Room {
+        cap,
+        spent: usd(spent),
+        held: usd(held),
+        unknown: values::uint(unknown),
+    }))
+}
+
+fn usd(micros: i64) -> Usd {
+    Usd::from_micros(values::uint(micros))
+}
+
+fn account(row: &Row<'_>) -> Attempt<Account> {
+    let count = |column: &str| -> Attempt<u64> { Ok(values::uint(row.get(column)?)) };
+    let amount = |column: &str| -> Attempt<Option<Usd>> { Ok(row.get::<_, Option<i64>>(column)?.map(usd)) };
+    Ok(Account {
+        agent: values::from_id(&row.get::<_, String>("agent")?)?,
+        repo: row.get("repo")?,
+        branch: row.get("branch")?,
+        batch: row.get("batch")?,
+        harness: row.get("harness")?,
+        run: row.get("run")?,
+        worker: row.get("worker")?,
+        round: row.get("round")?,
+        beside: row.get("beside")?,
+        entry: Spend {
+            meter: values::from_word(row.get("meter")?)?,
+            seq: count("seq")?,
+            at: Time(row.get("at")?),
+            model: row.get("model")?,
+            tokens: Tokens {
+                input: count("input")?,
+                cached: count("cached")?,
+                cache_write: count("cache_write")?,
+                output: count("output")?,
+                reasoning: count("reasoning")?,
+            },
+            cost: amount("cost")?,
+            certainty: values::from_word(row.get("certainty")?)?,
+            reported: amount("reported")?,
+            task: row.get("task")?,
+        },
+    })
+}
