@@ -156,6 +156,7 @@ pub const ALL: &[Op] = &[
     Op::of::<ops::pause::Pause>(),
     Op::of::<ops::pause::Stop>(),
     Op::of::<ops::relaunch::Relaunch>(),
+    Op::of::<ops::run::Run>(),
     Op::of::<ops::contract::Check>(),
     Op::of::<ops::report::Check>(),
     Op::of::<ops::config::Show>(),

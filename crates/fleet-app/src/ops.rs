@@ -26,6 +26,7 @@ pub mod relaunch;
 pub mod report;
 pub mod restart;
 pub mod resume;
+pub mod run;
 pub mod salvage;
 pub mod started;
 pub mod status;

@@ -131,6 +131,21 @@ pub(crate) fn find(text: &str, mark: Mark, findings: &mut Findings) -> Option<No
     }
 }
 
+/// `text` without its blocks of this mark that count; one that is cut off goes with all that follows.
+pub fn without(text: &str, mark: Mark) -> String {
+    let all = blocks(text, mark);
+    let has_plain = all.iter().any(|block| !block.fenced);
+    let mut rest = String::with_capacity(text.len());
+    let mut from = 0;
+    for block in all.iter().filter(|block| !(has_plain && block.fenced)) {
+        rest.push_str(&text[from..block.at]);
+        let end = block.body_at + block.body.len();
+        from = if block.whole { end + END.len() } else { end };
+    }
+    rest.push_str(&text[from..]);
+    rest
+}
+
 /// `map` as a block, in a form that every reader of YAML and HTML takes for the same.
 pub(crate) fn write(mark: Mark, map: &Tree) -> String {
     let mut text = format!("{BEGIN} {}\nversion: {VERSION}\n", mark.as_str());

@@ -17,6 +17,7 @@ pub mod money;
 pub mod name;
 pub mod nearest;
 pub mod outcome;
+pub mod pipeline;
 pub mod plan;
 pub mod price;
 pub mod rank;

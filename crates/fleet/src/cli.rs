@@ -192,7 +192,7 @@ fn with_streams(name: &str, command: Command) -> Command {
                     .action(ArgAction::SetTrue)
                     .help("The bytes as the program wrote them, escape sequences and all; of a headless agent its stream of events"),
             ),
-        "launch" => command.arg(
+        "launch" | "run" => command.arg(
             Arg::new("detach")
                 .short('d')
                 .long("detach")
@@ -274,6 +274,9 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
         }
         (_, done) => done?,
     };
+    if verb == "run" && !below.get_flag("detach") {
+        return runs::pipeline(&app, &done, json);
+    }
     print(&done.json, &done.page, json);
     if verb == "launch" && !json && !below.get_flag("detach") {
         return runs::follow(&app, &done);

@@ -120,10 +120,10 @@ fn plan_rules() -> String {
 }
 
 fn contract_rules() -> String {
-    let mut text = "# Rules of contracts and reports\n\nMade from the tables that `fleet contract check` and `fleet report check` use by \
-                    `cargo xtask gen`. What they are for: [contracts](../contracts.md). Their JSON Schemas, for what stands in a block: \
+    let mut text = "# Rules of contracts and reports\n\nMade from the tables that `fleet contract check`, `fleet report check` and `fleet run` use by \
+                    `cargo xtask gen`. What they are for: [contracts](../contracts.md), [pipelines](../pipelines.md). Their JSON Schemas, for what stands in a block: \
                     [contract.schema.json](contract.schema.json), [report.schema.json](report.schema.json).\n\n## Rules\n\n\
-                    An error keeps a contract or report from being taken; a warning does not. A code is never given to another rule.\n\n\
+                    An error keeps a contract, a report or a `vibe.yaml` from being taken; a warning does not. A code is never given to another rule.\n\n\
                     | code | level | what is wrong | what is right |\n| --- | --- | --- | --- |\n"
         .to_owned();
     for rule in block::rule::Rule::ALL {

@@ -115,6 +115,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "another verb: crates/fleet/tests/it/merge/gates.rs kills at its steps and asks again",
     ),
     ("check.", "the log of a check, which the next one writes anew"),
+    (
+        "run.",
+        "another verb: crates/fleet/tests/it/pipelines.rs kills at its steps and asks again",
+    ),
     ("rank.", "another verb: after a crash it is asked for again"),
     (
         "pr.",

@@ -5,6 +5,7 @@ use fleet_core::agent::{Agent, Standing};
 use fleet_core::fact::{Entry, Fact};
 use fleet_core::id::AgentId;
 use fleet_core::money::Usd;
+use fleet_core::outcome::Outcome;
 use fleet_core::plan::Shape;
 use fleet_core::run::judge::{self, judge};
 use fleet_core::run::record::{StepEnd, StepName, StepRecord};
@@ -33,7 +34,12 @@ impl Engine<'_> {
             // Its supervisor was killed; what it left would work on, unseen.
             end_remains(self.app, &live.agent.id);
         }
-        let end = self.end_of(key, live, &entries, &standing)?;
+        let mut end = self.end_of(key, live, &entries, &standing)?;
+        let outcome = standing.outcome.as_ref().map(|(outcome, _)| *outcome);
+        self.note_commits(key)?;
+        if let Some((how, text)) = self.stage_end(key, end.how, outcome) {
+            (end.how, end.text) = (how, first_line(&text));
+        }
         let spent = spent(launch(&entries, live.agent.generation));
         if !spent.is_empty() {
             self.changes.push(Change::Spent(live.agent.id.clone(), spent));
@@ -127,9 +133,11 @@ impl Engine<'_> {
 
     fn end_of(&self, key: Key, live: &Live, entries: &[Entry], standing: &Standing) -> Result<StepEnd> {
         let ending = self.seen.step(key).and_then(|step| step.ending);
-        let stopped = ending.is_none() && standing.stopping;
+        let outcome = standing.outcome.as_ref().map(|(outcome, _)| *outcome);
+        // At the end of its budget its own supervisor stops it.
+        let stopped = ending.is_none() && standing.stopping && outcome != Some(Outcome::Budget);
         let seen = judge::Seen {
-            outcome: standing.outcome.as_ref().map(|(outcome, _)| *outcome),
+            outcome,
             code: standing.exited,
             ending: ending.or(stopped.then_some(fleet_core::run::Why::Stop)),
         };

@@ -196,7 +196,7 @@ fn ground(
     if sandboxes.flatten().any(|sandbox| sandbox == Sandbox::Bwrap) {
         boundary::find(caller.var("PATH").unwrap_or_default())?;
     }
-    if plan.plan_type() != PlanType::Worktree {
+    if !matches!(plan.shape, Shape::Worktree) {
         return Ok(Ground { repo, base: None });
     }
     let repo = repo.ok_or_else(|| {
@@ -223,7 +223,7 @@ fn begin(app: &App, found: &Found, plan: &Plan, ground: Ground) -> Result<String
         id: app.new_agent_id().to_string(),
         root: found.root.clone(),
         name: plan.name.clone(),
-        plan_type: plan.plan_type().as_str().to_owned(),
+        plan_type: plan.type_name().to_owned(),
         repo: ground.repo.map(|repo| repo.common_dir),
         base: ground.base,
         text: found.text.clone(),
@@ -246,7 +246,7 @@ fn begin(app: &App, found: &Found, plan: &Plan, ground: Ground) -> Result<String
         app,
         &run.id,
         "launched",
-        format!("{} from {}", plan.plan_type().as_str(), run.root.display()),
+        format!("{} from {}", plan.type_name(), run.root.display()),
         &[],
     )?;
     Ok(run.id)
@@ -254,11 +254,11 @@ fn begin(app: &App, found: &Found, plan: &Plan, ground: Ground) -> Result<String
 
 /// Goes on with a run that was launched before: in one word, how.
 fn go_on(app: &App, run: &Run, found: &Found, plan: &Plan) -> Result<&'static str> {
-    if run.plan_type != plan.plan_type().as_str() {
+    if run.plan_type != plan.type_name() {
         return Err(Error::refused(format!(
             "this fleet root was launched as a {} plan, and is a {} plan now",
             run.plan_type,
-            plan.plan_type().as_str()
+            plan.type_name()
         ))
         .hint("put the new plan into a folder of its own"));
     }

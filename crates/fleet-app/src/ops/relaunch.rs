@@ -49,6 +49,16 @@ impl Operation for Relaunch {
                 },
             );
         }
+        if matches!(plan.shape, Shape::Pipeline(_)) {
+            return Err(
+                Error::usage("the stages of a pipeline follow each other: none can be started over alone").hint(
+                    format!(
+                        "go on where it ended: `{}`",
+                        runs::again(&run.plan_type, &run.name, &run.root)
+                    ),
+                ),
+            );
+        }
         if matches!(plan.shape, Shape::Autoresearch(_)) {
             return Err(
                 Error::usage("the rounds of an autoresearch plan follow each other: none can be started over").hint(

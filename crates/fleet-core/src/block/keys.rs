@@ -250,6 +250,23 @@ impl<'a> Keys<'a> {
         nodes.iter().enumerate().map(name).collect()
     }
 
+    /// The maps in the map at `key`, each with its key and where that stands.
+    pub(crate) fn maps(&mut self, key: &'static str, findings: &mut Findings) -> Vec<(String, usize, Keys<'a>)> {
+        let Some(node) = self.value(key) else {
+            return Vec::new();
+        };
+        let path = self.path(key);
+        let Value::Map(entries) = &node.value else {
+            findings.add(Rule::WrongType, node.at, path, wanted(node, "a map"));
+            return Vec::new();
+        };
+        let inner = entries.iter().filter_map(|entry| {
+            let keys = Keys::of(&entry.node, &format!("{path}.{}", entry.key), findings)?;
+            Some((entry.key.clone(), entry.at, keys))
+        });
+        inner.collect()
+    }
+
     /// The texts of the list at `key`.
     pub(crate) fn texts(&mut self, key: &'static str, findings: &mut Findings) -> Vec<String> {
         let list = self.list(key, findings);

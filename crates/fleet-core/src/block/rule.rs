@@ -5,7 +5,7 @@ use crate::plan::rule::rules;
 pub use crate::plan::rule::{Finding, Level, Row};
 
 rules! {
-    /// A rule that a contract or a report can break.
+    /// A rule that a contract, a report or a `vibe.yaml` can break.
     enum Rule;
     /// There is no block
     Missing = "C001", Error, "one block: `<!-- VIBE_SESSION_CONTRACT` or `<!-- FLEET_SESSION_REPORT`, YAML, and `-->`";
@@ -67,6 +67,12 @@ rules! {
     WrongAdvice = "C046", Warning, "`within_budget` below 80 %, `near_ceiling` from 80 %, `over_budget` above 100 %, `raise_ceiling` where stages are undone";
     /// A cost is not known
     UnknownCost = "C047", Warning, "`total_cost_usd` where it is known; it is never taken to be 0";
+    /// Two stages or checks of a pipeline have the same name
+    DoubledName = "C050", Error, "a name of its own for each stage and each check";
+    /// A stage or check is named that is none
+    UnknownName = "C051", Error, "the name of one of `checks.steps`, or of a stage before it";
+    /// A pipeline has no stages, or too many
+    BadStages = "C052", Error, "1 to 100 stages";
 }
 
 /// A contract or report after the check.

@@ -78,6 +78,21 @@ fn a_finding_has_its_place_in_the_whole_text() {
 }
 
 #[test]
+fn a_text_is_left_without_the_blocks_that_count() {
+    let block = one("1");
+    for (text, rest) in [
+        (format!("a {block} b"), "a  b".to_owned()),
+        (format!("{block}{block}x"), "x".to_owned()),
+        (format!("a\n{}", block.replace("-->", "")), "a\n".to_owned()),
+        ("no block".to_owned(), "no block".to_owned()),
+        (format!("```\n{block}\n```\n"), "```\n\n```\n".to_owned()),
+        (format!("```\n{block}\n```\n{block}"), format!("```\n{block}\n```\n")),
+    ] {
+        assert_eq!(without(&text, Mark::CONTRACT), rest);
+    }
+}
+
+#[test]
 fn a_text_of_ten_megabytes_is_walked_once() {
     let block = one("1");
     for filling in ["<!--", "<!-- VIBE_SESSION_CONTRACT ", "-->", "```\n", "<!-- \n", "x"] {

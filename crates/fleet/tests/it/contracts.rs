@@ -214,7 +214,7 @@ fn the_published_examples_and_schemas_are_what_the_checks_take() {
     let read = |name: &str| std::fs::read_to_string(docs.join(name)).expect("a page");
     let page = read("contract-rules.md");
     let example = |mark: &str| {
-        let from = page.find(&format!("<!-- {mark}")).expect("an example");
+        let from = page.find(&format!("<!-- {mark}\n")).expect("an example");
         let to = page[from..].find("-->").expect("its end");
         format!("{}-->\n", &page[from..from + to])
     };

@@ -14,6 +14,7 @@ mod live;
 mod many;
 mod merge;
 mod pages;
+mod pipelines;
 mod planner;
 mod plans;
 mod pr;

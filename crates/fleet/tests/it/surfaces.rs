@@ -432,6 +432,17 @@ fn calls() -> Vec<(&'static str, Vec<Call>)> {
             ],
         ),
         (
+            "run",
+            vec![
+                (vec!["-p", "do it"], json!({ "prompt": "do it" })),
+                (vec!["--job", "none"], json!({ "job": "none" })),
+                (
+                    vec!["-p", "x", "--budget", "-5"],
+                    json!({ "prompt": "x", "budget": -5.0 }),
+                ),
+            ],
+        ),
+        (
             "contract.check",
             vec![
                 (vec![CONTRACT], json!({ "text": CONTRACT })),
@@ -573,6 +584,7 @@ fn the_tools_of_mcp_are_these() {
         "fleet_pause",
         "fleet_stop",
         "fleet_relaunch",
+        "fleet_run",
         "fleet_contract_check",
         "fleet_report_check",
         "fleet_doctor",

@@ -7,6 +7,7 @@ mod back;
 mod extensions;
 mod headless;
 mod live;
+mod pipelines;
 mod plans;
 mod reports;
 mod restrictions;
