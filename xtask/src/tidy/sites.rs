@@ -116,6 +116,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     ("check.", "the log of a check, which the next one writes anew"),
     (
+        "git.commits",
+        "it only reads: which commits a stage of a pipeline has made",
+    ),
+    (
         "run.",
         "another verb: crates/fleet/tests/it/pipelines.rs kills at its steps and asks again",
     ),

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use fleet_testkit::{Cmd, Finished};
+use fleet_testkit::{Cmd, Finished, wait_until};
 use serde_json::Value;
 
+use crate::drive::LONG;
 use crate::runs::stage::{Stage, events};
 
 const FAILED: i32 = 1;
@@ -517,6 +518,55 @@ fn a_start_that_is_cut_off_is_asked_for_again_and_nothing_is_paid_for_twice() {
         }
     }
     assert_eq!(shop.stage.paid().len(), 8);
+}
+
+#[test]
+fn a_driver_that_is_killed_has_a_successor_and_no_stage_is_done_twice() {
+    let shop = Shop::new();
+    let args = ["run", "--detach", "--job", "J-1", "--intensity", "quick", "-p"];
+    let _ = shop
+        .fleet(&args)
+        .arg(format!("{REPORTS}\n!at implement sleep 1500"))
+        .output()
+        .success();
+    shop.stage.wait_noted("paid implement 1");
+    let drives = |process: &fleet_testkit::scan::Process| process.argv.iter().any(|arg| arg == "__drive");
+    let drivers = shop.stage.env.own_processes();
+    for driver in drivers.iter().filter(|process| drives(process)) {
+        fleet_testkit::kill_process(driver.pid);
+    }
+    let report = shop.report(&shop.fleet(&["run", "--job", "J-1"]).output().success());
+    assert_eq!(status(&report), "completed");
+    assert_eq!(
+        shop.stage.paid(),
+        ["paid plan 1", "paid implement 1", "paid validate 1"]
+    );
+}
+
+#[test]
+fn a_job_that_is_paused_starts_no_stage_until_it_is_resumed() {
+    let shop = Shop::new();
+    let args = ["run", "--detach", "--job", "J-1", "--intensity", "quick", "-p"];
+    let _ = shop
+        .fleet(&args)
+        .arg(format!("{REPORTS}\n!at plan sleep 500"))
+        .output()
+        .success();
+    shop.stage.wait_noted("paid plan 1");
+    let _ = shop.fleet(&["pause", "J-1"]).output().success();
+    shop.stage.wait_noted("done plan 1");
+    let waiting = wait_until(LONG, "the end of the stage", || {
+        Some(shop.status("J-1")).filter(|run| run["workers"][0]["state"] == "done")
+    });
+    assert_eq!(
+        (&waiting["state"], &waiting["type"]),
+        (&"paused".into(), &"pipeline".into())
+    );
+    assert_eq!(shop.stage.paid(), ["paid plan 1"]);
+    let _ = shop.fleet(&["resume", "--run", "J-1"]).output().success();
+    wait_until(LONG, "the end", || {
+        Some(()).filter(|()| shop.status("J-1")["state"] == "done")
+    });
 }
 
 #[test]
