@@ -19,6 +19,7 @@
 //! !first N DIRECTIVE         only the first N times that it is run
 //! !then N DIRECTIVE          only after it was run N times
 //! !say TEXT                  says this             !report STATUS      reports for the job of the contract in its prompt
+//! !forget                   keeps nothing of its conversation
 //! !call TOOL N               calls a tool N times
 //! !stubborn                 ignores SIGTERM and SIGINT       !hang     works for ever without a sign of life
 //! ```
@@ -78,7 +79,11 @@ fn main() -> io::Result<ExitCode> {
         (None, _) => prompt.clone(),
         (Some(_), Ok(script)) => script,
         (Some(id), Err(_)) => {
-            writeln!(io::stderr(), "No conversation found with session ID: {id}")?;
+            let errors = [format!("No conversation found with session ID: {id}")];
+            say(
+                &json!({"type": "result", "subtype": "error_during_execution", "is_error": true, "num_turns": 0,
+                "errors": errors, "session_id": id, "total_cost_usd": 0, "modelUsage": {}}),
+            );
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -121,6 +126,7 @@ fn main() -> io::Result<ExitCode> {
             "exit" if few() => return Ok(ExitCode::from(first.parse::<u8>().unwrap_or(1))),
             "login" if few() && !Path::new("logged-in").exists() => end = End::Login,
             "deny" => end = End::Denied,
+            "forget" => drop(fs::remove_file(&memory)),
             "say" => speak(&json!([{"type": "text", "text": rest.replace("\\n", "\n")}])),
             "report" => report(&script, first),
             "call" => call(first, text.parse().unwrap_or(1)),

@@ -209,6 +209,19 @@ fn a_failed_stage_is_where_a_job_goes_on() {
 }
 
 #[test]
+fn a_conversation_that_the_program_has_lost_begins_anew_and_has_cost_nothing() {
+    let shop = Shop::with("pipelines: {one: {stages: [{name: plan}]}}");
+    let prompt = "Do it.\n!first 1 forget\n!first 1 fail 400";
+    let report = shop.report(&shop.run(&["--pipeline", "one"], prompt).fails(FAILED));
+    let again = shop.report(&shop.fleet(&["run", "--job", &job(&report)]).output().success());
+    assert_eq!(
+        (status(&again), &again["execution"]["total_cost_usd"]),
+        ("completed", &0.02.into())
+    );
+    assert_eq!(shop.stage.paid(), ["paid plan 1", "paid plan 1"]);
+}
+
+#[test]
 fn a_stage_whose_failure_is_a_warning_leaves_the_pipeline_partial() {
     let shop = Shop::with("pipelines: {two: {stages: [{name: plan, on_failure: warn}, {name: implement}]}}");
     let done = shop

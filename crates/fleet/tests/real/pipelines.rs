@@ -61,9 +61,9 @@ fn claude_works_through_a_pipeline_under_a_contract_that_ends_it_is_raised_and_h
         // Haiku: 5 USD for a million tokens of output.
         rule(
             "stage `implement`",
-            vec![dear(call(write), 80), call(commit.clone()), report()],
+            vec![dear(call(write.clone()), 80), call(commit.clone()), report()],
         ),
-        rule("Your work was interrupted", vec![call(commit), report()]),
+        rule("Your work was interrupted", vec![call(write), call(commit), report()]),
         rule("stage `validate`", vec![report()]),
     ];
     let world = World::with_script(
