@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use fleet_core::block::rule::{Checked, Level};
 use fleet_core::block::{self, Mark};
+use fleet_core::budget::{Cap, Limits};
 use fleet_core::contract::{self, Budget, Contract};
 use fleet_core::money::Usd;
+use fleet_core::name::plural;
 use fleet_core::pipeline::Pipeline;
 use fleet_core::pipeline::file::VibeFile;
 use fleet_core::plan::{Plan, Shape};
@@ -77,6 +79,76 @@ pub(crate) struct Own {
     pub(crate) job: Option<String>,
 }
 
+/// What a caller may start under the contract that it is under itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Under {
+    /// What all of it may spend together.
+    pub(crate) budget: Option<Cap>,
+    /// What each agent may use beside money.
+    pub(crate) counts: Limits,
+    /// The contract of each agent, for its own environment.
+    pub(crate) contract: Option<String>,
+}
+
+/// What the `count` agents of one request may use where `asked` is asked for.
+///
+/// # Errors
+/// `Plan`: the contract cannot be obeyed. `OverBudget`: it allows fewer agents.
+pub(crate) fn under(caller: &Caller, asked: Option<Cap>, count: usize) -> Result<Under> {
+    let Some(Own { contract, .. }) = own_contract(caller, None)? else {
+        return Ok(Under {
+            budget: asked,
+            ..Under::default()
+        });
+    };
+    let whole = contract.budget;
+    if let Some(most) = whole.max_crew_dispatches.filter(|most| (*most as usize) < count) {
+        let message = format!(
+            "the contract of job {} allows {most} dispatches, and {} would be started",
+            contract.job_id,
+            plural(count, "agent")
+        );
+        return Err(Error::new(Kind::OverBudget, message)
+            .hint("start fewer, or have the contract's `max_crew_dispatches` raised"));
+    }
+    let ceiling = asked
+        .map(|asked| asked.ceiling)
+        .into_iter()
+        .chain(whole.ceiling_usd)
+        .min();
+    let hard = whole.hard_ceiling || asked.is_some_and(|asked| asked.hard);
+    let agents = u32::try_from(count).unwrap_or(u32::MAX).max(1);
+    let share = Budget {
+        ceiling_usd: ceiling.map(|ceiling| Usd::from_micros(ceiling.micros() / u64::from(agents))),
+        max_tool_calls: whole.max_tool_calls.map(|most| most / agents),
+        max_turns: whole.max_turns.map(|most| (most / agents).max(1)),
+        max_crew_dispatches: whole.max_crew_dispatches.map(|most| (most / agents).saturating_sub(1)),
+        hard_ceiling: hard,
+        ..whole
+    };
+    Ok(Under {
+        budget: ceiling.map(|ceiling| Cap { ceiling, hard }),
+        counts: Limits {
+            hard,
+            ..counted(&share)
+        },
+        contract: Some(contract::write(&Contract {
+            budget: share,
+            ..contract
+        })?),
+    })
+}
+
+/// The limits of `budget` that are no money, as a supervisor heeds them: it steps in at the first call beyond.
+pub(crate) fn counted(budget: &Budget) -> Limits {
+    let beyond = |most: Option<u32>| most.map(|most| u64::from(most) + 1);
+    Limits {
+        tool_calls: beyond(budget.max_tool_calls),
+        dispatches: beyond(budget.max_crew_dispatches),
+        ..Limits::default()
+    }
+}
+
 fn obeyed(what: &str, checked: Checked<Contract>) -> Result<Contract> {
     let error = refused(what, &checked);
     checked.value.ok_or(error)
@@ -125,7 +197,7 @@ pub(crate) fn of_run(run: &Run) -> Result<Pipeline> {
 
 /// The report of a run that is over or has paused; none of one that goes on, or of another plan than a pipeline.
 pub(crate) fn report(app: &App, run: &Run) -> Result<Option<Report>> {
-    let plan = runs::plan_of(run)?;
+    let plan = runs::plan_of(app, run)?;
     let Shape::Pipeline(pipeline) = &plan.shape else {
         return Ok(None);
     };

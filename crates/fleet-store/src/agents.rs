@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 use crate::failure::Attempt;
 use crate::open::Store;
 use crate::reserve::Holder;
-use crate::values;
+use crate::{money, values};
 
 impl Store {
     /// The agent with this id, live or ended.
@@ -86,6 +86,7 @@ impl Store {
     pub fn erase(&self, site: &'static str, id: &AgentId) -> Result<bool> {
         self.write(site, |transaction| {
             transaction.execute("DELETE FROM events WHERE agent = ?1", [id.as_str()])?;
+            money::forget(transaction, id)?;
             Ok(transaction.execute("DELETE FROM agents WHERE id = ?1", [id.as_str()])? == 1)
         })
     }

@@ -19,6 +19,8 @@ use regex_lite::Regex;
 use super::layout::{self, Status};
 use super::{Engine, Live};
 use crate::app::App;
+use crate::budgets::change::outgrown;
+use crate::budgets::launch;
 use crate::{end, ops};
 
 /// How many lines of a measurement are looked through for the number.
@@ -82,6 +84,7 @@ impl Engine<'_> {
                 .push(Change::AgentEnded(live.agent.id.clone(), end.ended_at));
         }
         self.changes.push(Change::Ended(name.clone(), end.clone()));
+        self.forgive_outgrown(key, &end);
         let about = match end.text.as_str() {
             "" => end.how.as_str().to_owned(),
             text => format!("{}: {text}", end.how.as_str()),
@@ -103,6 +106,19 @@ impl Engine<'_> {
                 resumable: end.resumable,
                 metric: end.metric,
             });
+        }
+    }
+
+    /// A worker that ends at a budget that was raised while it ran goes on with the rest of it.
+    fn forgive_outgrown(&mut self, key: Key, end: &StepEnd) {
+        let Some(step) = self.seen.step(key) else { return };
+        let (hold, before) = (step.hold, self.seen.spent_on(key));
+        let name = StepName::of(&self.plan, key);
+        if end.how == How::OverBudget && outgrown(&self.plan, &name, hold, before) {
+            self.changes.push(Change::Forgive(name));
+            if let Some(step) = self.seen.step_mut(key) {
+                step.forgiven = true;
+            }
         }
     }
 
@@ -201,19 +217,6 @@ fn cost_of(entries: &[Entry], generation: u32) -> Option<Usd> {
     costs
         .filter(|costs| !costs.is_empty())
         .map(|costs| costs.into_iter().sum())
-}
-
-/// The entries of launch number `generation`.
-fn launch(entries: &[Entry], generation: u32) -> &[Entry] {
-    let is_launch = |entry: &Entry, number: fn(u32, u32) -> bool| matches!(&entry.fact, Fact::Launched { generation: each, .. } if number(*each, generation));
-    let begin = entries
-        .iter()
-        .position(|entry| is_launch(entry, |each, own| each == own));
-    let Some(begin) = begin else { return &[] };
-    let end = entries
-        .iter()
-        .position(|entry| is_launch(entry, |each, own| each > own));
-    &entries[begin..end.unwrap_or(entries.len())]
 }
 
 /// The entries of an agent's account among these of its journal.

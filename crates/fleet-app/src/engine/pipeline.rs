@@ -20,7 +20,7 @@ use fleet_host::git;
 use fleet_host::harness::stream::{Cli, Told, told as heard};
 
 use super::{Engine, layout};
-use crate::ops;
+use crate::{ops, pipelines};
 
 /// The variable with the contract of a session, for the programs that it starts.
 pub(crate) const CONTRACT: &str = "FLEET_CONTRACT";
@@ -83,10 +83,9 @@ impl Engine<'_> {
         let left = self.left(pipeline, hold);
         Limits {
             usd: left.ceiling_usd.filter(|_| left.hard_ceiling),
-            tool_calls: left.max_tool_calls.map(|most| u64::from(most) + 1),
-            dispatches: left.max_crew_dispatches.map(|most| u64::from(most) + 1),
             hard: left.hard_ceiling,
-            ..Limits::default()
+            known: true,
+            ..pipelines::counted(&left)
         }
     }
 

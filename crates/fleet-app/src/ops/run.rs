@@ -27,7 +27,7 @@ use crate::op::{Operation, ReadText};
 use crate::page::{Label, Page, Show, plain, span};
 use crate::runs::view::{self, RunRecord};
 use crate::runs::{self, MARK};
-use crate::{child, pipelines};
+use crate::{budgets, child, pipelines};
 
 /// Run a pipeline: its stages one after the other on a branch of their own, within one budget
 ///
@@ -53,7 +53,7 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<String>,
     /// The most that all stages together may spend, in USD
-    #[arg(long, value_name = "USD", allow_negative_numbers = true, value_parser = dollars)]
+    #[arg(long, value_name = "USD", allow_negative_numbers = true, value_parser = budgets::dollars)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<f64>,
     /// End a stage at once at the budget; otherwise it finishes its turn, and no other stage is started
@@ -365,13 +365,6 @@ fn check_name(what: &str, name: &str) -> Result<()> {
         Some(fault) => Err(Error::usage(format!("the {what} {} {fault}", word(name)))
             .hint("name it by letters, digits and `-`, such as `VB-20260404-042`")),
     }
-}
-
-/// An amount of the command line. What is no number is refused here: JSON has no word for it, and it would arrive as no
-/// ceiling at all.
-fn dollars(text: &str) -> std::result::Result<f64, String> {
-    let amount = text.parse::<f64>().ok().filter(|amount| amount.is_finite());
-    amount.ok_or_else(|| "give US dollars, such as `5` or `0.50`".to_owned())
 }
 
 fn intensity(text: &str) -> std::result::Result<Intensity, String> {

@@ -484,6 +484,46 @@ fn the_protocol_is_off_unless_the_file_says_otherwise() {
 }
 
 #[test]
+fn agents_and_plans_that_are_started_under_a_contract_are_within_it() {
+    let shop = Shop::new();
+    let block = |lines: &str| format!("<!-- VIBE_SESSION_CONTRACT\njob_id: x\nbudget:\n{lines}-->");
+    let start = |contract: String, args: &[&str]| shop.fleet(args).env("FLEET_CONTRACT", contract).output();
+    let one = ["create", "a", "--headless", "-p", "Do it.\n!call Read 9\n!sleep 60000"];
+    let _ = start(block("  ceiling_usd: -5\n"), &one).fails(BAD_BLOCK);
+    let three = ["fanout", "3", "b", "--headless", "-p", "Do it."];
+    let refused = start(block("  ceiling_usd: 5\n  max_crew_dispatches: 2\n"), &three).fails(OVER_BUDGET);
+    assert!(
+        refused
+            .stderr
+            .contains("allows 2 dispatches, and 3 agents would be started"),
+        "{refused}"
+    );
+    assert!(shop.stage.paid().is_empty());
+
+    let limits = "  ceiling_usd: 0.5\n  max_tool_calls: 3\n  hard_ceiling: true\n";
+    let _ = start(block(limits), &one).success();
+    let ended = wait_until(LONG, "its end", || {
+        let list: Value = shop.fleet(&["list", "--json"]).output().success().json();
+        Some(list["agents"][0].clone()).filter(|agent| !agent["outcome"].is_null())
+    });
+    assert_eq!(ended["outcome"], "budget", "{ended}");
+    assert!(
+        shop.told("?", 1).contains("max_tool_calls: 3"),
+        "and so would what it starts itself"
+    );
+
+    shop.stage.dag(&[("w", &[], "!cost 0.01")]);
+    let root = shop.stage.root.display().to_string();
+    let _ = start(block("  ceiling_usd: 0.25\n  hard_ceiling: true\n"), &["launch", &root]).fails(FAILED);
+    let run = shop.stage.status();
+    assert_eq!(
+        (&run["state"], &run["cap_usd"]),
+        (&"over budget".into(), &0.25.into()),
+        "{run}"
+    );
+}
+
+#[test]
 fn a_file_with_mistakes_starts_nothing() {
     let shop = Shop::with("pipelines: {a: {stages: [{name: plan, gate: [none]}]}}");
     let done = shop.run(&["--pipeline", "a"], "x").fails(BAD_BLOCK);

@@ -467,6 +467,19 @@ fn calls() -> Vec<(&'static str, Vec<Call>)> {
                 ),
             ],
         ),
+        ("budget.show", vec![(vec![], json!({}))]),
+        (
+            "budget.set",
+            vec![(vec!["none", "5"], json!({ "words": ["none", "5"] }))],
+        ),
+        (
+            "budget.raise",
+            vec![(vec!["none", "5"], json!({ "target": "none", "usd": "5" }))],
+        ),
+        (
+            "budget.prices",
+            vec![(vec![], json!({})), (vec!["--example"], json!({ "example": true }))],
+        ),
         ("config.show", vec![(vec![], json!({}))]),
         ("config.validate", vec![(vec![], json!({}))]),
         ("config.path", vec![(vec![], json!({}))]),
@@ -587,6 +600,10 @@ fn the_tools_of_mcp_are_these() {
         "fleet_run",
         "fleet_contract_check",
         "fleet_report_check",
+        "fleet_budget_show",
+        "fleet_budget_set",
+        "fleet_budget_raise",
+        "fleet_budget_prices",
         "fleet_doctor",
     ];
     assert_eq!(names, pinned);
