@@ -30,6 +30,9 @@ const PAGES: &[&str] = &[
     "plan-rules",
     "plan-spec",
     "fleet.schema.json",
+    "contract-rules",
+    "contract.schema.json",
+    "report.schema.json",
 ];
 
 pub(crate) fn main(mut args: Args) -> Result<()> {

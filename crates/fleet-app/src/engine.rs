@@ -6,6 +6,7 @@
 
 mod came;
 mod layout;
+pub(crate) mod pipeline;
 mod prompts;
 mod research;
 mod start;
@@ -89,6 +90,7 @@ fn drive_once(app: &App, caller: &Caller, id: &str) -> Result<(Control, Option<F
         changes: Vec::new(),
         ground: None,
         ends: Arc::default(),
+        counted: None,
         run,
         plan,
     };
@@ -136,6 +138,8 @@ struct Engine<'a> {
     ground: Option<terms::Ground>,
     /// Agents that a thread is ending.
     ends: Arc<Mutex<Vec<AgentId>>>,
+    /// Of how many steps what they used is counted; none where it has to be counted again.
+    counted: Option<usize>,
 }
 
 impl<'a> Engine<'a> {
@@ -150,6 +154,7 @@ impl<'a> Engine<'a> {
             self.read_stop_rule();
             self.take_traces();
             self.look_at_room()?;
+            self.count_used();
             let decision = decide(&self.plan, &self.seen, self.now());
             let did = self.perform(scope, decision.actions)?;
             self.flush(&[])?;
@@ -183,6 +188,7 @@ impl<'a> Engine<'a> {
             .ok_or_else(|| Error::not_found(format!("run `{id}` is gone")))?;
         let before = std::mem::replace(&mut self.plan, runs::plan_of(self.app, &self.run)?);
         self.config_read = None;
+        self.counted = None;
         let steps = store.steps(&id)?;
         let rounds = store.rounds(&id)?;
         // A key counts places, and workers may have come or gone: what runs is found again by its name.
@@ -472,7 +478,7 @@ impl<'a> Engine<'a> {
 
     /// Takes `stop_when` and the budgets of the run from the plan's file, which may be changed while it goes on.
     fn read_stop_rule(&mut self) {
-        if matches!(self.plan.shape, Shape::Worktree | Shape::Dag) {
+        if matches!(self.plan.shape, Shape::Worktree | Shape::Dag | Shape::Pipeline(_)) {
             return;
         }
         let path = self.run.root.join(crate::plan::FILE);
@@ -496,7 +502,7 @@ impl<'a> Engine<'a> {
         let sound = !draft.has_errors();
         let new = draft
             .plan()
-            .filter(|new| sound && new.plan_type() == self.plan.plan_type());
+            .filter(|new| sound && new.type_name() == self.plan.type_name());
         let Some(new) = new else {
             return self.note(
                 "plan",
@@ -565,7 +571,7 @@ impl<'a> Engine<'a> {
                 let before = self.rounds.get(&(number - 1)).and_then(|before| before.base.as_deref());
                 round.base = Some(research::begin(&self.run, research, before)?);
             }
-            Shape::Worktree | Shape::Dag => {}
+            Shape::Worktree | Shape::Dag | Shape::Pipeline(_) => {}
         }
         self.put_round(round);
         let before = self.seen.metric(0).filter(|_| number == 1);

@@ -17,6 +17,7 @@ pub mod merge;
 pub mod op;
 pub mod ops;
 pub mod page;
+mod pipelines;
 pub mod plan;
 mod pulls;
 pub mod record;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use fleet_core::budget::Scope;
 use fleet_core::name::word;
+use fleet_core::pipeline::{self, Pipeline};
 use fleet_core::plan::{self, Plan, Shape};
 use fleet_core::run::record::Run;
 use fleet_core::{Error, Result};
@@ -107,6 +108,9 @@ pub fn try_find(app: &App, caller: &Caller, target: &str) -> Result<Option<Run>>
 
 /// The plan of `run`, as it was last launched, with the budgets of its workers as they were raised since.
 pub fn plan_of(app: &App, run: &Run) -> Result<Plan> {
+    if run.plan_type == pipeline::TYPE {
+        return Ok(Pipeline::from_text(&run.text)?.into_plan());
+    }
     let mut plan = plan::read(&run.text).plan().ok_or_else(|| {
         Error::internal(format!("the recorded plan of `{}` cannot be read", run.name)).hint(format!(
             "launch it again: `fleet launch {}`",
@@ -143,6 +147,14 @@ pub fn place_of(run: &Run, plan: &Plan, worker: &str) -> Result<usize> {
             None => error.hint(format!("its workers are {}", ids.join(", "))),
         }
     })
+}
+
+/// The command that goes on with a run of this type that is over.
+pub fn again(plan_type: &str, name: &str, root: &Path) -> String {
+    match plan_type == pipeline::TYPE {
+        true => format!("fleet run --job {}", word(name)),
+        false => format!("fleet launch {}", word(&root.to_string_lossy())),
+    }
 }
 
 /// How a driver of `run` is started in the environment of `caller`.

@@ -9,7 +9,7 @@ mod checks;
 use std::thread;
 
 use fleet_core::agent::{Agent, Phase, State, Until, Workspace};
-use fleet_core::budget::Cap;
+use fleet_core::budget::{Cap, Limits};
 use fleet_core::{Error, Kind, Result, name};
 use fleet_host::files;
 use fleet_host::git::{self, BranchMode, Repo};
@@ -24,8 +24,9 @@ use fleet_store::{PortRange, Reservation};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::config::Config;
+use crate::engine::pipeline::CONTRACT;
 use crate::trust::{self, Asker};
-use crate::{budgets, child, end, kept, sessions, up};
+use crate::{budgets, child, end, kept, pipelines, sessions, up};
 
 /// What holds for all agents of one request.
 #[derive(Clone, Debug, Default)]
@@ -90,6 +91,8 @@ struct Setting<'a> {
     config: &'a Config,
     options: &'a Options,
     base: Option<String>,
+    /// What each may use beside money, where a contract says so.
+    counts: Limits,
     /// One agent alone: its session is opened beside its launch. Those of several are opened together, by one tmux.
     alone: bool,
 }
@@ -134,7 +137,9 @@ pub fn start(
             "wait for `working` or `exited`, or add `ready` to `[harness.{name}]`: `fleet config edit`"
         )));
     }
-    let env = child::environment(caller, &options.env)?;
+    let under = pipelines::under(caller, options.budget, wanted.len())?;
+    let mut env = child::environment(caller, &options.env)?;
+    env.extend(under.contract.map(|contract| (CONTRACT.to_owned(), contract)));
     for harness in &harnesses {
         trust::check_root(&config, harness, &env)?;
     }
@@ -154,7 +159,7 @@ pub fn start(
         .collect();
     let env_names: Vec<String> = env_names;
 
-    let caps = budgets::shares(app, &config, options.budget, wanted.len(), options.model.as_deref())?;
+    let caps = budgets::shares(app, &config, under.budget, wanted.len(), options.model.as_deref())?;
     let mut jobs = Vec::with_capacity(wanted.len());
     let mut reservations = Vec::with_capacity(wanted.len());
     for (index, each) in wanted.iter().enumerate() {
@@ -243,6 +248,7 @@ pub fn start(
         config: &config,
         options,
         base,
+        counts: under.counts,
         alone: jobs.len() == 1,
     };
     let outcomes = parallel::map(jobs, parallel::cores(), |job| run_one(&setting, job));
@@ -291,7 +297,25 @@ fn make_and_launch(setting: &Setting<'_>, job: &mut Job) -> Result<u32> {
     let prompt = job.prompt.clone().map(|text| (app.new_id(), text));
     let quick = setting.options.quick || setting.config.quick_setup;
     let worktree = agent.workspace == Workspace::Worktree;
+    let made = child::specification(
+        app,
+        setting.caller,
+        setting.config,
+        agent,
+        &job.harness,
+        &job.line,
+        &job.env,
+        prompt,
+        1,
+    )?;
+    let counts = setting.counts;
     let spec = Spec {
+        limits: Limits {
+            tool_calls: counts.tool_calls,
+            dispatches: counts.dispatches,
+            hard: counts.hard || made.limits.hard,
+            ..made.limits
+        },
         copy: if worktree {
             setting.config.credential_files.clone()
         } else {
@@ -304,17 +328,7 @@ fn make_and_launch(setting: &Setting<'_>, job: &mut Job) -> Result<u32> {
             Vec::new()
         },
         keep_going: setting.options.keep_going,
-        ..child::specification(
-            app,
-            setting.caller,
-            setting.config,
-            agent,
-            &job.harness,
-            &job.line,
-            &job.env,
-            prompt,
-            1,
-        )?
+        ..made
     };
     let branch = agent.branch.clone();
     let progress = setting.caller.progress.clone();

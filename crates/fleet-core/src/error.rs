@@ -28,7 +28,7 @@ pub enum Kind {
     Timeout,
     /// The act was done but its effect could not be observed.
     Unverified,
-    /// A plan has errors.
+    /// A plan, a contract or a report has errors.
     Plan,
     /// Our bug.
     Internal,
@@ -71,7 +71,11 @@ impl Kind {
             ),
             Kind::Timeout => (8, 504, "waited as long as told"),
             Kind::Unverified => (9, 502, "the act was done but its effect could not be observed"),
-            Kind::Plan => (65, 422, "a plan has errors, and nothing was started"),
+            Kind::Plan => (
+                65,
+                422,
+                "a plan, a contract or a report has errors, and nothing was started",
+            ),
             Kind::Internal => (70, 500, "a bug in fleet"),
             Kind::Config => (78, 500, "broken settings"),
         }

@@ -34,11 +34,13 @@ use serde::Serialize;
 
 use self::file::FleetFile;
 use self::json::Node;
+pub(crate) use self::json::positions;
 use self::model::Act;
 use self::prompt::Prompt;
 use self::rule::{Finding, Findings, Found, Level, Rule};
 use self::word::{Direction, Effort, OnDepFailure, PlanType, Sandbox, WorkerType};
 use crate::money::Usd;
+use crate::pipeline::{self, Pipeline};
 
 /// A plan without errors, every default filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +78,8 @@ pub enum Shape {
     Iterative(Rounds),
     /// Rounds of change and measurement.
     Autoresearch(Box<Research>),
+    /// Stages that follow each other, one worker for each.
+    Pipeline(Box<Pipeline>),
 }
 
 /// The rounds of an iterative plan. It changes while a run goes on, so it is read again for each round.
@@ -301,13 +305,14 @@ impl Surroundings {
 }
 
 impl Plan {
-    /// Its type.
-    pub fn plan_type(&self) -> PlanType {
+    /// The name of its type, as its runs are recorded.
+    pub fn type_name(&self) -> &'static str {
         match self.shape {
-            Shape::Worktree => PlanType::Worktree,
-            Shape::Dag => PlanType::Dag,
-            Shape::Iterative(_) => PlanType::Iterative,
-            Shape::Autoresearch(_) => PlanType::Autoresearch,
+            Shape::Worktree => PlanType::Worktree.as_str(),
+            Shape::Dag => PlanType::Dag.as_str(),
+            Shape::Iterative(_) => PlanType::Iterative.as_str(),
+            Shape::Autoresearch(_) => PlanType::Autoresearch.as_str(),
+            Shape::Pipeline(_) => pipeline::TYPE,
         }
     }
 
@@ -318,6 +323,7 @@ impl Plan {
             Shape::Worktree | Shape::Dag => workers,
             Shape::Iterative(rounds) => workers * rounds.max_iterations,
             Shape::Autoresearch(research) => research.budget * research.max_iterations,
+            Shape::Pipeline(pipeline) => pipeline.contract.budget.ceiling_usd.unwrap_or(workers),
         };
         self.cap.map_or(whole, |cap| cap.min(whole))
     }

@@ -12,6 +12,7 @@
 pub mod decide;
 pub mod judge;
 pub mod record;
+pub mod stages;
 pub mod standing;
 pub mod verdict;
 
@@ -22,7 +23,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::budget::Cap;
+use crate::budget::{Cap, Used};
 use crate::money::Usd;
 use crate::plan::{Plan, Shape};
 pub use decide::{Action, Decision, decide};
@@ -152,6 +153,8 @@ pub struct Seen {
     pub ceiling: Option<Cap>,
     /// What all agents together may still reserve; none where nobody has set a limit.
     pub room: Option<Usd>,
+    /// What the sessions of a pipeline that are over have used, money apart.
+    pub used: Used,
     /// When the last step was started.
     pub last_start: Option<Tick>,
 }

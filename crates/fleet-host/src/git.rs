@@ -160,6 +160,16 @@ pub fn commits_ahead(common: &Path, base: &str, tip: &str) -> Result<usize> {
         .map_err(|_| Error::internal("git counted no number"))
 }
 
+/// The commits that `branch` has and `base` has not, oldest first.
+pub fn commits(common: &Path, base: &str, branch: &str) -> Result<Vec<String>> {
+    let range = format!("{base}..refs/heads/{branch}");
+    let output = succeed(
+        "list commits",
+        at("git.commits", common).args(["rev-list", "--reverse", &range, "--"]),
+    )?;
+    Ok(output.text().lines().map(str::to_owned).collect())
+}
+
 /// Real diff of a worktree against the commit it started from; see [`Diff`].
 pub fn diff(diff: &Diff<'_>) -> Result<String> {
     diff::run(diff)

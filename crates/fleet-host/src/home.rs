@@ -77,6 +77,11 @@ impl Home {
         self.root.join("runs").join(run)
     }
 
+    /// The folder of the fleet roots of pipelines.
+    pub fn pipelines(&self) -> PathBuf {
+        self.root.join("pipelines")
+    }
+
     /// The lock that says whether the run has a driver.
     pub fn run_lock(&self, run: &str) -> PathBuf {
         self.run_dir(run).join("lock")

@@ -269,7 +269,9 @@ fn free_directory(wanted: &Reservation, live: &[Holder]) -> Result<PathBuf> {
     let Some(directory) = &wanted.here_dir else {
         return Err(Error::internal("an agent without a worktree was given no directory"));
     };
-    let shares = |other: &Holder| wanted.shared && other.agent.shared;
+    // What measures the work of a run does so beside who did it.
+    let is_of_run = |other: &Holder| other.agent.batch_id == wanted.batch_id;
+    let shares = |other: &Holder| wanted.shared && (other.agent.shared || is_of_run(other));
     let taken = |other: &&Holder| other.agent.worktree == *directory && !shares(other);
     match live.iter().find(taken) {
         None => Ok(directory.clone()),

@@ -119,6 +119,8 @@ pub(crate) fn tree() -> Command {
             .about(match noun {
                 "salvage" => "Work that was saved when its workspace went",
                 "config" => "Settings",
+                "contract" => "What a session may spend, as another program says it",
+                "report" => "What a session did and spent, as it says itself",
                 "integrate" => "Make other programs know of fleet",
                 _ => "",
             });
@@ -190,7 +192,7 @@ fn with_streams(name: &str, command: Command) -> Command {
                     .action(ArgAction::SetTrue)
                     .help("The bytes as the program wrote them, escape sequences and all; of a headless agent its stream of events"),
             ),
-        "launch" => command.arg(
+        "launch" | "run" => command.arg(
             Arg::new("detach")
                 .short('d')
                 .long("detach")
@@ -272,6 +274,9 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
         }
         (_, done) => done?,
     };
+    if verb == "run" && !below.get_flag("detach") {
+        return runs::pipeline(&app, &done, json);
+    }
     print(&done.json, &done.page, json);
     if verb == "launch" && !json && !below.get_flag("detach") {
         return runs::follow(&app, &done);

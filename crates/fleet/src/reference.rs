@@ -12,7 +12,7 @@ use fleet_core::plan::model::{Act, Names, gaps, providers, reach};
 use fleet_core::plan::rule::Rule;
 use fleet_core::plan::skill::example_spec;
 use fleet_core::plan::word::{PlanType, WorkerType};
-use fleet_core::{Error, Kind, Result};
+use fleet_core::{Error, Kind, Result, block, contract, intensity, report};
 use serde_json::{Value, json};
 
 use crate::cli;
@@ -26,10 +26,13 @@ pub(crate) fn page(name: &str) -> Result<String> {
         "operations" => Ok(operations()),
         "plan-rules" => Ok(plan_rules()),
         "plan-spec" => Ok(plan_spec()),
+        "contract-rules" => Ok(contract_rules()),
+        "contract.schema.json" => Ok(format!("{:#}\n", contract::schema())),
+        "report.schema.json" => Ok(format!("{:#}\n", report::schema())),
         "skills" => Ok(format!("{:#}\n", json!(stamped()))),
         "fleet.schema.json" => Ok(format!("{:#}\n", file::schema())),
         other => Err(Error::usage(format!("there is no page `{other}`"))
-            .hint("pages: cli, config, exit-codes, operations, plan-rules, plan-spec, fleet.schema.json, skills")),
+            .hint("pages: cli, config, exit-codes, operations, plan-rules, plan-spec, fleet.schema.json, contract-rules, contract.schema.json, report.schema.json, skills")),
     }
 }
 
@@ -113,6 +116,60 @@ fn plan_rules() -> String {
     }
     restrictions(&mut text);
     models(&mut text);
+    text
+}
+
+fn contract_rules() -> String {
+    let mut text = "# Rules of contracts and reports\n\nMade from the tables that `fleet contract check`, `fleet report check` and `fleet run` use by \
+                    `cargo xtask gen`. What they are for: [contracts](../contracts.md), [pipelines](../pipelines.md). Their JSON Schemas, for what stands in a block: \
+                    [contract.schema.json](contract.schema.json), [report.schema.json](report.schema.json).\n\n## Rules\n\n\
+                    An error keeps a contract, a report or a `vibe.yaml` from being taken; a warning does not. A code is never given to another rule.\n\n\
+                    | code | level | what is wrong | what is right |\n| --- | --- | --- | --- |\n"
+        .to_owned();
+    for rule in block::rule::Rule::ALL {
+        let row = rule.row();
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} |",
+            row.code,
+            row.level.as_str(),
+            row.wrong,
+            row.right
+        );
+    }
+    text.push_str(
+        "\n## Intensities\n\nWhat an intensity chooses. Where a provider or a model is not named, the program chooses.\n\n\
+         | intensity | what | reviews at most | model and effort |\n| --- | --- | --- | --- |\n",
+    );
+    for row in intensity::rows() {
+        let choice = |choice: &intensity::Choice| {
+            let model = choice
+                .model
+                .as_ref()
+                .map(|model| format!(" `{model}`"))
+                .unwrap_or_default();
+            let effort = choice
+                .effort
+                .map(|effort| format!(" {}", effort.as_str()))
+                .unwrap_or_default();
+            format!("{}{model}{effort}", choice.provider)
+        };
+        let choices: Vec<String> = row.providers.iter().map(choice).collect();
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} |",
+            row.intensity.as_str(),
+            row.about,
+            row.review_rounds,
+            choices.join(", ")
+        );
+    }
+    let contract = contract::write(&contract::example()).unwrap_or_default();
+    let report = report::write(&report::example()).unwrap_or_default();
+    let _ = write!(
+        text,
+        "\n## Example of a contract\n\n```html\n{contract}```\n\n## Example of a report\n\nIt answers that contract.\n\n```html\n{report}```\n"
+    );
     text
 }
 

@@ -7,8 +7,10 @@ use clap::ArgMatches;
 use fleet_app::app::App;
 use fleet_app::caller::Caller;
 use fleet_app::op::{ALL, Done, dispatch};
+use fleet_app::ops::run::{failure, report_of, show_report};
 use fleet_app::page::Page;
 use fleet_app::{engine, runs};
+use fleet_core::run::record::Run;
 use fleet_core::run::{Control, Finish};
 use fleet_core::{Error, Kind, Result};
 use fleet_host::supervise::{client, driver};
@@ -44,35 +46,81 @@ pub(crate) fn follow(app: &App, launched: &Done) -> Result<ExitCode> {
     let Some(id) = launched.json["run"]["id"].as_str().filter(|_| !over.contains(&how)) else {
         return Ok(ExitCode::SUCCESS);
     };
-    let since = launched.json["run"]["events"].as_array().map_or(0, Vec::len);
+    let Some(run) = until_over(app, id, launched, ui::out)? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    show(app, &run)?;
+    Ok(match run.finish {
+        Some(Finish::Done) => ExitCode::SUCCESS,
+        _ => ExitCode::from(Kind::Failed.exit_code()),
+    })
+}
+
+/// Shows what happens in the pipeline that `started` tells of until it ends or pauses, and then its report. The exit code
+/// is that of its status.
+pub(crate) fn pipeline(app: &App, started: &Done, json: bool) -> Result<ExitCode> {
+    let tell = |text: &str| {
+        if !json {
+            ui::out(text);
+        }
+    };
+    let id = started.json["run"]["id"].as_str().unwrap_or_default();
+    if !json {
+        ui::page(&started.page);
+    }
+    let over = started.json["how"].as_str() == Some("is done already");
+    let run = match over {
+        true => app.store()?.run(id)?,
+        false => until_over(app, id, started, tell)?,
+    };
+    let Some(run) = run else { return Ok(ExitCode::SUCCESS) };
+    let report = report_of(app, &run)?;
+    if json {
+        let mut answer = started.json.clone();
+        answer["run"] = serde_json::to_value(runs::view::record(app, &run)?).unwrap_or_default();
+        answer["report"] = serde_json::to_value(&report).unwrap_or_default();
+        cli::print(&answer, &started.page, true);
+    } else if let Some(report) = &report {
+        let mut page = Page::default();
+        show_report(&run.name, report, &mut page)?;
+        ui::page(&page);
+    }
+    let failed = report.as_ref().and_then(failure);
+    Ok(failed.map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code())))
+}
+
+/// Tells what happens in the run `id` since `begun` was answered, until it ends or pauses; the run as it is then.
+fn until_over(app: &App, id: &str, begun: &Done, tell: impl Fn(&str)) -> Result<Option<Run>> {
+    let since = begun.json["run"]["events"].as_array().map_or(0, Vec::len);
     let mut seen = app.store()?.run_events(id, 0)?.len().saturating_sub(since) as u64;
     loop {
         let run = app.store()?.run(id)?;
         for (number, event) in app.store()?.run_events(id, seen)? {
             seen = number;
             let worker = event.worker.map(|worker| format!("{worker} ")).unwrap_or_default();
-            ui::out(&format!(
+            tell(&format!(
                 "{} {worker}{}: {}\n",
                 clock(event.at),
                 event.event,
                 event.about
             ));
         }
-        let Some(run) = run else { return Ok(ExitCode::SUCCESS) };
+        let Some(run) = run else { return Ok(None) };
         let may_move = run.control != Control::Paused || runs::is_driven(app, id);
         let left = run.finish.is_none() && may_move;
         if !left || ui::is_closed() {
-            let record = runs::view::record(app, &run)?;
-            let mut page = Page::default();
-            record.show(&mut page);
-            ui::page(&page);
-            return Ok(match run.finish {
-                Some(Finish::Done) => ExitCode::SUCCESS,
-                _ => ExitCode::from(Kind::Failed.exit_code()),
-            });
+            return Ok(Some(run));
         }
         client::wait_any(&[], Instant::now() + LOOK)?;
     }
+}
+
+fn show(app: &App, run: &Run) -> Result<()> {
+    let record = runs::view::record(app, run)?;
+    let mut page = Page::default();
+    record.show(&mut page);
+    ui::page(&page);
+    Ok(())
 }
 
 /// The time of day in UTC.

@@ -119,6 +119,14 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "ceilings: crates/fleet/tests/it/budgets/kills.rs kills at each of them and asks again",
     ),
     ("check.", "the log of a check, which the next one writes anew"),
+    (
+        "git.commits",
+        "it only reads: which commits a stage of a pipeline has made",
+    ),
+    (
+        "run.",
+        "another verb: crates/fleet/tests/it/pipelines.rs kills at its steps and asks again",
+    ),
     ("rank.", "another verb: after a crash it is asked for again"),
     (
         "pr.",

@@ -36,7 +36,12 @@ impl Engine<'_> {
             // Its supervisor was killed; what it left would work on, unseen.
             end_remains(self.app, &live.agent.id);
         }
-        let end = self.end_of(key, live, &entries, &standing)?;
+        let mut end = self.end_of(key, live, &entries, &standing)?;
+        let outcome = standing.outcome.as_ref().map(|(outcome, _)| *outcome);
+        self.note_commits(key)?;
+        if let Some((how, text)) = self.stage_end(key, end.how, outcome) {
+            (end.how, end.text) = (how, first_line(&text));
+        }
         let spent = spent(launch(&entries, live.agent.generation));
         if !spent.is_empty() {
             self.changes.push(Change::Spent(live.agent.id.clone(), spent));
@@ -173,8 +178,19 @@ impl Engine<'_> {
                 text = format!("its output has no number that fits `{}`", research.metric_regex);
             }
         }
+        let own = launch(entries, live.agent.generation);
+        let went_on = own
+            .iter()
+            .any(|entry| matches!(entry.fact, Fact::Launched { fresh: false, .. }));
+        // A program that knows nothing of the conversation that it was to go on with has asked its service for nothing. It
+        // may have been killed before it had written the conversation down. The next try begins anew.
+        let forgot = went_on && outcome == Some(Outcome::Failed) && how == How::Failed && spent(own).is_empty();
+        if forgot {
+            how = How::Trouble;
+        }
         let cost = match key.part {
             Part::Measure => Some(Usd::default()),
+            _ if forgot => Some(Usd::default()),
             _ => cost_of(entries, live.agent.generation),
         };
         Ok(StepEnd {
@@ -182,7 +198,7 @@ impl Engine<'_> {
             text: first_line(&text),
             cost,
             metric,
-            resumable: key.part == Part::Work && came_far(&live.agent, how, standing),
+            resumable: key.part == Part::Work && !forgot && came_far(&live.agent, how, standing),
             ended: self.now(),
             ended_at: entries.last().map_or_else(|| self.app.now(), |entry| entry.at),
         })

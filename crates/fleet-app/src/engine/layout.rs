@@ -104,6 +104,7 @@ pub(super) fn session_file(root: &Path, plan: &Plan, key: Key) -> Option<PathBuf
     let id = plan.worker_id(key.worker);
     let path = match (&plan.shape, key.part) {
         (_, Part::Measure) => return None,
+        (Shape::Pipeline(_), _) => stage_session(root, id, key.round),
         (Shape::Autoresearch(_), _) => root.join("logs").join(format!("session-iter-{}.jsonl", key.round)),
         (Shape::Iterative(_), _) => round_dir(root, key.round)
             .join("workers")
@@ -119,6 +120,11 @@ pub(super) fn session_file(root: &Path, plan: &Plan, key: Key) -> Option<PathBuf
         let _ = fleet_core::fault::guard("drive.session-link", || std::os::unix::fs::symlink(to, link));
     }
     Some(path)
+}
+
+/// The file with what the stage called `name` printed in its go number `go`.
+pub(super) fn stage_session(root: &Path, name: &str, go: u32) -> PathBuf {
+    worker_dir(root, name).join(format!("session-{go}.jsonl"))
 }
 
 /// How a worker stands, for its `status.json`.

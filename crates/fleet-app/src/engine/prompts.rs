@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use fleet_core::Result;
+use fleet_core::money::Usd;
 use fleet_core::plan::{Research, Shape};
 use fleet_core::run::{Key, Part};
 use fleet_host::supervise::prompt::check_text;
@@ -17,13 +18,14 @@ const GO_ON: &str = "Your work was interrupted from outside. Go on where you sto
 const LONGEST_FEEDBACK: usize = 64 * 1024;
 
 impl Engine<'_> {
-    /// The prompt of the step `key`.
-    pub(super) fn prompt(&self, key: Key, goes_on: bool) -> Result<String> {
+    /// The prompt of the step `key`, for which `hold` is reserved.
+    pub(super) fn prompt(&self, key: Key, goes_on: bool, hold: Usd) -> Result<String> {
         let text = match (&self.plan.shape, key.part) {
             (_, Part::Measure) => String::new(),
             (_, Part::Ask) => ask(key.round),
             _ if goes_on => GO_ON.to_owned(),
             (Shape::Autoresearch(research), _) => self.program(research, key.round)?,
+            (Shape::Pipeline(pipeline), _) => self.stage_prompt(pipeline, key, hold)?,
             _ => self.task(key)?,
         };
         match text.is_empty() {

@@ -22,7 +22,7 @@ use fleet_host::{files, parallel};
 use fleet_store::{Change, PortRange, Reservation};
 
 use super::terms::Ground;
-use super::{Engine, Live, came, layout, research};
+use super::{Engine, Live, came, layout, pipeline, research};
 use crate::config::Config;
 use crate::trust::{self, Asker};
 use crate::{child, end, kept, runs};
@@ -183,7 +183,11 @@ impl Engine<'_> {
         let conversation = if goes_on { self.conversation_before(key)? } else { None };
         let goes_on = conversation.is_some();
         let harness = match (&self.plan.shape, key.part) {
-            (Shape::Autoresearch(research), Part::Measure) => measure(&research.eval_command),
+            (Shape::Autoresearch(research), Part::Measure) => measure(shell_line(&research.eval_command)),
+            (Shape::Pipeline(pipeline), Part::Measure) => {
+                let checks = pipeline.stages.get(key.worker).map(|stage| stage.gate.as_slice());
+                measure(pipeline::gate(checks.unwrap_or_default()))
+            }
             _ => self.app.harness_for(&setting.config, &choice.provider, true)?,
         };
         let place = self.place(setting, key, &mut record)?;
@@ -199,10 +203,19 @@ impl Engine<'_> {
         if let Some(branch) = worker.and_then(|worker| worker.branch.clone()) {
             env.push(("WORKER_BRANCH".to_owned(), branch));
         }
+        if let (Shape::Pipeline(pipeline), Part::Work) = (&self.plan.shape, key.part) {
+            env.push((
+                pipeline::CONTRACT.to_owned(),
+                self.stage_contract(pipeline, key, record.hold)?,
+            ));
+            if pipeline.fleet.has_tasks() {
+                env.push(("FLEET_TASK".to_owned(), pipeline.task_id(key.worker)));
+            }
+        }
         let new = (!goes_on && !harness.conversation.is_empty()).then(|| self.app.new_uuid());
         Ok(Job {
             key,
-            prompt: self.prompt(key, goes_on)?,
+            prompt: self.prompt(key, goes_on, record.hold)?,
             model: model(choice, key.part),
             conversation: conversation.or(new),
             goes_on,
@@ -241,7 +254,7 @@ impl Engine<'_> {
         let worker = self.plan.workers.get(key.worker);
         match (&self.plan.shape, worker.and_then(|worker| worker.branch.clone())) {
             (Shape::Autoresearch(research), _) => Ok(Place::Shared(research::workdir(&self.run.root, research))),
-            (Shape::Worktree, Some(branch)) => {
+            (Shape::Worktree | Shape::Pipeline(_), Some(branch)) => {
                 let repo = setting
                     .repo
                     .as_ref()
@@ -250,6 +263,9 @@ impl Engine<'_> {
                 let own = live.into_iter().find(|agent| {
                     agent.repo == repo.common_dir && agent.branch == branch && agent.batch_id == self.batch()
                 });
+                if let (Some(agent), Part::Measure) = (&own, key.part) {
+                    return Ok(Place::Shared(agent.worktree.clone()));
+                }
                 if let Some(agent) = own {
                     record.agent = agent.id.clone();
                     record.generation = agent.generation + 1;
@@ -398,8 +414,7 @@ impl Engine<'_> {
         if matches!(job.place, Place::Same(_)) {
             came::end_remains(self.app, &agent.id);
         }
-        let hold = job.record.hold.dollars();
-        let held = self.held(&setting.ground, job.key, &job.harness, agent, hold, &job.env)?;
+        let held = self.held(&setting.ground, job.key, &job.harness, agent, job.record.hold, &job.env)?;
         let harness = held.harness(&job.harness);
         held.add_to(&mut job.env);
         let mut line = harness.command_line(&Launch {
@@ -445,11 +460,7 @@ impl Engine<'_> {
             },
             copy_output_to: layout::session_file(&self.run.root, &self.plan, job.key),
             driver: Some(runs::driver(self.app, self.caller, &self.run.id)?),
-            limits: Limits {
-                usd: (job.key.part != Part::Measure).then_some(job.record.hold),
-                hard: true,
-                ..Limits::default()
-            },
+            limits: self.limits(job.key, job.record.hold),
             ..made
         };
         // A lost database has no runs either: what shares the fleet root is not taken up from its folder.
@@ -457,6 +468,19 @@ impl Engine<'_> {
             kept::keep(self.app, agent);
         }
         launch(&self.app.executable, &spec, lock, |_| {})
+    }
+
+    /// What the supervisor of the step `key` heeds, for which `hold` is reserved.
+    fn limits(&self, key: Key, hold: Usd) -> Limits {
+        match (&self.plan.shape, key.part) {
+            (_, Part::Measure) => Limits::default(),
+            (Shape::Pipeline(pipeline), _) => self.stage_limits(pipeline, hold),
+            _ => Limits {
+                usd: Some(hold),
+                hard: true,
+                ..Limits::default()
+            },
+        }
     }
 
     /// Takes back the worktree and the names of an agent whose program never ran: what is half made is no place for the
@@ -554,11 +578,16 @@ fn model(choice: &ModelChoice, part: Part) -> Option<String> {
     choice.model.clone().filter(|_| part != Part::Measure)
 }
 
-/// The user's own shell line that measures, as a program that fleet supervises. Nothing is put into it.
-fn measure(command: &str) -> Harness {
+/// The user's own shell line. Nothing is put into it.
+fn shell_line(line: &str) -> Vec<String> {
+    ["/bin/sh", "-c", line].map(str::to_owned).to_vec()
+}
+
+/// A command that measures, as a program that fleet supervises.
+fn measure(command: Vec<String>) -> Harness {
     Harness {
         name: "measure".to_owned(),
-        command: vec!["/bin/sh".to_owned(), "-c".to_owned(), command.to_owned()],
+        command,
         prompt: PromptBy::Stdin,
         model: Vec::new(),
         conversation: Vec::new(),

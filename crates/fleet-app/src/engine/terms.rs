@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fleet_core::Result;
 use fleet_core::agent::Agent;
+use fleet_core::money::Usd;
 use fleet_core::plan::word::{Sandbox, WorkerType};
 use fleet_core::plan::{ModelChoice, Shape};
 use fleet_core::run::{Key, Part};
@@ -42,7 +43,7 @@ impl Engine<'_> {
         key: Key,
         harness: &Harness,
         agent: &Agent,
-        hold_usd: f64,
+        hold: Usd,
         env: &[(String, String)],
     ) -> Result<Held> {
         let nothing = Held {
@@ -55,6 +56,7 @@ impl Engine<'_> {
         let worker = self.plan.workers.get(key.worker);
         let (choice, max_turns): (&ModelChoice, Option<u32>) = match (&self.plan.shape, worker) {
             (Shape::Autoresearch(research), _) => (&research.choice, research.max_turns),
+            (Shape::Pipeline(pipeline), Some(worker)) => (&worker.choice, self.stage_turns(pipeline)),
             (_, Some(worker)) => (&worker.choice, None),
             (_, None) => return Ok(nothing),
         };
@@ -62,7 +64,7 @@ impl Engine<'_> {
         let worker_type = worker.map_or(WorkerType::Reviewer, |worker| worker.worker_type);
         let cwd = &agent.worktree;
         let added: Vec<PathBuf> = match self.plan.shape {
-            Shape::Worktree => Vec::new(),
+            Shape::Worktree | Shape::Pipeline(_) => Vec::new(),
             _ => ground
                 .main
                 .iter()
@@ -76,6 +78,10 @@ impl Engine<'_> {
             .author
             .as_ref()
             .map(|(name, mail)| (name.as_str(), mail.as_str()));
+        let budget = match &self.plan.shape {
+            Shape::Pipeline(pipeline) => self.stage_limits(pipeline, hold).usd,
+            _ => Some(hold),
+        };
         let terms = WorkerTerms {
             worker_type,
             cwd,
@@ -85,7 +91,7 @@ impl Engine<'_> {
             author,
             effort: choice.effort,
             fallback: choice.fallback.as_deref(),
-            budget_usd: Some(hold_usd),
+            budget_usd: budget.map(Usd::dollars),
             max_turns,
             sandbox: choice.sandbox,
         };

@@ -121,7 +121,7 @@ pub(crate) fn look(
 
 impl Show for Verdict {
     fn show(&self, page: &mut Page) {
-        show_findings(&self.findings, page);
+        show_findings(&self.findings, crate::plan::FILE, page);
         if self.errors == 0 {
             self.show_reach(page);
         }
@@ -150,15 +150,15 @@ impl Show for Verdict {
     }
 }
 
-/// The findings, each with what would be right.
-pub(super) fn show_findings(findings: &[Finding], page: &mut Page) {
+/// The findings, each with what would be right; one about the whole is about `whole`.
+pub(super) fn show_findings(findings: &[Finding], whole: &str, page: &mut Page) {
     for finding in findings.iter().take(SHOWN) {
         let label = match finding.level {
             Level::Error => Label::Bad,
             Level::Warning => Label::Warn,
         };
         let path = match finding.path.as_str() {
-            "" => crate::plan::FILE,
+            "" => whole,
             path => path,
         };
         let mut line = vec![

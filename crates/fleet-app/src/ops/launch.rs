@@ -27,6 +27,7 @@ use crate::child;
 use crate::engine;
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
+use crate::pipelines;
 use crate::plan::Found;
 use crate::runs::view::{self, RunRecord};
 use crate::runs::{self, MARK};
@@ -108,7 +109,8 @@ impl Operation for Launch {
     }
 
     fn run(self, app: &App, caller: &Caller) -> Result<Launched> {
-        let cap = budgets::asked(self.budget, self.hard)?;
+        // Workers of a plan are no dispatches: their budget holds them.
+        let cap = pipelines::under(caller, budgets::asked(self.budget, self.hard)?, 0)?.budget;
         let found = crate::plan::find(caller, &self.plan)?;
         let (check, plan) = super::check::look(app, caller, &found, self.allow_unknown_model)?;
         let Some(plan) = plan else {
@@ -208,7 +210,7 @@ fn ground(
     if sandboxes.flatten().any(|sandbox| sandbox == Sandbox::Bwrap) {
         boundary::find(caller.var("PATH").unwrap_or_default())?;
     }
-    if plan.plan_type() != PlanType::Worktree {
+    if !matches!(plan.shape, Shape::Worktree) {
         return Ok(Ground { repo, base: None });
     }
     let repo = repo.ok_or_else(|| {
@@ -235,7 +237,7 @@ fn begin(app: &App, found: &Found, plan: &Plan, ground: Ground, cap: Option<Cap>
         id: app.new_agent_id().to_string(),
         root: found.root.clone(),
         name: plan.name.clone(),
-        plan_type: plan.plan_type().as_str().to_owned(),
+        plan_type: plan.type_name().to_owned(),
         repo: ground.repo.map(|repo| repo.common_dir),
         base: ground.base,
         text: found.text.clone(),
@@ -260,7 +262,7 @@ fn begin(app: &App, found: &Found, plan: &Plan, ground: Ground, cap: Option<Cap>
         app,
         &run.id,
         "launched",
-        format!("{} from {}", plan.plan_type().as_str(), run.root.display()),
+        format!("{} from {}", plan.type_name(), run.root.display()),
         &[],
     )?;
     Ok(run.id)
@@ -277,11 +279,11 @@ fn limit(app: &App, run: &str, cap: Option<Cap>) -> Result<()> {
 
 /// Goes on with a run that was launched before: in one word, how.
 fn go_on(app: &App, run: &Run, found: &Found, plan: &Plan) -> Result<&'static str> {
-    if run.plan_type != plan.plan_type().as_str() {
+    if run.plan_type != plan.type_name() {
         return Err(Error::refused(format!(
             "this fleet root was launched as a {} plan, and is a {} plan now",
             run.plan_type,
-            plan.plan_type().as_str()
+            plan.type_name()
         ))
         .hint("put the new plan into a folder of its own"));
     }

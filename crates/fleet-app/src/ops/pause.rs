@@ -148,7 +148,7 @@ fn refuse_over(run: &Run) -> Result<()> {
             Err(
                 Error::conflict(format!("`{}` is over: {}", run.name, finish.as_str())).hint(match finish {
                     Finish::Done => format!("see what came of it: `fleet status {root}`"),
-                    _ => format!("go on with it: `fleet launch {root}`"),
+                    _ => format!("go on with it: `{}`", runs::again(&run.plan_type, &run.name, &run.root)),
                 }),
             )
         }
@@ -163,7 +163,10 @@ impl Show for Asked {
         let root = word(&root);
         match self.how.as_str() {
             "paused" => page.hint(format!("go on: `fleet resume {root}`")),
-            "stopped" => page.hint(format!("go on: `fleet launch {root}`")),
+            "stopped" => page.hint(format!(
+                "go on: `{}`",
+                runs::again(&self.run.plan_type, &self.run.name, &self.run.root)
+            )),
             _ => page.hint(format!("see how it stands: `fleet status {root}`")),
         }
     }

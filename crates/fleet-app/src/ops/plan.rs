@@ -359,7 +359,7 @@ impl Show for Planned {
         }
         if !self.findings.is_empty() {
             page.line("");
-            check::show_findings(&self.findings, page);
+            check::show_findings(&self.findings, crate::plan::FILE, page);
         }
         let errors = self
             .findings

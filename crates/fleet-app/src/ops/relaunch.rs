@@ -40,6 +40,16 @@ impl Operation for Relaunch {
         let run = runs::find(app, caller, self.run.as_deref())?;
         let plan = runs::plan_of(app, &run)?;
         runs::place_of(&run, &plan, &self.worker)?;
+        if matches!(plan.shape, Shape::Pipeline(_)) {
+            return Err(
+                Error::usage("the stages of a pipeline follow each other: none can be started over alone").hint(
+                    format!(
+                        "go on where it ended: `{}`",
+                        runs::again(&run.plan_type, &run.name, &run.root)
+                    ),
+                ),
+            );
+        }
         if matches!(plan.shape, Shape::Autoresearch(_)) {
             return Err(
                 Error::usage("the rounds of an autoresearch plan follow each other: none can be started over").hint(

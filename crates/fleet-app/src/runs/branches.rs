@@ -17,7 +17,14 @@ pub fn agents(app: &App, run: &Run) -> Result<Vec<Agent>> {
         let own = |agent: &&Agent| agent.batch_id == run.name && Some(&agent.repo) == run.repo.as_ref();
         all.iter().filter(own).find(|agent| agent.branch == *branch).cloned()
     };
-    let branches = plan.workers.iter().filter_map(|worker| worker.branch.as_ref());
+    let mut branches: Vec<&String> = plan
+        .workers
+        .iter()
+        .filter_map(|worker| worker.branch.as_ref())
+        .collect();
+    // The stages of a pipeline have one together.
+    branches.dedup();
+    let branches = branches.into_iter();
     let found: Vec<Agent> = branches.filter_map(of).collect();
     if found.is_empty() {
         let root = run.root.to_string_lossy();

@@ -56,7 +56,7 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<Node> {
 /// The line and the character in it, both from 1, of each byte of `places`, which are in ascending order.
 ///
 /// One walk over the text for all of them: it may be one long line with a finding at every word.
-pub(super) fn positions(text: &str, places: impl Iterator<Item = usize>) -> Vec<(u32, u32)> {
+pub(crate) fn positions(text: &str, places: impl Iterator<Item = usize>) -> Vec<(u32, u32)> {
     let (mut line, mut column, mut from) = (1, 1, 0);
     places
         .map(|place| {

@@ -41,23 +41,23 @@ pub struct Row {
 }
 
 macro_rules! rules {
-    ($(#[doc = $wrong:literal] $name:ident = $code:literal, $level:ident, $right:literal;)*) => {
-        /// A rule that a plan can break.
+    (#[doc = $what:literal] enum $Rule:ident; $(#[doc = $wrong:literal] $name:ident = $code:literal, $level:ident, $right:literal;)*) => {
+        #[doc = $what]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Rule {
+        pub enum $Rule {
             $(#[doc = $wrong] $name,)*
         }
 
-        impl Rule {
+        impl $Rule {
             /// Every rule, by code.
-            pub const ALL: &[Rule] = &[$(Rule::$name),*];
+            pub const ALL: &[$Rule] = &[$($Rule::$name),*];
 
             /// Its row of the table.
-            pub const fn row(self) -> Row {
+            pub const fn row(self) -> $crate::plan::rule::Row {
                 match self {
-                    $(Rule::$name => Row {
+                    $($Rule::$name => $crate::plan::rule::Row {
                         code: $code,
-                        level: Level::$level,
+                        level: $crate::plan::rule::Level::$level,
                         wrong: $wrong.trim_ascii(),
                         right: $right,
                     },)*
@@ -67,7 +67,11 @@ macro_rules! rules {
     };
 }
 
+pub(crate) use rules;
+
 rules! {
+    /// A rule that a plan can break.
+    enum Rule;
     /// The text is no JSON
     Syntax = "P001", Error, "one JSON object, its keys and texts between double quotes, a comma between two of them";
     /// The text begins with a byte order mark
@@ -190,14 +194,14 @@ rules! {
     PathMissing = "P096", Error, "a path that exists, absolute or relative to the fleet root";
 }
 
-/// One thing that is wrong with a plan.
+/// One thing that is wrong with a plan, a contract or a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
     /// The rule's code, such as `P033`.
     pub code: &'static str,
-    /// Whether it keeps the plan from being started.
+    /// Whether it keeps the plan from being started, or the contract or report from being taken.
     pub level: Level,
-    /// Where in the JSON, such as `workers[2].depends_on[0]`; empty for the whole.
+    /// Where in the text, such as `workers[2].depends_on[0]`; empty for the whole.
     pub path: String,
     /// The line of it in the text, from 1.
     pub line: Option<u32>,
@@ -293,7 +297,7 @@ impl Note<'_> {
 }
 
 /// The nearest of `known`, for a word that a person may have mistyped.
-pub(super) fn near<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn near<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
     /// Nobody mistypes more than this, and the comparison costs the product of the lengths.
     const LONGEST: usize = 100;
     if wrong.len() > LONGEST {
@@ -303,7 +307,7 @@ pub(super) fn near<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
 }
 
 /// `text` as it is quoted in a message: on one line, and cut where it is long.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 80;
     let mut shown: String = text
         .chars()

@@ -2,7 +2,7 @@
 
 use super::prompt::Prompt;
 use super::rule::{Level, Rule};
-use super::word::{OnDepFailure, PlanType, WorkerType};
+use super::word::{OnDepFailure, WorkerType};
 use super::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -400,8 +400,8 @@ fn defaults_are_filled_in() {
 
     let plan = worktree(&branch("a", "a", "\"a.rs\"")).check().plan.expect("a plan");
     assert_eq!(
-        (plan.plan_type(), plan.workers[0].worker_type),
-        (PlanType::Worktree, WorkerType::CodeRun)
+        (plan.type_name(), plan.workers[0].worker_type),
+        ("worktree", WorkerType::CodeRun)
     );
 
     let plan = iterative(STOP, &format!("{BUILDER}{JUDGE}"))

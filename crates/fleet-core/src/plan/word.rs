@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A choice from a few words.
-pub(super) trait Word: Copy + 'static {
+pub(crate) trait Word: Copy + 'static {
     /// Every word with its meaning.
     const WORDS: &[(&'static str, Self)];
 }
@@ -17,12 +17,12 @@ macro_rules! words {
             $($(#[doc = $each])* #[serde(rename = $word)] $variant,)*
         }
 
-        impl Word for $name {
+        impl $crate::plan::word::Word for $name {
             const WORDS: &[(&'static str, Self)] = &[$(($word, $name::$variant)),*];
         }
 
         impl $name {
-            /// As it stands in a plan.
+            /// As it is written.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $($name::$variant => $word,)*
@@ -31,6 +31,8 @@ macro_rules! words {
         }
     };
 }
+
+pub(crate) use words;
 
 words! {
     /// What kind of graph, rounds and stop rule a plan has.

@@ -1,10 +1,12 @@
 //! What is to be done next for a run. Pure: the same knowledge and the same moment give the same actions.
 
-use super::graph::{Next, Stand, aborts, piece, stands};
+use super::graph::{LEAST, Next, Stand, aborts, piece, stands};
+use super::stages::{self, StageStand, is_used_up, walk};
 use super::verdict::Said;
 use super::{Control, Finish, How, Key, Part, Pause, Seen, Step, Tick, Why};
 use crate::budget::Cap;
 use crate::money::Usd;
+use crate::pipeline::{GATE_TIMEOUT, Pipeline};
 use crate::plan::word::Direction;
 use crate::plan::{Plan, Research, Rounds, Shape};
 
@@ -58,6 +60,9 @@ pub struct Decision {
     pub wake: Option<Tick>,
 }
 
+/// What is reserved for a session of a pipeline that has no ceiling.
+const UNCAPPED: Usd = Usd::from_micros(1_000_000);
+
 /// What the reviewer may spend to say its verdict after all.
 const ASK: Usd = Usd::from_micros(250_000);
 
@@ -83,6 +88,7 @@ pub fn decide(plan: &Plan, seen: &Seen, now: Tick) -> Decision {
             Shape::Worktree | Shape::Dag => decider.graph(),
             Shape::Iterative(rounds) => decider.iterate(rounds),
             Shape::Autoresearch(research) => decider.research(research),
+            Shape::Pipeline(pipeline) => decider.pipeline(pipeline),
         },
     }
     decider.decision
@@ -322,6 +328,75 @@ impl Decider<'_> {
         self.act(Action::OpenRound(round + 1));
     }
 
+    fn pipeline(&mut self, pipeline: &Pipeline) {
+        let ceiling = self.seen.ceiling.map(|cap| cap.ceiling).or(self.plan.cap);
+        let left = ceiling.map(|ceiling| ceiling.less(self.committed));
+        let walk = walk(self.plan, pipeline, self.seen, left.unwrap_or(UNCAPPED));
+        let Some((place, stage)) = walk.stages.iter().copied().enumerate().next_back() else {
+            return self.act(Action::Finish(Finish::Done));
+        };
+        match (walk.next, stage.stand) {
+            (stages::Next::Done, _) => self.act(Action::Finish(Finish::Done)),
+            (stages::Next::Failed, _) => self.act(Action::Finish(Finish::Failed)),
+            (stages::Next::Open, Stand::Ready(next)) => self.stage(pipeline, place, stage, next),
+            (stages::Next::Open, Stand::Held(_)) => self.act(Action::Pause(Pause::Blocked { worker: place })),
+            (stages::Next::Open, Stand::Over(_)) => self.stage_again(pipeline, place, stage, left),
+            (stages::Next::Open, Stand::Runs | Stand::Waits(_) | Stand::Skipped(_)) => {}
+        }
+    }
+
+    /// Starts a session of a stage or its gate, where the budget reaches.
+    fn stage(&mut self, pipeline: &Pipeline, place: usize, stage: StageStand, next: Next) {
+        // The commands of a gate cost nothing: they run whatever was spent.
+        if stage.part == Part::Measure {
+            if next.not_before > self.now {
+                return self.wake_at(next.not_before);
+            }
+            return self.act(Action::Start {
+                key: Key {
+                    worker: place,
+                    round: stage.go,
+                    part: Part::Measure,
+                    attempt: next.attempt,
+                },
+                hold: Usd::default(),
+                goes_on: false,
+            });
+        }
+        if is_used_up(&pipeline.contract.budget, &self.seen.used) {
+            return self.act(Action::Finish(Finish::OverBudget));
+        }
+        if !self.can_pay(next.hold.max(LEAST)) {
+            return self.stop_for_money();
+        }
+        self.start(place, stage.go, stage.part, next);
+    }
+
+    /// A session ended at what it might spend. It goes on where there is more by now.
+    fn stage_again(&mut self, pipeline: &Pipeline, place: usize, stage: StageStand, left: Option<Usd>) {
+        /// A program that ends at once at a limit of its own would do so for ever.
+        const TIMES: usize = 3;
+        let tries = self.seen.attempts(place, stage.go, Part::Work);
+        let ended = |step: &&Step| step.ended.as_ref().is_some_and(|ended| ended.how == How::OverBudget);
+        let often = tries.iter().filter(ended).filter(|step| !step.forgiven).count() >= TIMES;
+        let (Some(left), Some(last), false) = (left, tries.last(), often) else {
+            return self.act(Action::Finish(Finish::OverBudget));
+        };
+        let hold = last.hold;
+        // A rest of a few cents is no reason to begin again.
+        if left < Usd::from_micros(hold.micros() / 20) {
+            self.can_pay(hold.max(LEAST));
+            return self.stop_for_money();
+        }
+        let next = Next {
+            attempt: last.key.attempt + 1,
+            goes_on: last.ended.as_ref().is_some_and(|ended| ended.resumable),
+            not_before: 0,
+            hold: left,
+        };
+        self.stage(pipeline, place, stage, next);
+    }
+
     fn research(&mut self, research: &Research) {
         let Some(round) = self.seen.last_round() else {
             return match self.measure(0) {
@@ -393,6 +468,7 @@ fn limit(plan: &Plan, step: &Step) -> Option<u64> {
     match (&plan.shape, step.key.part) {
         (Shape::Autoresearch(research), Part::Measure) => Some(research.eval_timeout_ms),
         (Shape::Autoresearch(research), _) => research.timeout_ms,
+        (Shape::Pipeline(_), Part::Measure) => Some(GATE_TIMEOUT),
         _ => plan.workers.get(step.key.worker)?.timeout_ms,
     }
 }

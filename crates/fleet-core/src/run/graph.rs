@@ -36,7 +36,7 @@ pub(super) struct Next {
 }
 
 /// The least that a try is worth beginning with.
-const LEAST: Usd = Usd::from_micros(10_000);
+pub(super) const LEAST: Usd = Usd::from_micros(10_000);
 /// The longest wait between two tries, in milliseconds.
 const LONGEST_WAIT: u64 = 15 * 60_000;
 /// The shortest wait after a service wanted fewer requests, in milliseconds.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::graph::{Stand, piece, stands};
-use super::{Control, Finish, How, Part, Seen, Step, Tick};
+use super::{Control, Finish, How, Part, Seen, Step, Tick, stages};
 use crate::money::Usd;
 use crate::plan::{Plan, Shape};
 
@@ -73,8 +73,19 @@ pub struct Line {
 
 /// How every worker of a run of `plan` stands, by place. `finish` is how the run ended, if it has.
 pub fn lines(plan: &Plan, seen: &Seen, finish: Option<Finish>, now: Tick) -> Vec<Line> {
+    if let Shape::Pipeline(pipeline) = &plan.shape {
+        let line = |(worker, stage): (usize, stages::StageStand)| {
+            let line = line(plan, seen, stage.go, worker, stage.stand, finish, now);
+            Line {
+                about: stages::about(seen, worker, &stage).unwrap_or(line.about),
+                ..line
+            }
+        };
+        let all = stages::lines(plan, pipeline, seen);
+        return all.into_iter().enumerate().map(line).collect();
+    }
     let round = match plan.shape {
-        Shape::Worktree | Shape::Dag => 1,
+        Shape::Worktree | Shape::Dag | Shape::Pipeline(_) => 1,
         Shape::Iterative(_) | Shape::Autoresearch(_) => seen.last_round().unwrap_or(1),
     };
     let all = match &plan.shape {

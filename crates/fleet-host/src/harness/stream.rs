@@ -15,6 +15,7 @@ mod gemini;
 mod lines;
 mod opencode;
 mod pi;
+mod told;
 mod view;
 
 use fleet_core::Result;
@@ -25,6 +26,7 @@ use serde_json::Value;
 pub use end::{Exit, Outcome, Seen, outcome};
 pub use errors::Errors;
 pub use lines::LONGEST_LINE;
+pub use told::{Told, told};
 pub use view::{plain, view, view_error, view_prompt};
 
 use self::lines::{Line, Lines};

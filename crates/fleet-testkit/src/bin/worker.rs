@@ -15,8 +15,16 @@
 //! !fail STATUS [TIMES]      the service refuses with this HTTP status, the first TIMES times it is run
 //! !exit CODE [TIMES]        ends at once with this code      !login    has no login      !deny    a tool is denied
 //! !round N DIRECTIVE         only in round N of an autoresearch plan
+//! !at WORKER DIRECTIVE       only as this worker
+//! !first N DIRECTIVE         only the first N times that it is run
+//! !then N DIRECTIVE          only after it was run N times
+//! !say TEXT                  says this             !report STATUS      reports for the job of the contract in its prompt
+//! !forget                   keeps nothing of its conversation
+//! !call TOOL N               calls a tool N times
 //! !stubborn                 ignores SIGTERM and SIGINT       !hang     works for ever without a sign of life
 //! ```
+//!
+//! `$WORKER_LEDGER.told/WORKER-N` is what it was told the Nth time: its arguments in the first line, and its prompt.
 //!
 //! `$WORKER_LEDGER` gets a line for each step that would have been paid for: `paid WORKER ROUND` when it begins,
 //! `done WORKER ROUND` when it has ended, `resumed …` and `asked …` where it goes on with a conversation.
@@ -71,7 +79,11 @@ fn main() -> io::Result<ExitCode> {
         (None, _) => prompt.clone(),
         (Some(_), Ok(script)) => script,
         (Some(id), Err(_)) => {
-            writeln!(io::stderr(), "No conversation found with session ID: {id}")?;
+            let errors = [format!("No conversation found with session ID: {id}")];
+            say(
+                &json!({"type": "result", "subtype": "error_during_execution", "is_error": true, "num_turns": 0,
+                "errors": errors, "session_id": id, "total_cost_usd": 0, "modelUsage": {}}),
+            );
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -85,9 +97,16 @@ fn main() -> io::Result<ExitCode> {
     }
     let word = if resumed.is_some() { "resumed" } else { "paid" };
     ledger(&format!("{word} {worker} {round}"))?;
+    let times = runs(&worker, round);
+    keep(&worker, times, &args, &prompt)?;
     let mut cost = 0.01;
     let mut end = End::Success;
-    for line in script.lines().filter_map(|line| directive(line, &prompt)) {
+    let told = Told {
+        prompt: &prompt,
+        worker: &worker,
+        times,
+    };
+    for line in script.lines().filter_map(|line| directive(line, &told)) {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let (first, text) = rest.split_once(' ').unwrap_or((rest, ""));
         let few = || text.parse().map_or(true, |times: usize| runs(&worker, round) <= times);
@@ -107,6 +126,10 @@ fn main() -> io::Result<ExitCode> {
             "exit" if few() => return Ok(ExitCode::from(first.parse::<u8>().unwrap_or(1))),
             "login" if few() && !Path::new("logged-in").exists() => end = End::Login,
             "deny" => end = End::Denied,
+            "forget" => drop(fs::remove_file(&memory)),
+            "say" => speak(&json!([{"type": "text", "text": rest.replace("\\n", "\n")}])),
+            "report" => report(&script, first),
+            "call" => call(first, text.parse().unwrap_or(1)),
             "stubborn" => ignore_signals(),
             "hang" => pause(3_600_000),
             _ => {}
@@ -121,14 +144,76 @@ fn main() -> io::Result<ExitCode> {
     finish(&session, end, cost)
 }
 
-/// The directive in `line`; of `!round N …` only where the prompt is of round N.
-fn directive<'a>(line: &'a str, prompt: &str) -> Option<&'a str> {
-    let line = line.strip_prefix('!')?;
-    let Some(rest) = line.strip_prefix("round ") else {
-        return Some(line);
+/// What conditions of directives look at.
+struct Told<'a> {
+    prompt: &'a str,
+    worker: &'a str,
+    times: usize,
+}
+
+/// The directive in `line`, where what stands before it holds.
+fn directive<'a>(line: &'a str, told: &Told<'_>) -> Option<&'a str> {
+    let mut line = line.strip_prefix('!')?;
+    loop {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let (value, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        let number = value.parse::<usize>();
+        let holds = match word {
+            "round" => told.prompt.contains(&format!("## Round {value}\n")),
+            "at" => told.worker == value,
+            "first" => number.is_ok_and(|number| told.times <= number),
+            "then" => number.is_ok_and(|number| told.times > number),
+            _ => return Some(line),
+        };
+        if !holds {
+            return None;
+        }
+        line = rest;
+    }
+}
+
+/// Keeps what it was told.
+fn keep(worker: &str, times: usize, args: &[String], prompt: &str) -> io::Result<()> {
+    let Some(ledger) = var("WORKER_LEDGER") else {
+        return Ok(());
     };
-    let (number, rest) = rest.split_once(' ')?;
-    prompt.contains(&format!("## Round {number}\n")).then_some(rest)
+    let folder = PathBuf::from(format!("{ledger}.told"));
+    fs::create_dir_all(&folder)?;
+    let contract = var("FLEET_CONTRACT").unwrap_or_default();
+    let task = var("FLEET_TASK").unwrap_or_default();
+    let text = format!(
+        "{}\n{prompt}\n== FLEET_TASK {task}\n== FLEET_CONTRACT\n{contract}",
+        args.join(" ")
+    );
+    fs::write(folder.join(format!("{worker}-{times}")), text)
+}
+
+/// One message of the model.
+fn speak(content: &serde_json::Value) {
+    say(&json!({"type": "assistant", "message": {"id": "m", "model": "stand-in", "content": content}}));
+}
+
+fn call(tool: &str, times: usize) {
+    for number in 0..times {
+        let id = format!("t{number}");
+        speak(&json!([{"type": "tool_use", "id": id, "name": tool, "input": {}}]));
+        say(
+            &json!({"type": "user", "message": {"content": [{"type": "tool_result", "tool_use_id": id, "content": "ok"}]}}),
+        );
+    }
+}
+
+/// Says a report for the job of the contract in its prompt.
+fn report(prompt: &str, status: &str) {
+    let job = prompt
+        .lines()
+        .find_map(|line| line.strip_prefix("job_id: "))
+        .unwrap_or("none");
+    let text = format!(
+        "I am done.\n\n<!-- FLEET_SESSION_REPORT\nversion: 1\njob_id: {job}\nexecution:\n  status: {status}\n\
+         fleet_activity:\n  officer_dispatches: 1\n  follow_ups:\n    - title: Tidy up\n      priority: low\n-->\n"
+    );
+    speak(&json!([{"type": "text", "text": text}]));
 }
 
 /// The round that the prompt is of: its feedback says so, else the folder of reviews does.

@@ -4,6 +4,7 @@
 
 mod adverse;
 mod budgets;
+mod contracts;
 mod crossed;
 mod drive;
 mod headless;
@@ -14,6 +15,7 @@ mod live;
 mod many;
 mod merge;
 mod pages;
+mod pipelines;
 mod planner;
 mod plans;
 mod pr;

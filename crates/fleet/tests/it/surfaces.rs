@@ -171,6 +171,10 @@ fn plain(key: Option<&str>, value: &Value, root: &str, names: &mut BTreeMap<Stri
     }
 }
 
+/// A contract, and a report that answers it.
+const CONTRACT: &str = "<!-- VIBE_SESSION_CONTRACT\njob_id: x\nbudget:\n  ceiling_usd: 5\n-->";
+const REPORT: &str = "<!-- FLEET_SESSION_REPORT\njob_id: x\nexecution:\n  status: completed\n  total_cost_usd: 1\n-->";
+
 /// Arguments of the command line, and the same as JSON.
 type Call = (Vec<&'static str>, Value);
 
@@ -427,6 +431,55 @@ fn calls() -> Vec<(&'static str, Vec<Call>)> {
                 ),
             ],
         ),
+        (
+            "run",
+            vec![
+                (vec!["-p", "do it"], json!({ "prompt": "do it" })),
+                (vec!["--job", "none"], json!({ "job": "none" })),
+                (
+                    vec!["-p", "x", "--budget", "-5"],
+                    json!({ "prompt": "x", "budget": -5.0 }),
+                ),
+            ],
+        ),
+        (
+            "contract.check",
+            vec![
+                (vec![CONTRACT], json!({ "text": CONTRACT })),
+                (vec!["no block"], json!({ "text": "no block" })),
+            ],
+        ),
+        (
+            "report.check",
+            vec![
+                (vec![REPORT], json!({ "text": REPORT })),
+                (
+                    vec![REPORT, "--contract", CONTRACT],
+                    json!({ "text": REPORT, "contract": CONTRACT }),
+                ),
+                (
+                    vec![REPORT, "--job-id", "other"],
+                    json!({ "text": REPORT, "job_id": "other" }),
+                ),
+                (
+                    vec![REPORT, "--contract", "none"],
+                    json!({ "text": REPORT, "contract": "none" }),
+                ),
+            ],
+        ),
+        ("budget.show", vec![(vec![], json!({}))]),
+        (
+            "budget.set",
+            vec![(vec!["none", "5"], json!({ "words": ["none", "5"] }))],
+        ),
+        (
+            "budget.raise",
+            vec![(vec!["none", "5"], json!({ "target": "none", "usd": "5" }))],
+        ),
+        (
+            "budget.prices",
+            vec![(vec![], json!({})), (vec!["--example"], json!({ "example": true }))],
+        ),
         ("config.show", vec![(vec![], json!({}))]),
         ("config.validate", vec![(vec![], json!({}))]),
         ("config.path", vec![(vec![], json!({}))]),
@@ -544,6 +597,13 @@ fn the_tools_of_mcp_are_these() {
         "fleet_pause",
         "fleet_stop",
         "fleet_relaunch",
+        "fleet_run",
+        "fleet_contract_check",
+        "fleet_report_check",
+        "fleet_budget_show",
+        "fleet_budget_set",
+        "fleet_budget_raise",
+        "fleet_budget_prices",
         "fleet_doctor",
     ];
     assert_eq!(names, pinned);

@@ -8,6 +8,7 @@ mod ceilings;
 mod extensions;
 mod headless;
 mod live;
+mod pipelines;
 mod plans;
 mod reports;
 mod restrictions;

@@ -64,7 +64,7 @@ fn the_examples_of_the_skills_are_fine() {
         let written = written(&skill::example_spec(*plan_type));
         let checked = checked(&written);
         assert!(checked.findings.is_empty(), "{:?}\n{written:#?}", checked.findings);
-        assert_eq!(checked.plan.map(|plan| plan.plan_type()), Some(*plan_type));
+        assert_eq!(checked.plan.map(|plan| plan.type_name()), Some(plan_type.as_str()));
     }
 }
 
