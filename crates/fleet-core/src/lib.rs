@@ -10,6 +10,7 @@ pub mod fact;
 pub mod fault;
 pub mod id;
 pub mod merge;
+pub mod meter;
 pub mod money;
 pub mod name;
 pub mod nearest;
