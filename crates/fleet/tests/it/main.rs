@@ -13,6 +13,7 @@ mod kill;
 mod live;
 mod many;
 mod merge;
+mod meter;
 mod pages;
 mod planner;
 mod plans;
