@@ -5,6 +5,7 @@
 //!   whole run goes into a network namespace of its own
 //! - [`sample`]: numbers and their spread; [`page`]: the table and the JSON
 
+mod meter;
 mod page;
 mod plans;
 mod real;

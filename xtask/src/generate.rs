@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::args::Args;
 use crate::run::{Run, io, root, target};
-use crate::{Failure, Result, drill, failed, prompts, restrictions, states};
+use crate::{Failure, Result, drill, failed, meters, prompts, restrictions, states};
 
 pub(crate) const USAGE: &str = "usage: cargo xtask gen [--check]
 
@@ -45,6 +45,7 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     let mut differ = Vec::new();
     let printed = |name: &&'static str| Ok((*name, Run::new(&fleet, &root()).args(["__gen", name]).text()?));
     let mut pages = PAGES.iter().map(printed).collect::<Result<Vec<_>>>()?;
+    pages.push(("meter", meters::page()?));
     pages.push(("prompts", prompts::page()?));
     pages.push(("reboot-drill", drill::page()?));
     pages.push(("restrictions", restrictions::page()?));

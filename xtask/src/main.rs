@@ -18,6 +18,7 @@ mod drill;
 mod endpoint;
 mod generate;
 mod install;
+mod meters;
 mod procs;
 mod prompts;
 mod record;

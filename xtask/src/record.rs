@@ -23,13 +23,14 @@ use crate::suite;
 use crate::{Failure, Result};
 
 pub(crate) const USAGE: &str =
-    "usage: cargo xtask record [--walk NAME | --prompts N [--kind KIND] | --restrictions] [--sizes N] [CLI…]
+    "usage: cargo xtask record [--walk NAME | --prompts N [--kind KIND] | --restrictions | --meter] [--sizes N] [CLI…]
 
 Installs the pinned agent programs, or those named, and records their states into
 crates/fleet-host/tests/fixtures/states, or with --prompts what becomes of each kind of prompt in N tries, into
 crates/fleet-host/tests/fixtures/prompts. Takes some minutes for each; `cargo xtask gen` makes the pages of it.
 
   --restrictions  what a worker of each type can do, into crates/fleet/tests/fixtures/restrictions
+  --meter       how near both meters come in ten sessions, into crates/fleet/tests/fixtures/meter
   --prompts N   what becomes of prompts, N tries of each kind
   --kind KIND   of this kind alone; what is known of the others stays
   --walk NAME   only this walk: free, asking or delegating; what the others have recorded stays
@@ -63,6 +64,7 @@ impl Walk {
 
 pub(crate) fn main(mut args: Args) -> Result<()> {
     let restricts = args.flag("--restrictions");
+    let meters = args.flag("--meter");
     let sizes = args.value("--sizes")?;
     let count = sizes.as_deref().map_or(Ok(SIZES.len()), str::parse);
     let count = count.map_err(|_| Failure::Usage("`--sizes` wants a number".to_owned()))?;
@@ -86,7 +88,10 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
     }
     let asked = |name: &str| names.is_empty() || names.iter().any(|asked| asked == name);
     if restricts {
-        return restrictions(&names);
+        return full("restrictions", &names);
+    }
+    if meters {
+        return full("accuracy", &names);
     }
     let Some(programs) = alone::inside() else {
         Run::cargo("build")
@@ -130,10 +135,10 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
 }
 
 /// The test with the real programs finds out; with all that there is to try it writes it down.
-fn restrictions(names: &[String]) -> Result<()> {
+fn full(group: &str, names: &[String]) -> Result<()> {
     let filters = match names {
-        [] => vec!["restrictions::".to_owned()],
-        names => names.iter().map(|name| format!("restrictions::{name}")).collect(),
+        [] => vec![format!("{group}::")],
+        names => names.iter().map(|name| format!("{group}::{name}")).collect(),
     };
     let run = suite::real()?.env("FLEET_TEST_FULL", "1");
     run.args(["--", "--test-threads=1"]).args(filters).pass()

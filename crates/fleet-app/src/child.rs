@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::config::Config;
 use crate::sessions::{COLS, ROWS};
-use crate::{budgets, reporting};
+use crate::{budgets, meter, reporting};
 
 /// The specification of a launch without files to copy and commands to run.
 #[expect(clippy::too_many_arguments, reason = "a specification is made of exactly these")]
@@ -48,8 +48,16 @@ pub(crate) fn specification(
     };
     let told = reporting::reporting(app, config, agent, harness, &line.argv, &env);
     reporting::prepare(&told)?;
-    let argv = program_path(&told.argv(&line.argv), caller)?;
+    let mut argv = program_path(&told.argv(&line.argv), caller)?;
     env.extend(told.env);
+    let metered = meter::prepare(app, config, agent, harness, &argv, &env)?.map(|prepared| {
+        argv.splice(1..1, prepared.redirect.args);
+        for (name, value) in prepared.redirect.env {
+            env.retain(|(each, _)| *each != name);
+            env.push((name, value));
+        }
+        prepared.metered
+    });
     let env_task = env
         .iter()
         .rfind(|(name, _)| name == "FLEET_TASK")
@@ -88,7 +96,9 @@ pub(crate) fn specification(
         limits,
         used,
         prices: app.own_prices()?.map(|(text, _)| text),
+        model: agent.model.clone(),
         task: env_task,
+        metered,
         grace_ms: config.kill_grace_ms,
         output_limit: config.output_limit_mb * 1_000_000,
         copy_output_to: None,

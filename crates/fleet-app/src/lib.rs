@@ -14,6 +14,7 @@ pub mod engine;
 pub mod forecast;
 mod kept;
 pub mod merge;
+pub mod meter;
 pub mod op;
 pub mod ops;
 pub mod page;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use fleet_core::Result;
 use fleet_core::agent::Agent;
 use fleet_host::files;
+use fleet_host::harness::redirect::{self, Redirect, Why};
 use fleet_host::harness::reporting::{Reporting, Surroundings};
 use fleet_host::harness::{self, Harness};
 
@@ -58,6 +59,51 @@ pub(crate) fn notes(app: &App, caller: &Caller, config: &Config, harness: &Harne
     around(app, config, &program, app.home.root(), &var, &text_of).notes
 }
 
+/// How the program of `harness`, which is about to be started with `argv` and `env`, is pointed at `base`.
+pub(crate) fn redirect(
+    app: &App,
+    config: &Config,
+    agent: &Agent,
+    harness: &Harness,
+    argv: &[String],
+    env: &[(String, String)],
+    base: &str,
+) -> std::result::Result<Redirect, Why> {
+    let var = |name: &str| {
+        let found = env.iter().rfind(|(each, _)| each == name);
+        found.map(|(_, value)| value.clone())
+    };
+    let program = Program {
+        harness,
+        argv,
+        cwd: &agent.worktree,
+    };
+    let folder = app.home.agent_dir(&agent.id);
+    surrounded(app, config, &program, &folder, &var, &text_of, |around| {
+        redirect::redirect(&harness.name, around, base)
+    })
+    .unwrap_or_else(|| Err("its program is described by your settings".to_owned()))
+}
+
+/// The same for a program that `caller` would start where it stands, at no real address.
+pub(crate) fn redirect_of_caller(
+    app: &App,
+    caller: &Caller,
+    config: &Config,
+    harness: &Harness,
+) -> std::result::Result<Redirect, Why> {
+    let var = |name: &str| caller.var(name).map(str::to_owned);
+    let program = Program {
+        harness,
+        argv: &harness.command,
+        cwd: &caller.cwd,
+    };
+    surrounded(app, config, &program, app.home.root(), &var, &text_of, |around| {
+        redirect::redirect(&harness.name, around, "http://127.0.0.1:1")
+    })
+    .unwrap_or_else(|| Err("its program is described by your settings".to_owned()))
+}
+
 /// What is started, and where.
 struct Program<'a> {
     harness: &'a Harness,
@@ -73,10 +119,23 @@ fn around(
     var: &dyn Fn(&str) -> Option<String>,
     read: &dyn Fn(&Path) -> Option<String>,
 ) -> Reporting {
-    let executable = executable().filter(|_| !config.harness.contains_key(&program.harness.name));
-    let Some(executable) = executable else {
-        return Reporting::default();
-    };
+    surrounded(app, config, program, folder, var, read, |surroundings| {
+        harness::reporting(&program.harness.name, surroundings)
+    })
+    .unwrap_or_default()
+}
+
+/// What `look` sees around the program; none around one that the user's settings describe.
+fn surrounded<T>(
+    app: &App,
+    config: &Config,
+    program: &Program<'_>,
+    folder: &Path,
+    var: &dyn Fn(&str) -> Option<String>,
+    read: &dyn Fn(&Path) -> Option<String>,
+    look: impl FnOnce(&Surroundings<'_>) -> T,
+) -> Option<T> {
+    let executable = executable().filter(|_| !config.harness.contains_key(&program.harness.name))?;
     let home = var("HOME").map_or_else(|| app.user_home.clone(), PathBuf::from);
     let surroundings = Surroundings {
         executable: &executable,
@@ -89,7 +148,7 @@ fn around(
         exists: &|path| path.symlink_metadata().is_ok(),
         only_root_writes: &only_root_writes,
     };
-    harness::reporting(&program.harness.name, &surroundings)
+    Some(look(&surroundings))
 }
 
 fn text_of(path: &Path) -> Option<String> {

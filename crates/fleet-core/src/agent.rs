@@ -415,14 +415,19 @@ impl Standing {
                 self.conversation = Some(id.clone());
             }
             Fact::Used(used) => {
-                self.used_in_conversation += used.usage.tokens;
+                if used.request.is_none() {
+                    self.used_in_conversation += used.usage.tokens;
+                }
                 if !used.beside {
                     match used.cost {
                         Some(cost) => self.spent.0 = self.spent.0 + cost,
                         None => self.spent.1 += 1,
                     }
                 }
-                self.account(&used.usage);
+                // What the proxy has counted is not told twice.
+                if !used.beside || used.usage.tokens == Tokens::default() {
+                    self.account(&used.usage);
+                }
             }
             Fact::Budget { level, rung, about } => self.limit = Some((*level, *rung, about.clone())),
             Fact::Limited { .. } => self.limit = None,
@@ -432,7 +437,13 @@ impl Standing {
                 self.take_back();
                 self.exited = Some(*code);
             }
-            Fact::Setup { .. } | Fact::Swept { .. } | Fact::Notified { .. } | Fact::Interrupted | Fact::Unknown => {}
+            Fact::Setup { .. }
+            | Fact::Swept { .. }
+            | Fact::Notified { .. }
+            | Fact::Interrupted
+            | Fact::Meter { .. }
+            | Fact::Quota { .. }
+            | Fact::Unknown => {}
         }
     }
 

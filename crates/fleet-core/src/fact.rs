@@ -90,6 +90,9 @@ pub struct Used {
     /// Whether it is the program's own sum of what was counted elsewhere already: it is in no account.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub beside: bool,
+    /// The number of the request, where the proxy has counted one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<u64>,
     /// When the last reply in it was written, in milliseconds since 1970, where it is read from a file: whoever reads that
     /// file next begins behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -181,6 +184,18 @@ pub enum Fact {
         /// What was used of what, in words.
         about: String,
     },
+    /// The proxy through which the program reaches its service went away, or came back. Without it nothing is spent.
+    Meter {
+        /// Whether it is there.
+        there: bool,
+        /// What happened, in words.
+        about: String,
+    },
+    /// The service refused a request because a limit of its own is used up.
+    Quota {
+        /// When it is lifted; none where the service does not say.
+        until: Option<Time>,
+    },
     /// The agent may use this much from now on.
     Limited {
         /// The limits.
@@ -266,6 +281,7 @@ impl Used {
             certainty: None,
             task: None,
             beside: false,
+            request: None,
             upto: None,
         }
     }
@@ -282,8 +298,11 @@ impl Entry {
             (None, None) => (None, Certainty::Unknown),
         };
         Some(Spend {
-            meter: Meter::Transcript,
-            seq: self.seq,
+            meter: match used.request {
+                Some(_) => Meter::Proxy,
+                None => Meter::Transcript,
+            },
+            seq: used.request.unwrap_or(self.seq),
             at: self.at,
             model: used.usage.model.clone(),
             tokens: used.usage.tokens,

@@ -13,6 +13,7 @@ pub mod fault;
 pub mod id;
 pub mod intensity;
 pub mod merge;
+pub mod meter;
 pub mod money;
 pub mod name;
 pub mod nearest;

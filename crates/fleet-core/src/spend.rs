@@ -85,6 +85,26 @@ pub fn priced(prices: &Prices, usage: &Usage, at: Time) -> (Option<Usd>, Certain
     }
 }
 
+/// What one request comes to at `at` whose reply was counted by the proxy. `model` is what the reply calls it, `asked` what
+/// the request did; `whole` whether the service came to its final account.
+pub fn priced_request(
+    prices: &Prices,
+    (model, asked): (Option<&str>, Option<&str>),
+    at: Time,
+    tokens: Tokens,
+    whole: bool,
+) -> (Option<Usd>, Certainty) {
+    let cost = [model, asked]
+        .into_iter()
+        .flatten()
+        .find_map(|model| prices.cost(model, at, tokens));
+    match (cost, whole) {
+        (Some(_), true) => (cost, Certainty::Measured),
+        (Some(_), false) => (cost, Certainty::Estimated),
+        (None, _) => (None, Certainty::Unknown),
+    }
+}
+
 impl Total {
     /// Adds one entry.
     pub fn add(&mut self, entry: &Spend) {
@@ -146,5 +166,21 @@ mod tests {
             let known = priced(&prices, &usage, now);
             assert_eq!(known, (cost.map(Usd::from_micros), certainty), "{usage:?}");
         }
+    }
+
+    #[test]
+    fn a_request_has_the_price_of_its_model_and_a_cut_reply_is_an_estimate() {
+        let prices = Prices::builtin();
+        let tokens = usage("", 1000, None, Basis::Reported).tokens;
+        let cost =
+            |model, asked, whole| priced_request(&prices, (model, asked), Time(1_795_000_000_000), tokens, whole);
+        let known = Some(Usd::from_micros(2500));
+        assert_eq!(cost(Some("gpt-5.4"), None, true), (known, Certainty::Measured));
+        assert_eq!(
+            cost(Some("no-such"), Some("gpt-5.4"), true),
+            (known, Certainty::Measured)
+        );
+        assert_eq!(cost(None, Some("gpt-5.4"), false), (known, Certainty::Estimated));
+        assert_eq!(cost(None, None, true), (None, Certainty::Unknown));
     }
 }

@@ -10,6 +10,7 @@ pub mod heard;
 pub mod heartbeat;
 mod opencode;
 mod pi;
+pub mod redirect;
 pub mod reporting;
 pub mod sign;
 pub mod stream;

@@ -72,6 +72,11 @@ impl Home {
         self.agent_dir(id).join("lock")
     }
 
+    /// What the meter keeps: its port, its locks, and what it could say nowhere else.
+    pub fn meter(&self) -> PathBuf {
+        self.root.join("meter")
+    }
+
     /// The folder of one run of a plan.
     pub fn run_dir(&self, run: &str) -> PathBuf {
         self.root.join("runs").join(run)
@@ -249,6 +254,11 @@ impl RuntimeDir {
     /// The socket by which the driver of a run is woken. A run's id is as long as an agent's.
     pub fn run_socket(&self, run: &str) -> PathBuf {
         self.0.join(format!("{run}.sock"))
+    }
+
+    /// The socket at which supervisors hold on to the meter.
+    pub fn meter_socket(&self) -> PathBuf {
+        self.0.join("meter.sock")
     }
 
     /// The socket of fleet's tmux server.

@@ -8,12 +8,14 @@
 //! - [`wire`]: the protocol of the socket, version 1
 //! - [`journal`], [`output`]: what is kept
 //! - [`prompt`]: how a text becomes a turn exactly once
+//! - [`meter`]: the proxy through which programs reach their services
 //! - [`run`]: the event loop; [`client`]: the other end of the socket
 
 pub mod client;
 pub mod driver;
 pub mod journal;
 pub mod launch;
+pub mod meter;
 pub mod output;
 pub mod program;
 pub mod prompt;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::page::{Bound, Row, Unit};
 use super::sample::Sample;
 use super::stage::{Repo, Stage, millis, timed};
-use super::{plans, real, seen};
+use super::{meter, plans, real, seen};
 use crate::procs::Process;
 use crate::run::io;
 use crate::{Failure, Result, failed};
@@ -62,6 +62,10 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         rows: plans::ROWS,
         measure: plans::rows,
+    },
+    Group {
+        rows: meter::ROWS,
+        measure: meter::rows,
     },
     Group {
         rows: &["cli-start", "cli-size"],

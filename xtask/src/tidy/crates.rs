@@ -67,9 +67,9 @@ const PLACES: &[Place] = &[
 const OWNED: &[(&str, &[&str])] = &[
     ("rusqlite", &["fleet-store"]),
     ("rmcp", &["fleet"]),
-    // `fleet mcp`, and the model endpoint for tests: operations are plain blocking code.
-    ("tokio", &["fleet", "fleet-testkit"]),
-    ("hyper", &["fleet-testkit"]),
+    // `fleet mcp`, the meter, and the model endpoint for tests: operations are plain blocking code.
+    ("tokio", &["fleet", "fleet-net", "fleet-testkit"]),
+    ("hyper", &["fleet-net", "fleet-testkit"]),
     ("ureq", &["fleet-net"]),
     ("rustls", &["fleet-net"]),
 ];

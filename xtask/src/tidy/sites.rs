@@ -97,6 +97,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     ("list.", "a cache"),
     (
+        "meter.",
+        "the proxy: crates/fleet/tests/it/meter.rs ends it at any time, and the next one goes on at the same port",
+    ),
+    (
         "plan.",
         "another verb: a folder that is made whole under another name, and then named",
     ),

@@ -1,5 +1,6 @@
 //! `check`: whether a plan could be started, before anything is.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -7,13 +8,15 @@ use fleet_core::name::plural;
 use fleet_core::plan::model::Act;
 use fleet_core::plan::rule::{Finding, Level};
 use fleet_core::plan::word::PlanType;
-use fleet_core::plan::{Plan, Reach};
+use fleet_core::plan::{Plan, Reach, Shape};
 use fleet_core::{Kind, Result, plan};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::caller::{Caller, Effect};
+use crate::config::MeterChoice;
+use crate::meter;
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
 use crate::plan::{Found, find, surroundings};
@@ -59,9 +62,31 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
     /// What workers are kept from by the tools of their program, and not by the commands that they may run.
     pub reach: Vec<Reach>,
+    /// Which harnesses cannot be pointed at the meter, where the settings want it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmetered: Vec<Unmetered>,
+}
+
+/// A harness that cannot be pointed at the meter.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Unmetered {
+    /// The harness.
+    pub provider: String,
+    /// Why.
+    pub why: String,
 }
 
 impl Verdict {
+    fn show_unmetered(&self, page: &mut Page) {
+        for each in &self.unmetered {
+            let message = format!(" `{}` cannot be pointed at the meter: {}", each.provider, each.why);
+            page.spans(vec![span(Label::Dim, "note:"), plain(message)]);
+        }
+        if !self.unmetered.is_empty() {
+            page.spans(vec![span(Label::Dim, "  hint: "), plain(meter::WITHOUT)]);
+        }
+    }
+
     fn show_reach(&self, page: &mut Page) {
         for reach in &self.reach {
             let acts: Vec<&str> = reach.acts.iter().map(|act| act.as_str()).collect();
@@ -115,8 +140,35 @@ pub(crate) fn look(
         warnings: checked.findings.len() - errors,
         findings: checked.findings,
         reach: checked.reach,
+        unmetered: match &checked.plan {
+            Some(plan) => unmetered(app, caller, plan)?,
+            None => Vec::new(),
+        },
     };
     Ok((verdict, checked.plan))
+}
+
+/// The harnesses of `plan` that cannot be pointed at the meter though the settings want it.
+fn unmetered(app: &App, caller: &Caller, plan: &Plan) -> Result<Vec<Unmetered>> {
+    let config = app.config(caller, app.repo(caller).ok().as_ref())?;
+    if config.meter != MeterChoice::Proxy {
+        return Ok(Vec::new());
+    }
+    let research = match &plan.shape {
+        Shape::Autoresearch(research) => Some(&research.choice),
+        _ => None,
+    };
+    let choices = plan.workers.iter().map(|worker| &worker.choice).chain(research);
+    let providers: BTreeSet<&str> = choices.map(|choice| choice.provider.as_str()).collect();
+    let mut unmetered = Vec::new();
+    for provider in providers {
+        let harness = app.harness(&config, provider)?;
+        if let Some(why) = meter::why_not(app, caller, &config, &harness) {
+            let provider = provider.to_owned();
+            unmetered.push(Unmetered { provider, why });
+        }
+    }
+    Ok(unmetered)
 }
 
 impl Show for Verdict {
@@ -124,6 +176,7 @@ impl Show for Verdict {
         show_findings(&self.findings, crate::plan::FILE, page);
         if self.errors == 0 {
             self.show_reach(page);
+            self.show_unmetered(page);
         }
         let warnings = plural(self.warnings, "warning");
         let about = || {

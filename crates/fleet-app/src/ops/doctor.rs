@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::caller::{Caller, Effect};
-use crate::config::{self, Config};
+use crate::config::{self, Config, MeterChoice};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, bytes, plain, span};
-use crate::{reporting, trash, trust, updated};
+use crate::{meter, reporting, trash, trust, updated};
 
 /// Check git, tmux, the home, the database, the settings and the harnesses
 ///
@@ -246,6 +246,23 @@ impl Checks {
                 hint: None,
                 detail: None,
             }));
+            if let Some(why) = meter::why_not(app, caller, config, harness)
+                && runs
+            {
+                let found = format!("it cannot be pointed at the meter: {why}");
+                self.checks.push(Check {
+                    what: format!("harness {}", harness.name),
+                    level: if config.meter == MeterChoice::Proxy {
+                        "warning"
+                    } else {
+                        "info"
+                    }
+                    .to_owned(),
+                    found,
+                    hint: (config.meter == MeterChoice::Proxy).then(|| meter::WITHOUT.to_owned()),
+                    detail: None,
+                });
+            }
             if let Err(refused) = trust::check_root(config, harness, &env)
                 && runs
             {

@@ -246,6 +246,7 @@ fn usage_words(used: &Usage) -> String {
     let basis = match used.basis {
         Basis::Reported => "",
         Basis::Partial => ", at least",
+        Basis::Estimated => ", estimated",
         Basis::WholeConversation => ", since the conversation began",
     };
     format!("{}{model}{basis} ({})", words.join(", "), used.source)

@@ -13,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::meter;
 use super::wire::{self, Decoder, Frame, Prompted, Status, Stopped};
 use crate::exec;
 use crate::harness::sign::Look;
@@ -91,6 +92,15 @@ impl Client {
     pub fn limit(&mut self, limits: &Limits) -> Result<bool> {
         let answer: Value = self.request("limit", json!({ "limits": limits }), Some(PROMPTLY))?;
         Ok(answer["goes_on"].as_bool().unwrap_or_default())
+    }
+
+    /// Asks or tells what the meter has to.
+    ///
+    /// # Errors
+    /// `Unavailable`: the supervisor does not answer.
+    pub fn meter(&mut self, request: &meter::Request) -> Result<meter::Answer> {
+        let body = serde_json::to_value(request).unwrap_or_default();
+        self.request("meter", body, Some(PROMPTLY))
     }
 
     /// Sends a prompt. With `past_queue` the answer comes when it has left the queue, at `timeout` the latest.

@@ -8,6 +8,7 @@ mod dialogue;
 mod ended;
 mod ending;
 mod interrupt;
+mod link;
 mod programs;
 mod prompts;
 mod reports;
@@ -35,6 +36,7 @@ use nix::sys::stat::{Mode, umask};
 use serde_json::{Value, json};
 
 use self::interrupt::Interrupt;
+use self::link::Link;
 use self::reports::Reports;
 use self::spending::Spending;
 use self::stream::Stream;
@@ -134,6 +136,7 @@ struct Supervisor {
     reports: Reports,
     transcripts: Transcripts,
     spending: Spending,
+    link: Link,
     /// What held when the program was last at its prompt: bracketed paste, and line mode of the terminal.
     prompt_modes: Option<(bool, bool)>,
     running: Running,
@@ -247,6 +250,7 @@ impl Supervisor {
             reports: Reports::default(),
             transcripts: Transcripts::default(),
             spending: Spending::new(spec.limits, spec.used),
+            link: Link::new(spec.generation),
             prompt_modes: None,
             running: Running::Nothing,
             started_at: Instant::now(),
@@ -366,6 +370,7 @@ impl Supervisor {
             && self.running == Running::Nothing
             && self.standing().exited.is_some()
             && self.notifiers.is_empty()
+            && self.link.is_settled()
     }
 
     /// Sleeps until something happens, and takes in what did.
@@ -394,6 +399,9 @@ impl Supervisor {
         if let Some(input) = self.child_stdin.as_ref().filter(|input| !input.rest.is_empty()) {
             fds.push(PollFd::new(input.pipe.as_fd(), PollFlags::POLLOUT));
         }
+        if let Some(meter) = self.link.fd() {
+            fds.push(PollFd::new(meter, PollFlags::POLLIN));
+        }
         let full = self.unsent.len() + self.held_input.len() > MOST_TYPED;
         for connection in &self.connections {
             let read = when(!(full && connection.types), PollFlags::POLLIN);
@@ -411,6 +419,7 @@ impl Supervisor {
         let (signalled, called) = (came(self.signals.as_raw_fd()), came(self.listener.as_raw_fd()));
         let wrote = output.is_some_and(|fd| came(fd.as_raw_fd()));
         let complained = self.errors.as_ref().is_some_and(|fd| came(fd.as_raw_fd()));
+        let unlinked = self.link.fd().is_some_and(|fd| came(fd.as_raw_fd()));
         let talked: Vec<u64> = self
             .connections
             .iter()
@@ -431,6 +440,10 @@ impl Supervisor {
         self.feed_child();
         for key in talked {
             self.hear(key);
+        }
+        // Behind the requests: what the meter said before it went away counts.
+        if unlinked {
+            self.meter_spoke();
         }
         if called {
             self.accept();
@@ -473,6 +486,7 @@ impl Supervisor {
             interrupt,
             answer,
             self.transcripts.due,
+            self.link.due(),
         ];
         [settle, first, keys, notifier, delivery, stop]
             .into_iter()
@@ -489,6 +503,7 @@ impl Supervisor {
             self.dirty_since.get_or_insert(now);
         }
         self.read_transcripts(now);
+        self.step_link(now);
         self.look_at_screen(now);
         self.step_delivery(now);
         self.step_dialogue(now);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::harness::sign::Signs;
 use crate::harness::stream::Cli;
 use crate::supervise::driver::Driver;
+use crate::supervise::meter::Metered;
 
 /// The version of this format. Both ends are the same executable, so there is no other.
 pub const VERSION: u32 = 1;
@@ -86,9 +87,15 @@ pub struct Spec {
     /// The user's own table of prices, as it is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prices: Option<String>,
+    /// The model that was asked for: some programs do not say which one they use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// The task that it works for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// The proxy through which the program reaches its service, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metered: Option<Metered>,
     /// How long the polite steps of an end may take together.
     pub grace_ms: u64,
     /// Bytes of output to keep.

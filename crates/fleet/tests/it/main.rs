@@ -14,6 +14,7 @@ mod kill;
 mod live;
 mod many;
 mod merge;
+mod meter;
 mod pages;
 mod pipelines;
 mod planner;

@@ -3,12 +3,14 @@
 //! `cargo xtask test real` installs the programs and runs this where there is no network but loopback; plain
 //! `cargo test` leaves it out. [`world`] is what each test stands on.
 
+mod accuracy;
 mod back;
 mod ceilings;
 mod extensions;
 mod headless;
 mod live;
 mod pipelines;
+mod meter;
 mod plans;
 mod reports;
 mod restrictions;

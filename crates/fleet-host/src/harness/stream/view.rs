@@ -98,6 +98,7 @@ fn used(usage: &Usage) -> String {
     match usage.basis {
         Basis::Reported => {}
         Basis::Partial => said.push_str(", at least"),
+        Basis::Estimated => said.push_str(", estimated"),
         Basis::WholeConversation => said.push_str(", since the conversation began"),
     }
     said

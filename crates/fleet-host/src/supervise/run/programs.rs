@@ -36,6 +36,7 @@ impl Supervisor {
                 self.record(Source::Request, Fact::PromptQueued { id, text });
             }
         }
+        self.join_meter()?;
         self.next_program(0);
         Ok(())
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use fleet_core::budget::{Level, Limits, Rung, Used as Taken};
 use fleet_core::fact::{Fact, Source, Used};
 use fleet_core::price::Prices;
-use fleet_core::spend;
+use fleet_core::spend::{self, Certainty};
 use fleet_core::usage::Usage;
 use fleet_core::{Error, Result};
 use serde_json::{Value, json};
@@ -32,6 +32,8 @@ pub(super) struct Spending {
     interrupts: bool,
     /// The program is ended for a limit: what was used of what.
     ends: Option<String>,
+    /// A reply broke off since the program last told what it used: what that has cost it leaves out.
+    broke_off: bool,
 }
 
 impl Spending {
@@ -51,20 +53,27 @@ impl Spending {
 
 impl Supervisor {
     /// Records what was used since this was last called for the same source.
-    pub(super) fn record_used(&mut self, usage: Usage) {
-        let (cost, certainty) = spend::priced(self.prices(), &usage, now());
+    pub(super) fn record_used(&mut self, mut usage: Usage) {
+        usage.model = usage.model.or_else(|| self.spec.model.clone());
+        let (cost, mut certainty) = spend::priced(self.prices(), &usage, now());
+        if std::mem::take(&mut self.spending.broke_off) && cost.is_some() {
+            certainty = certainty.max(Certainty::Estimated);
+        }
         self.record_priced(Used {
             usage,
             cost,
             certainty: Some(certainty),
             task: self.spec.task.clone(),
             beside: false,
+            request: None,
             upto: None,
         });
     }
 
     /// Records what was used and priced already.
-    pub(super) fn record_priced(&mut self, used: Used) {
+    pub(super) fn record_priced(&mut self, mut used: Used) {
+        // The proxy has counted it already.
+        used.beside |= used.request.is_none() && self.link.has_counted();
         if !used.beside {
             match used.cost {
                 Some(cost) => self.spending.taken.usd = self.spending.taken.usd + cost,
@@ -78,6 +87,29 @@ impl Supervisor {
     pub(super) fn count(&mut self, fact: &Fact) {
         if matches!(fact, Fact::PromptDelivered { .. }) {
             self.spending.taken.turns += 1;
+        }
+    }
+
+    /// The program asks again because of `why`. After a refusal nothing is missing in what it tells.
+    pub(super) fn asks_again(&mut self, why: &str) {
+        let is_status = |word: &str| word.parse::<u16>().is_ok_and(|number| (400..600).contains(&number));
+        let mut words = why.split(|letter: char| !letter.is_ascii_alphanumeric());
+        if !words.any(is_status) {
+            self.reply_broke_off();
+        }
+    }
+
+    /// What the program tells next that it used leaves out what a reply that broke off has cost.
+    pub(super) fn reply_broke_off(&mut self) {
+        self.spending.broke_off = true;
+    }
+
+    /// Why no other request may go to the program's service: its limit of money is used up.
+    pub(super) fn refusal(&self) -> Option<String> {
+        let Spending { limits, taken, .. } = &self.spending;
+        match limits.level(taken) {
+            (Level::Reached, Some(Rung::Usd)) => Some(limits.describe(taken, Rung::Usd)),
+            _ => None,
         }
     }
 

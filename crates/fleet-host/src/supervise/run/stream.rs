@@ -155,6 +155,22 @@ impl Supervisor {
     fn take_events(&mut self, events: Vec<Event>) {
         let mut lines = Vec::new();
         let mut rests = false;
+        // What it used comes before the end that says that something of it is missing.
+        let cut = |event: &Event| {
+            matches!(
+                event,
+                Event::End {
+                    outcome: Outcome::Cut,
+                    ..
+                } | Event::Error {
+                    outcome: Outcome::Cut,
+                    ..
+                }
+            )
+        };
+        if events.iter().any(cut) {
+            self.reply_broke_off();
+        }
         for event in events {
             if let Some(stream) = &mut self.stream {
                 stream.seen.note(&event);
@@ -172,6 +188,7 @@ impl Supervisor {
                     let is_dispatch = self.stream.as_ref().is_some_and(|stream| stream.cli.dispatches(tool));
                     self.tool_called(is_dispatch);
                 }
+                Event::Retry { why, .. } => self.asks_again(why),
                 Event::Answered { number, refused } => self.prompt_answered(*number, refused.clone()),
                 Event::Rest => rests = true,
                 _ => {}

@@ -115,6 +115,9 @@ impl Supervisor {
             Some("limit") => self
                 .asked_to_limit(body)
                 .map(|answer| self.answer(key, &request, answer)),
+            Some("meter") => self
+                .asked_by_meter(body)
+                .map(|answer| self.answer(key, &request, answer)),
             Some("interrupt") => self.asked_to_interrupt(key, request.clone()),
             Some("prompt") => self.asked_to_prompt(key, request.clone(), body),
             Some("stop") => {

@@ -147,6 +147,7 @@ impl Supervisor {
                             certainty,
                             task,
                             beside: false,
+                            request: None,
                             upto: at.map(|at| at.0),
                         },
                     );
@@ -215,7 +216,7 @@ fn counted_until(entries: &[Entry]) -> Time {
     let last = |wanted: fn(&Fact) -> bool| earlier.iter().rposition(|entry| wanted(&entry.fact));
     let ended = last(|fact| matches!(fact, Fact::Exited { .. }));
     let started = last(|fact| matches!(fact, Fact::Launched { .. }));
-    let used = last(|fact| matches!(fact, Fact::Used(_)));
+    let used = last(|fact| matches!(fact, Fact::Used(used) if used.request.is_none()));
     // A journal's times are whole seconds, rounded down; those of replies are exact.
     let behind = earlier.iter().filter_map(|entry| match &entry.fact {
         Fact::Used(used) => used.upto.map(|upto| Time(upto + 1)),
