@@ -24,6 +24,8 @@ struct Made {
 /// The pages that `fleet __gen NAME` prints.
 const PAGES: &[&str] = &[
     "cli",
+    "tasks",
+    "crew-report.schema.json",
     "config",
     "exit-codes",
     "operations",

@@ -15,6 +15,7 @@ use crate::caller::Caller;
 use crate::config::Config;
 use crate::reporting;
 use crate::sessions::{COLS, ROWS};
+use crate::task;
 
 /// The specification of a launch without files to copy and commands to run.
 #[expect(clippy::too_many_arguments, reason = "a specification is made of exactly these")]
@@ -43,6 +44,10 @@ pub(crate) fn specification(
         env.retain(|(each, _)| each != name);
         env.push((name.to_owned(), value));
     }
+    if let Some(task) = agent.task {
+        env.retain(|(name, _)| name != task::VARIABLE);
+        env.push((task::VARIABLE.to_owned(), task.to_string()));
+    }
     let (prompt_in_argv, prompt_to_paste) = match prompt {
         Some((id, _)) if line.holds_prompt => (Some(id), None),
         other => (None, other),
@@ -53,8 +58,8 @@ pub(crate) fn specification(
     env.extend(told.env);
     let env_task = env
         .iter()
-        .rfind(|(name, _)| name == "FLEET_TASK")
-        .map(|(_, task)| task.clone());
+        .rfind(|(name, _)| name == task::VARIABLE)
+        .map(|(_, id)| id.clone());
     Ok(Spec {
         v: spec::VERSION,
         agent: agent.id.clone(),

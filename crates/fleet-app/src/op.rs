@@ -113,7 +113,7 @@ impl Op {
 
     /// The name of its MCP tool: letters, digits and underscores.
     pub fn tool_name(&self) -> String {
-        format!("fleet_{}", self.name.replace('.', "_"))
+        format!("fleet_{}", self.name.replace(['.', '-'], "_"))
     }
 
     /// The first sentence of its help.
@@ -158,6 +158,16 @@ pub const ALL: &[Op] = &[
     Op::of::<ops::relaunch::Relaunch>(),
     Op::of::<ops::contract::Check>(),
     Op::of::<ops::report::Check>(),
+    Op::of::<ops::task::create::Create>(),
+    Op::of::<ops::task::list::List>(),
+    Op::of::<ops::task::show::Show>(),
+    Op::of::<ops::task::cost::CostOf>(),
+    Op::of::<ops::task::follow_ups::FollowUps>(),
+    Op::of::<ops::task::blame::Blame>(),
+    Op::of::<ops::task::promote::Promote>(),
+    Op::of::<ops::task::report::Report>(),
+    Op::of::<ops::task::end::End>(),
+    Op::of::<ops::profile::Profile>(),
     Op::of::<ops::config::Show>(),
     Op::of::<ops::config::Validate>(),
     Op::of::<ops::config::Path>(),

@@ -20,6 +20,7 @@ pub mod path;
 pub mod pause;
 pub mod plan;
 pub mod pr;
+pub mod profile;
 pub mod prompt;
 pub mod rank;
 pub mod relaunch;
@@ -29,6 +30,7 @@ pub mod resume;
 pub mod salvage;
 pub mod started;
 pub mod status;
+pub mod task;
 pub mod types;
 pub mod wait;
 

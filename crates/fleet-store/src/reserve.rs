@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use fleet_core::agent::{Agent, Phase, Workspace};
 use fleet_core::id::AgentId;
 use fleet_core::name;
+use fleet_core::task::TaskId;
 use fleet_core::{Error, Result, Time};
 
 use rusqlite::Transaction;
 
 use crate::failure::Attempt;
 use crate::open::Store;
-use crate::{agents, values};
+use crate::{agents, tasks, values};
 
 /// What is asked for one agent; the rest of its record is chosen.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct Reservation {
     pub batch_id: String,
     /// Whether a live batch of that name is refused.
     pub batch_exclusive: bool,
+    /// The task that it works for.
+    pub task: Option<TaskId>,
     /// Name of its harness.
     pub harness: String,
     /// The model asked for.
@@ -105,6 +108,7 @@ pub(crate) fn take(
     for reservation in wanted {
         let holder = choose(reservation, &live, exists)?;
         agents::insert(transaction, &holder)?;
+        tasks::take(transaction, &holder.agent)?;
         live.push(holder);
     }
     Ok(live.drain(taken_before..).map(|holder| holder.agent).collect())
@@ -177,6 +181,7 @@ fn choose(wanted: &Reservation, live: &[Holder], exists: &dyn Fn(&Path) -> bool)
         shared: wanted.shared,
         session: free_session(wanted, live),
         batch_id: wanted.batch_id.clone(),
+        task: wanted.task,
         harness: wanted.harness.clone(),
         model: wanted.model.clone(),
         base: wanted.base.clone(),
