@@ -22,6 +22,7 @@ mod rank;
 mod reports;
 mod runs;
 mod surfaces;
+mod tasks;
 mod trust;
 mod updated;
 mod upgrade;

@@ -12,6 +12,7 @@ mod reports;
 mod restrictions;
 mod skills;
 mod starts;
+mod tasks;
 mod trust;
 mod users;
 mod world;
