@@ -24,6 +24,7 @@ struct Made {
 /// The pages that `fleet __gen NAME` prints.
 const PAGES: &[&str] = &[
     "cli",
+    "forecasts",
     "tasks",
     "crew-report.schema.json",
     "config",

@@ -211,6 +211,13 @@ impl Costs {
         entries.retain(|each| !each.beside);
         entries.sort_by_key(|each| each.entry.at);
         let tasks: HashMap<TaskId, Task> = store.tasks(None)?.into_iter().map(|task| (task.id, task)).collect();
+        // What a sub-agent's prompt names is a model's word.
+        for each in &mut entries {
+            let known = task_of(each).and_then(|id| tasks.get(&id));
+            if known.is_none_or(|task| task.repo != each.repo) {
+                each.entry.task = None;
+            }
+        }
         let mut own: HashMap<TaskId, Total> = HashMap::new();
         for each in &entries {
             if let Some(id) = task_of(each) {

@@ -1,5 +1,6 @@
 //! The generated reference pages: from the same text as the help, the schemas and the tables.
 
+mod forecasts;
 mod tasks;
 
 use std::fmt::Write;
@@ -24,6 +25,7 @@ use crate::cli;
 pub(crate) fn page(name: &str) -> Result<String> {
     match name {
         "cli" => Ok(commands()),
+        "forecasts" => Ok(forecasts::page()),
         "tasks" => Ok(tasks::page()),
         "crew-report.schema.json" => Ok(format!("{:#}\n", crew_report::schema())),
         "config" => Ok(config::reference()),
@@ -37,7 +39,7 @@ pub(crate) fn page(name: &str) -> Result<String> {
         "skills" => Ok(format!("{:#}\n", json!(stamped()))),
         "fleet.schema.json" => Ok(format!("{:#}\n", file::schema())),
         other => Err(Error::usage(format!("there is no page `{other}`"))
-            .hint("pages: cli, tasks, crew-report.schema.json, config, exit-codes, operations, plan-rules, plan-spec, fleet.schema.json, contract-rules, contract.schema.json, report.schema.json, skills")),
+            .hint("pages: cli, forecasts, tasks, crew-report.schema.json, config, exit-codes, operations, plan-rules, plan-spec, fleet.schema.json, contract-rules, contract.schema.json, report.schema.json, skills")),
     }
 }
 

@@ -47,7 +47,7 @@ add `--kind officer`. It prints the id, such as `{id}`.
 ## 2. Dispatch
 
 To a sub-agent: write the line `fleet_task_id: ID` into its prompt, and all of section 3. To an agent of fleet: `fleet \
-create BRANCH --task ID --headless -p PROMPT`; its cost is counted apart, that of a sub-agent is a part of yours.
+create BRANCH --task ID --headless -p PROMPT`; its cost is always counted apart.
 
 ## 3. What a crew does
 

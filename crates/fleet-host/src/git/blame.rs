@@ -19,14 +19,15 @@ pub struct Blamed {
 }
 
 /// Where the lines of `file` are from, the commit with the most lines first. `file` is relative to `folder`, which is in
-/// a checkout; without `revision` the file is taken as it is on the disk.
+/// a checkout; without `revision`, the full id of a commit, the file is taken as it is on the
+/// disk.
 ///
 /// # Errors
 /// `Failed` with git's own words when there is no such file.
 pub fn blame(folder: &Path, revision: Option<&str>, file: &Path) -> Result<Vec<Blamed>> {
     let mut call = bare_call("git.blame", folder).args(["blame", "--porcelain"]);
     if let Some(revision) = revision {
-        call = call.args(["--end-of-options", revision]);
+        call = call.arg(revision);
     }
     let output = succeed("tell where the lines are from", call.arg("--").arg(file))?;
     let mut found: Vec<Blamed> = Vec::new();

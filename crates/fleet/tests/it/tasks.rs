@@ -32,7 +32,7 @@ fn a_record_is_there_before_the_work_and_in_the_repository_too() {
     let id = part["id"].as_str().expect("an id");
     let yaml = stage.read(&format!(".fleet/tasks/{id}/task.yaml"));
     for line in [
-        "title: The index\n",
+        "title: \"The index\"\n",
         "status: open\n",
         "cost: unknown\n",
         "ceiling_usd: 3.00\n",
@@ -96,7 +96,7 @@ fn an_agent_is_not_started_for_a_task_that_is_over_or_somewhere_else() {
     let open = stage.task(&["Here"]);
     let create = ["create", "x", "--headless", "-p", "!cost 1", "--task", &open];
     let said = stage.fleet(create).cwd(&other).arg("--json").output();
-    assert_eq!(said.json()["error"]["kind"], "not_found", "{said}");
+    assert_eq!(said.json::<Value>()["error"]["kind"], "not_found", "{said}");
     let _ = stage.refusal(["task", "show", "TASK-20200101-001"], fleet_core::Kind::NotFound);
     let _ = stage.refusal(["task", "show", "../../etc"], fleet_core::Kind::Usage);
     assert!(
@@ -114,7 +114,7 @@ fn a_follow_up_becomes_one_task_for_each_title() {
     let (one, two) = (stage.task(&["One"]), stage.task(&["Two"]));
     let left = "follow_ups:\n  - title: Pool the connections\n    priority: high\n  - title: Rename it\n";
     let _ = stage.report(&format!("{}{left}", GOOD.replace("TASK", &one)));
-    let again = left.replace("Pool the connections", "pool: the CONNECTIONS!");
+    let again = left.replace("Pool the connections", "\"pool: the CONNECTIONS!\"");
     let _ = stage.report(&format!("{}{again}", GOOD.replace("TASK", &two)));
     let named = stage.answer(["task", "follow-ups"]);
     assert_eq!(named["follow_ups"][0]["priority"], "high");
@@ -171,7 +171,7 @@ fn nothing_is_written_through_a_link_that_stands_in_the_place_of_the_records() {
     std::fs::create_dir_all(stage.repo.join(".fleet")).expect("a folder");
     std::os::unix::fs::symlink(&elsewhere, stage.repo.join(".fleet/tasks")).expect("a link");
     let refused = stage.fleet(["task", "create", "x", "--json"]).output();
-    assert_eq!(refused.json()["error"]["kind"], "refused", "{refused}");
+    assert_eq!(refused.json::<Value>()["error"]["kind"], "refused", "{refused}");
     assert_eq!(std::fs::read_dir(&elsewhere).expect("a folder").count(), 0);
     stage.end();
 }

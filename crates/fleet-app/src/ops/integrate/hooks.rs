@@ -49,6 +49,10 @@ impl Claude {
             Ok(after) => after,
             Err(why) => return kept(format!("it {why}")),
         };
+        let after = match (&before, json_text::parse(&after)) {
+            (None, Ok(value)) => format!("{value:#}\n"),
+            _ => after,
+        };
         let outcome = match (&before, after == text) {
             (_, true) if self.remove => Outcome::Absent,
             (Some(_), true) => Outcome::Current,
@@ -57,7 +61,7 @@ impl Claude {
             (Some(_), false) => Outcome::Extended,
         };
         if !self.dry_run && after != text {
-            if after.trim() == "{}" {
+            if json_text::parse(&after).is_ok_and(|value| value == json!({})) {
                 files::remove_file("integrate.unset-hooks", &real)?;
             } else {
                 let mode = fs::metadata(&real).map_or(0o644, |meta| meta.permissions().mode() & 0o777);

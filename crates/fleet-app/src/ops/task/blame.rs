@@ -66,7 +66,12 @@ impl Operation for Blame {
 
     fn run(self, app: &App, caller: &Caller) -> Result<Blamed> {
         let repo = git::discover(&caller.cwd)?;
-        let found = git::blame(&caller.cwd, self.rev.as_deref(), self.file.as_ref())?;
+        let rev = self
+            .rev
+            .as_deref()
+            .map(|rev| git::resolve_base(&repo, Some(rev)))
+            .transpose()?;
+        let found = git::blame(&caller.cwd, rev.as_deref(), self.file.as_ref())?;
         let commits: Vec<String> = found.iter().filter_map(|each| each.commit.clone()).collect();
         let trailers = git::trailers(&repo.common_dir, &commits, TRAILER)?;
         let costs = Costs::now(app)?;

@@ -75,7 +75,7 @@ impl Operation for List {
 impl Show for Tasks {
     fn show(&self, page: &mut Page) {
         if self.tasks.is_empty() {
-            page.line("there is no such task");
+            page.line("no tasks");
             page.hint("record one: `fleet task create TITLE`");
             return;
         }

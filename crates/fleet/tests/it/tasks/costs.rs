@@ -83,7 +83,7 @@ fn every_way_of_grouping_has_the_same_sum_to_the_cent() {
     // The files follow with the next change.
     let _ = stage.report(&GOOD.replace("TASK", &part));
     let yaml = stage.read(&format!(".fleet/tasks/{whole}/task.yaml"));
-    assert!(yaml.contains("shown: 1.683333 USD\n"), "{yaml}");
+    assert!(yaml.contains("shown: \"1.683333 USD\"\n"), "{yaml}");
     // It outlives its agents.
     let _ = stage.fleet(["kill", "*", "--force"]).output().success();
     let after = stage.answer(["task", "cost"]);

@@ -18,7 +18,7 @@ fn a_record_that_was_cut_off_is_made_once_when_it_is_asked_for_again() {
             assert!(
                 stage
                     .read(&format!(".fleet/tasks/{id}/task.yaml"))
-                    .contains("title: The index")
+                    .contains("title: \"The index\"")
             );
             stage.end();
         }

@@ -77,9 +77,9 @@ fn what_cannot_be_true_changes_nothing_and_is_noted() {
     let events = stage.answer(["task", "show", &id])["events"].to_string();
     assert!(events.contains("refused") && events.contains("C024"), "{events}");
     let nothing = stage.tell("All done.").output();
-    assert_eq!(nothing.json()["error"]["kind"], "usage");
+    assert_eq!(nothing.json::<Value>()["error"]["kind"], "usage");
     let large = format!("{}{}", "x".repeat(5_000_000), block(&good));
-    assert_eq!(stage.tell(&large).output().json()["error"]["kind"], "usage");
+    assert_eq!(stage.tell(&large).output().json::<Value>()["error"]["kind"], "usage");
     assert_eq!(stage.answer(["task", "show", &id])["status"], "open");
     stage.end();
 }
