@@ -193,7 +193,7 @@ impl Store {
             let values = params![
                 id.to_string(),
                 values::word(&standing)?,
-                said.report.crew,
+                said.report.crew.as_deref().and_then(fleet_core::task::title),
                 reported,
                 said.block,
                 said.at.0

@@ -62,6 +62,9 @@ fn the_same_name_of_another_program_is_the_same_task() {
         stage.task(&["Theirs", "--external", "TASK-20260404-001"]),
         "TASK-20260404-001"
     );
+    for bad in ["", "two words"] {
+        let _ = stage.refusal(["task", "create", "x", "--external", bad], fleet_core::Kind::Usage);
+    }
     assert_eq!(stage.tasks().len(), 2);
     stage.end();
 }

@@ -3,14 +3,17 @@
 
 use fleet_testkit::binary;
 use fleet_testkit::clis::Cli;
-use fleet_testkit::model::{Rule, Script, ToolCall, Turn, When};
+use fleet_testkit::model::{self, Rule, Script, ToolCall, Turn, When};
+use fleet_testkit::wait_until;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{LONG, World};
 
 const ID: &str = "TASK-20260404-001";
 const LEAD: &str = "lead the crews";
 const CREW: &str = "index the shop";
+/// So many tokens the sub-agent writes.
+const OUTPUT: u64 = 4321;
 
 fn block() -> String {
     format!("Indexed.\n\n<!-- FLEET_REPORT\nfleet_task_id: {ID}\ncrew: api\nstatus: completed\ncost_usd: 0.5\n-->\n")
@@ -29,6 +32,10 @@ fn script() -> Script {
         calls: vec![call],
         ..Turn::default()
     };
+    let used = model::Usage {
+        output: OUTPUT,
+        ..model::Usage::default()
+    };
     let example = block().replace("completed", "failed");
     let prompt = format!("{CREW}\nfleet_task_id: {ID}\nEnd like this:\n{example}");
     let input = json!({"description": "the index", "prompt": prompt, "subagent_type": "general-purpose"});
@@ -38,7 +45,7 @@ fn script() -> Script {
     };
     Script {
         rules: vec![
-            rule(CREW, vec![Turn::say(&block())]),
+            rule(CREW, vec![Turn::say(block()).with_usage(used)]),
             rule(LEAD, vec![call(dispatch), Turn::say("led")]),
             rule(
                 "Asked for: task list",
@@ -106,5 +113,33 @@ fn claude_runs_the_hook_for_a_sub_agent_and_lists_the_command() {
     let _ = world.answer(["integrate", "claude", "--remove"]);
     let after = std::fs::read_to_string(world.home().join(".claude/settings.json")).expect("settings");
     assert_eq!(after, before);
+    world.end();
+}
+
+#[test]
+fn claude_in_a_terminal_has_a_sub_agent_counted_for_its_task() {
+    let world = World::with_script(Cli::Claude, script());
+    let whole = world.answer(["task", "create", "The whole"])["task"]["id"].clone();
+    let whole = whole.as_str().expect("an id");
+    let create = ["task", "create", "The index", "--parent", whole, "--external", ID];
+    let _ = world.fleet(create).output().success();
+    let _ = world
+        .fleet(["create", "captain", "--task", whole, "--wait", "ready"])
+        .output()
+        .success();
+    let sent = world.answer(["prompt", "captain", "-m", LEAD, "--wait"]);
+    assert_eq!(sent["sent"][0]["outcome"], "delivered", "{sent}");
+    let written = |id: &str| {
+        let cost = world.answer(["task", "cost"]);
+        let groups = cost["groups"].as_array().cloned().unwrap_or_default();
+        let group = groups.into_iter().find(|group| group["name"] == id);
+        group.and_then(|group| group["cost"]["tokens"]["output"].as_u64())
+    };
+    wait_until(LONG, "the account of the sub-agent", || {
+        (written(ID) == Some(OUTPUT)).then_some(())
+    });
+    wait_until(LONG, "the account of the captain", || {
+        written(whole).filter(|tokens| *tokens > 0)
+    });
     world.end();
 }

@@ -80,7 +80,7 @@ impl Operation for Create {
             model: self.model,
             intensity: self.intensity.as_deref().map(intensity).transpose()?,
             ceiling,
-            external: self.external,
+            external: self.external.map(external).transpose()?,
             ..NewTask::default()
         };
         Ok(Created {
@@ -95,6 +95,15 @@ fn finite(text: &str) -> std::result::Result<f64, String> {
     number
         .filter(|number| number.is_finite())
         .ok_or_else(|| "give US dollars, such as 2.50".to_owned())
+}
+
+/// How another program calls a task. Error: it is no name.
+fn external(name: String) -> Result<String> {
+    let odd = |c: char| c.is_whitespace() || c.is_control();
+    match (1..=128).contains(&name.chars().count()) && !name.contains(odd) {
+        true => Ok(name),
+        false => Err(Error::usage("`--external` is no name").hint("give 1 to 128 characters without blanks")),
+    }
 }
 
 /// An amount that a task may cost. Error: it is none.
