@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fleet_core::Result;
 use fleet_core::task::skill::{EVENTS, HOOK};
@@ -82,7 +82,7 @@ impl Claude {
 }
 
 /// A path as one word of a shell line.
-fn quoted(path: &PathBuf) -> String {
+fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
 }
 
@@ -171,6 +171,6 @@ mod tests {
 
     #[test]
     fn a_path_is_one_word_of_the_line_whatever_is_in_it() {
-        assert_eq!(quoted(&PathBuf::from("/a b/it's")), "'/a b/it'\\''s'");
+        assert_eq!(quoted(Path::new("/a b/it's")), "'/a b/it'\\''s'");
     }
 }
