@@ -10,6 +10,16 @@ pub mod promote;
 pub mod report;
 pub mod show;
 
+pub use blame::Blame;
+pub use cost::CostOf;
+pub use create::Create;
+pub use end::End;
+pub use follow_ups::FollowUps;
+pub use list::List;
+pub use promote::Promote;
+pub use report::Report;
+pub use show::Show;
+
 use fleet_core::name::word;
 use fleet_core::task::cost::{Cost, Node};
 use fleet_core::task::{Standing, Task};
