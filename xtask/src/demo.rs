@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: a whole fleet, from nothing to nothing.
 
+mod budget;
 mod plan;
 
 use std::fmt::Display;
@@ -22,11 +23,13 @@ use crate::{Failure, Result, failed};
 
 pub(crate) const USAGE: &str = "usage: cargo xtask demo [--repo PATH] [--harness NAME [--live]] [--keep]
        cargo xtask demo --plan
+       cargo xtask demo --budget
 
 Installs what is missing, builds, and lets three agents repair a small repository, each in a worktree of its own;
 then ends them and shows that nothing is left.
 
   --plan           a plan instead: written from answers, checked, run round after round until its reviewer accepts
+  --budget         a plan with a ceiling instead: it pauses there, and goes on when that is raised
   --repo PATH      a repository of yours instead; it is left as it was
   --harness NAME   claude, codex, pi, opencode or gemini: the version that the tests use is installed beside yours,
                    and runs with a HOME of its own, a scripted model and no network, so it costs nothing;
@@ -73,6 +76,11 @@ pub(crate) fn main(mut args: Args) -> Result<()> {
         args.end()?;
         install::require(&[GIT], "the demo")?;
         return plan::main();
+    }
+    if args.flag("--budget") {
+        args.end()?;
+        install::require(&[GIT], "the demo")?;
+        return budget::main();
     }
     let keep = args.flag("--keep");
     let repo = args.value("--repo")?;

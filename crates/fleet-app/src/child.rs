@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use fleet_core::agent::Agent;
-use fleet_core::budget::{Limits, Used};
 use fleet_core::{Error, Result};
 use fleet_host::exec::find_program;
 use fleet_host::harness::{CommandLine, Harness};
@@ -13,9 +12,8 @@ use fleet_host::supervise::spec::{self, Spec};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::config::Config;
-use crate::reporting;
 use crate::sessions::{COLS, ROWS};
-use crate::task;
+use crate::{budgets, reporting, task};
 
 /// The specification of a launch without files to copy and commands to run.
 #[expect(clippy::too_many_arguments, reason = "a specification is made of exactly these")]
@@ -60,6 +58,7 @@ pub(crate) fn specification(
         .iter()
         .rfind(|(name, _)| name == task::VARIABLE)
         .map(|(_, id)| id.clone());
+    let (limits, used) = budgets::limits(app, agent)?;
     Ok(Spec {
         v: spec::VERSION,
         agent: agent.id.clone(),
@@ -90,8 +89,8 @@ pub(crate) fn specification(
         on_idle: config.on_idle.clone(),
         on_exit: config.on_exit.clone(),
         on_budget: config.on_budget.clone(),
-        limits: Limits::default(),
-        used: Used::default(),
+        limits,
+        used,
         prices: app.own_prices()?.map(|(text, _)| text),
         task: env_task,
         grace_ms: config.kill_grace_ms,

@@ -91,6 +91,9 @@ settings! {
         on_exit: Option<Vec<String>> = Key::of(Shape::Argv).example(r#"["notify-send", "an agent ended"]"#);
         /// The same, when an agent has used 80 % of what it may, and when it has used all of it.
         on_budget: Option<Vec<String>> = Key::of(Shape::Argv).example(r#"["notify-send", "a budget is used up"]"#);
+        /// What an agent that is started without `--budget` may spend while all agents together have a ceiling
+        /// (`fleet budget set --per day`), in US dollars.
+        agent_budget: u32 = Key::of(Shape::Number { least: 1, most: 1_000_000 }).default("5").example("2");
         /// The first port that fleet gives to agents. Each has a block of its own and finds the block's first port in
         /// `FLEET_PORT_BASE`.
         port_base: u16 = Key::of(Shape::Number { least: 1024, most: 60_000 }).default("20000").example("30000");

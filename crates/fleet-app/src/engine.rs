@@ -69,7 +69,7 @@ fn drive_once(app: &App, caller: &Caller, id: &str) -> Result<(Control, Option<F
     let run = store
         .run(id)?
         .ok_or_else(|| Error::not_found(format!("there is no run `{id}`")))?;
-    let plan = runs::plan_of(&run)?;
+    let plan = runs::plan_of(app, &run)?;
     let number = store.run_driver("drive.take-over", id)?;
     let socket = app.runtime()?.run_socket(id);
     files::remove_file("drive.old-socket", &socket)?;
@@ -181,7 +181,7 @@ impl<'a> Engine<'a> {
         self.run = store
             .run(&id)?
             .ok_or_else(|| Error::not_found(format!("run `{id}` is gone")))?;
-        let before = std::mem::replace(&mut self.plan, runs::plan_of(&self.run)?);
+        let before = std::mem::replace(&mut self.plan, runs::plan_of(self.app, &self.run)?);
         self.config_read = None;
         let steps = store.steps(&id)?;
         let rounds = store.rounds(&id)?;
@@ -521,6 +521,8 @@ impl<'a> Engine<'a> {
             }
             _ => {}
         }
+        // A store that cannot be read now is read before the next step is started.
+        let _ = runs::raise(self.app, &self.run, &mut self.plan);
         if before != self.plan {
             self.note(
                 "plan",

@@ -3,6 +3,7 @@
 //! Surfaces call [`op::dispatch`] and nothing else to change the world.
 
 pub mod app;
+mod budgets;
 pub mod caller;
 mod checked;
 mod child;

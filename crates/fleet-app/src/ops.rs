@@ -1,5 +1,6 @@
 //! The operations, one file a verb or noun. Each is an args struct, an output struct and a plain `run`.
 
+pub mod budget;
 pub mod check;
 pub mod clean;
 pub mod config;

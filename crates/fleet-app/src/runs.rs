@@ -9,8 +9,9 @@ pub mod view;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use fleet_core::budget::Scope;
 use fleet_core::name::word;
-use fleet_core::plan::{self, Plan};
+use fleet_core::plan::{self, Plan, Shape};
 use fleet_core::run::record::Run;
 use fleet_core::{Error, Result};
 use fleet_host::lock::Lock;
@@ -104,13 +105,43 @@ pub fn try_find(app: &App, caller: &Caller, target: &str) -> Result<Option<Run>>
     Ok(named.into_iter().next())
 }
 
-/// The plan of `run`, as it was last launched.
-pub fn plan_of(run: &Run) -> Result<Plan> {
-    plan::read(&run.text).plan().ok_or_else(|| {
+/// The plan of `run`, as it was last launched, with the budgets of its workers as they were raised since.
+pub fn plan_of(app: &App, run: &Run) -> Result<Plan> {
+    let mut plan = plan::read(&run.text).plan().ok_or_else(|| {
         Error::internal(format!("the recorded plan of `{}` cannot be read", run.name)).hint(format!(
             "launch it again: `fleet launch {}`",
             word(&run.root.to_string_lossy())
         ))
+    })?;
+    raise(app, run, &mut plan)?;
+    Ok(plan)
+}
+
+/// Lets the budgets of workers be as high as somebody has raised them.
+pub fn raise(app: &App, run: &Run, plan: &mut Plan) -> Result<()> {
+    let before = Scope::Worker(run.id.clone(), String::new()).to_string();
+    for (scope, cap) in app.store()?.caps()? {
+        let Some(worker) = scope.strip_prefix(&before) else {
+            continue;
+        };
+        match (&mut plan.shape, plan.workers.iter_mut().find(|each| each.id == worker)) {
+            (Shape::Autoresearch(research), _) => research.budget = research.budget.max(cap.ceiling),
+            (_, Some(worker)) => worker.budget = worker.budget.max(cap.ceiling),
+            (_, None) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The place of the worker that somebody calls `worker`.
+pub fn place_of(run: &Run, plan: &Plan, worker: &str) -> Result<usize> {
+    plan.place_of(worker).ok_or_else(|| {
+        let ids: Vec<&str> = (0..plan.places()).map(|place| plan.worker_id(place)).collect();
+        let error = Error::not_found(format!("`{}` has no worker `{worker}`", run.name));
+        match fleet_core::nearest::nearest(worker, ids.iter().copied(), 1).first() {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint(format!("its workers are {}", ids.join(", "))),
+        }
     })
 }
 

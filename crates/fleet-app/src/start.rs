@@ -9,6 +9,7 @@ mod checks;
 use std::thread;
 
 use fleet_core::agent::{Agent, Phase, State, Until, Workspace};
+use fleet_core::budget::Cap;
 use fleet_core::profile::Class;
 use fleet_core::task::TaskId;
 use fleet_core::{Error, Kind, Result, name};
@@ -26,7 +27,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::config::Config;
 use crate::trust::{self, Asker};
-use crate::{child, end, kept, profile, sessions, task, up};
+use crate::{budgets, child, end, kept, profile, sessions, task, up};
 
 /// What holds for all agents of one request.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +52,8 @@ pub struct Options {
     pub env: Vec<String>,
     /// Without a terminal.
     pub headless: bool,
+    /// What they may spend together.
+    pub budget: Option<Cap>,
     /// The state that the caller is going to wait for.
     pub until: Option<Until>,
 }
@@ -165,6 +168,7 @@ pub fn start(
         .collect();
     let env_names: Vec<String> = env_names;
 
+    let caps = budgets::shares(app, &config, options.budget, wanted.len(), options.model.as_deref())?;
     let mut jobs = Vec::with_capacity(wanted.len());
     let mut reservations = Vec::with_capacity(wanted.len());
     for (index, each) in wanted.iter().enumerate() {
@@ -201,6 +205,7 @@ pub fn start(
             conversation,
             base: base.clone(),
             made_branch: !options.here && !options.existing,
+            cap: caps[index],
             now: app.now(),
             ports: PortRange {
                 first: config.port_base,

@@ -18,6 +18,8 @@ pub enum Scope {
     Week,
     /// One run of a plan, by its id.
     Run(String),
+    /// One worker of a run, by the run's id and its own; in a plan of rounds in each.
+    Worker(String, String),
     /// One agent, by its id.
     Agent(String),
     /// One task, by its id.
@@ -170,7 +172,7 @@ impl Scope {
                 let past = i64::from(today.weekday().to_monday_zero_offset());
                 today.checked_sub(past.days()).unwrap_or(today)
             }
-            Scope::Run(_) | Scope::Agent(_) | Scope::Task(_) => return None,
+            Scope::Run(_) | Scope::Worker(..) | Scope::Agent(_) | Scope::Task(_) => return None,
         };
         let begin = first.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
         Some(Time(begin.timestamp().as_millisecond()))
@@ -184,6 +186,7 @@ impl fmt::Display for Scope {
             Scope::Day => f.write_str("day"),
             Scope::Week => f.write_str("week"),
             Scope::Run(id) => write!(f, "run:{id}"),
+            Scope::Worker(run, worker) => write!(f, "worker:{run}:{worker}"),
             Scope::Agent(id) => write!(f, "agent:{id}"),
             Scope::Task(id) => write!(f, "task:{id}"),
         }

@@ -90,6 +90,10 @@ pub struct Used {
     /// Whether it is the program's own sum of what was counted elsewhere already: it is in no account.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub beside: bool,
+    /// When the last reply in it was written, in milliseconds since 1970, where it is read from a file: whoever reads that
+    /// file next begins behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upto: Option<i64>,
 }
 
 /// One observation.
@@ -262,6 +266,7 @@ impl Used {
             certainty: None,
             task: None,
             beside: false,
+            upto: None,
         }
     }
 }

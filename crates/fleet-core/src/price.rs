@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 
 use jiff::civil::Date;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::money::Usd;
 use crate::usage::Tokens;
@@ -41,7 +43,9 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Row {
     models: Vec<String>,
+    #[serde(default, deserialize_with = "day")]
     from: Option<Date>,
+    #[serde(default, deserialize_with = "day")]
     until: Option<Date>,
     input: f64,
     output: f64,
@@ -79,6 +83,63 @@ struct Rates {
     cache_write: u64,
 }
 
+/// A price as it is listed: in US dollars for a million tokens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Listed {
+    /// The model.
+    pub model: String,
+    /// Its first day, in UTC; none where it always held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The first day on which it holds no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// It is for requests whose input is larger than so many tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above: Option<u64>,
+    /// Tokens that are read anew.
+    pub input: f64,
+    /// Tokens that are written, reasoning included.
+    pub output: f64,
+    /// Tokens that are read from the service's cache.
+    pub cache_read: f64,
+    /// Tokens that are written to it.
+    pub cache_write: f64,
+}
+
+/// What a user's own table looks like.
+pub const EXAMPLE: &str = "\
+# US dollars for a million tokens. A price without cache_read and cache_write takes `input` for them.
+version = 1
+
+[[price]]
+models = [\"my-model\", \"my-model-fast\"]
+# The first day with this price, and the first without it, in UTC; leave them out where it always held.
+from = 2026-01-01
+input = 2.00
+output = 8.00
+cache_read = 0.20
+cache_write = 2.50
+# Prices of a request that reads more than so many tokens; leave it out where there are none.
+long = { above = 200000, input = 4.00, output = 16.00, cache_read = 0.40, cache_write = 5.00 }
+";
+
+/// A day, written as TOML writes days or as text.
+fn day<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Date>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Day(toml::value::Datetime),
+        Text(String),
+    }
+    let text = match Written::deserialize(deserializer)? {
+        Written::Day(day) => day.to_string(),
+        Written::Text(text) => text,
+    };
+    let wrong = |_| D::Error::custom(format!("`{text}` is no day, such as 2026-01-31"));
+    text.parse().map(Some).map_err(wrong)
+}
+
 impl Prices {
     /// The table that fleet comes with.
     pub fn builtin() -> Prices {
@@ -94,7 +155,7 @@ impl Prices {
     pub fn parse(text: &str, name: &str) -> Result<Prices> {
         let wrong = |what: String| {
             Error::new(Kind::Config, format!("{name}: {what}"))
-                .hint("`fleet budget prices` prints the table in use, in the same shape")
+                .hint("`fleet budget prices --example` prints a table that is right")
         };
         let file: File = toml::from_str(text).map_err(|error| {
             let place = error.span().map_or(String::new(), |span| {
@@ -198,6 +259,27 @@ impl Prices {
     /// The models that it knows, in order.
     pub fn models(&self) -> impl Iterator<Item = &str> {
         self.models.keys().map(String::as_str)
+    }
+
+    /// Every price, by model and time.
+    pub fn list(&self) -> impl Iterator<Item = Listed> {
+        let dollars = |parts: u64| parts as f64 / PARTS;
+        self.models.iter().flat_map(move |(model, periods)| {
+            periods.iter().flat_map(move |period| {
+                let listed = move |above: Option<u64>, rates: Rates| Listed {
+                    model: model.clone(),
+                    from: period.from.map(|day| day.to_string()),
+                    until: period.until.map(|day| day.to_string()),
+                    above,
+                    input: dollars(rates.input),
+                    output: dollars(rates.output),
+                    cache_read: dollars(rates.cache_read),
+                    cache_write: dollars(rates.cache_write),
+                };
+                let long = period.long.map(|(above, rates)| listed(Some(above), rates));
+                std::iter::once(listed(None, period.rates)).chain(long)
+            })
+        })
     }
 
     fn period(&self, model: &str, at: Time) -> Option<&Period> {

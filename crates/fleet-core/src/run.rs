@@ -148,7 +148,7 @@ pub struct Seen {
     pub spent_before: Usd,
     /// How many tries at each piece of work count no more because their worker was started over.
     pub forgotten: BTreeMap<(usize, u32, Part), u32>,
-    /// What somebody allows the run to spend, beside what its plan says.
+    /// What somebody allows the run to spend, in place of what its plan says.
     pub ceiling: Option<Cap>,
     /// What all agents together may still reserve; none where nobody has set a limit.
     pub room: Option<Usd>,
@@ -287,6 +287,15 @@ impl Seen {
     /// What the run has spent and what is reserved for the steps that run.
     pub fn committed(&self) -> Usd {
         self.spent_before + self.all().map(Step::takes).sum()
+    }
+
+    /// What the tries at the piece of work of `key` cost that came before it, as far as that is known.
+    pub fn spent_on(&self, key: Key) -> Usd {
+        let before = self
+            .attempts(key.worker, key.round, key.part)
+            .iter()
+            .filter(|step| step.key.attempt < key.attempt);
+        before.filter_map(|step| step.ended.as_ref()?.cost).sum()
     }
 
     /// The last round that was begun.

@@ -40,12 +40,14 @@ CREATE TABLE caps (
     set_at  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- What is reserved for a launch of an agent before anything is started. `extra` is what stays charged after the end
--- because some of what was used has no known cost.
+-- What is reserved for a launch of an agent before anything is started. `before` is what the agent had spent by then: what
+-- is spent beyond that comes out of the amount. `extra` is what stays charged after the end because some of what was used
+-- has no known cost.
 CREATE TABLE holds (
     agent      TEXT NOT NULL,
     generation INTEGER NOT NULL,
     amount     INTEGER NOT NULL CHECK (amount >= 0),
+    before     INTEGER NOT NULL,
     made_at    INTEGER NOT NULL,
     ended_at   INTEGER,
     extra      INTEGER NOT NULL DEFAULT 0,

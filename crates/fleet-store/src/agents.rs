@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 use crate::failure::Attempt;
 use crate::open::Store;
 use crate::reserve::Holder;
-use crate::{tasks, values};
+use crate::{money, tasks, values};
 
 impl Store {
     /// The agent with this id, live or ended.
@@ -93,6 +93,7 @@ impl Store {
         self.write(site, |transaction| {
             let task = one(transaction, id)?.and_then(|agent| agent.task);
             transaction.execute("DELETE FROM events WHERE agent = ?1", [id.as_str()])?;
+            money::forget(transaction, id)?;
             let was_there = transaction.execute("DELETE FROM agents WHERE id = ?1", [id.as_str()])? == 1;
             tasks::release(transaction, task)?;
             Ok(was_there)

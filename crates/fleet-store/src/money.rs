@@ -131,20 +131,66 @@ impl Store {
         self.read(|connection| cap(connection, scope))
     }
 
-    /// Sets the ceiling of `scope`, or takes it away.
+    /// Every ceiling that was set.
+    pub fn caps(&self) -> Result<Vec<(String, Cap)>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT scope, ceiling, hard FROM caps ORDER BY scope")?;
+            let rows = statement.query_and_then([], |row| -> Attempt<(String, Cap)> {
+                let cap = Cap {
+                    ceiling: usd(row.get(1)?),
+                    hard: row.get(2)?,
+                };
+                Ok((row.get(0)?, cap))
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Sets the ceiling of `scope`, or takes it away. What is reserved already stays so.
     pub fn set_cap(&self, site: &'static str, scope: &Scope, to: Option<Cap>, at: Time) -> Result<()> {
+        self.write(site, |transaction| set(transaction, scope, to, at))
+    }
+
+    /// Sets the ceiling of an agent, and reserves for its launch `generation` what it may spend beyond what it has.
+    ///
+    /// # Errors
+    /// `OverBudget` when more is needed than a ceiling of all agents has room for.
+    pub fn set_agent_cap(
+        &self,
+        site: &'static str,
+        agent: &AgentId,
+        generation: u32,
+        cap: Cap,
+        at: Time,
+    ) -> Result<()> {
         self.write(site, |transaction| {
-            let scope = scope.to_string();
-            match to {
-                None => transaction.execute("DELETE FROM caps WHERE scope = ?1", [scope])?,
-                Some(cap) => {
-                    let sql = "INSERT INTO caps (scope, ceiling, hard, set_at) VALUES (?1, ?2, ?3, ?4)
-                               ON CONFLICT (scope) DO UPDATE SET ceiling = ?2, hard = ?3, set_at = ?4";
-                    let ceiling = values::int(cap.ceiling.micros());
-                    transaction.execute(sql, params![scope, ceiling, cap.hard, at.0])?
-                }
+            set(transaction, &Scope::Agent(agent.to_string()), Some(cap), at)?;
+            let sql = "SELECT amount, before FROM holds WHERE agent = ?1 AND generation = ?2";
+            let held: Option<(i64, i64)> = transaction
+                .prepare_cached(sql)?
+                .query_row(params![agent.as_str(), generation], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+                .optional()?;
+            let Some((held, before)) = held.map(|(held, before)| (usd(held), usd(before))) else {
+                let amount = cap.ceiling.less(spent_by(transaction, agent)?);
+                let hold = Hold {
+                    agent: agent.clone(),
+                    generation,
+                    amount,
+                    made_at: at,
+                };
+                return take(transaction, &[hold]);
             };
-            Ok(())
+            // What it spent before the hold was made is no part of it.
+            let amount = cap.ceiling.less(before);
+            let sql = "UPDATE holds SET amount = ?3 WHERE agent = ?1 AND generation = ?2 AND ended_at IS NULL";
+            let mut resize = transaction.prepare_cached(sql)?;
+            resize.execute(params![agent.as_str(), generation, values::int(amount.micros())])?;
+            match amount > held {
+                true => refuse_beyond(transaction, at, amount.less(held)),
+                false => Ok(()),
+            }
         })
     }
 
@@ -167,6 +213,15 @@ impl Store {
                 })
             })?;
             rows.collect()
+        })
+    }
+
+    /// What stays charged to `agent` beyond its account, because some of what it used has no known cost.
+    pub fn charged(&self, agent: &AgentId) -> Result<Usd> {
+        self.read(|connection| {
+            let sql = "SELECT coalesce(sum(extra), 0) FROM holds WHERE agent = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            Ok(usd(statement.query_row([agent.as_str()], |row| row.get(0))?))
         })
     }
 
@@ -197,30 +252,69 @@ pub(crate) fn take(transaction: &Transaction<'_>, holds: &[Hold]) -> Attempt<()>
     let Some(now) = holds.iter().map(|hold| hold.made_at).max() else {
         return Ok(());
     };
-    let sql = "INSERT OR IGNORE INTO holds (agent, generation, amount, made_at) VALUES (?1, ?2, ?3, ?4)";
+    // One that was given back because its launch was cut off before it began is made anew.
+    let sql = "INSERT INTO holds (agent, generation, amount, before, made_at) VALUES (?1, ?2, ?3, ?4, ?5)
+               ON CONFLICT (agent, generation) DO UPDATE SET amount = ?3, before = ?4, made_at = ?5, ended_at = NULL, extra = 0
+               WHERE ended_at IS NOT NULL";
     let mut insert = transaction.prepare_cached(sql)?;
     for hold in holds {
-        let amount = values::int(hold.amount.micros());
-        insert.execute(params![hold.agent.as_str(), hold.generation, amount, hold.made_at.0])?;
+        let before = spent_by(transaction, &hold.agent)?;
+        let (amount, before) = (values::int(hold.amount.micros()), values::int(before.micros()));
+        insert.execute(params![
+            hold.agent.as_str(),
+            hold.generation,
+            amount,
+            before,
+            hold.made_at.0
+        ])?;
     }
+    refuse_beyond(transaction, now, holds.iter().map(|hold| hold.amount).sum())
+}
+
+/// What the account of `agent` comes to, as far as it is known.
+fn spent_by(connection: &Connection, agent: &AgentId) -> Attempt<Usd> {
+    let sql = "SELECT coalesce(sum(cost), 0) FROM spend WHERE agent = ?1 AND beside = 0";
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(usd(statement.query_row([agent.as_str()], |row| row.get(0))?))
+}
+
+/// Refuses when, with `wanted` reserved just now, a ceiling of all agents is passed.
+fn refuse_beyond(transaction: &Transaction<'_>, now: Time, wanted: Usd) -> Attempt<()> {
     for scope in [Scope::Day, Scope::Week] {
         let Some(room) = room(transaction, &scope, now)? else {
             continue;
         };
-        let wanted: Usd = holds.iter().map(|hold| hold.amount).sum();
         if room.spent + room.held > room.cap.ceiling {
             let left = room.cap.ceiling.less((room.spent + room.held).less(wanted));
-            let message = format!(
-                "the ceiling of this {scope} is {}: {left} of it are free, and {wanted} are needed",
-                room.cap.ceiling
-            );
-            return Err(Error::new(Kind::OverBudget, message)
-                .hint(format!(
-                    "raise it with `fleet budget raise {scope} USD`, or see `fleet budget show`"
-                ))
-                .into());
+            let ceiling = room.cap.ceiling;
+            let message =
+                format!("the ceiling of this {scope} is {ceiling}: {left} of it are free, and {wanted} are needed");
+            let hint = format!("see what has it: `fleet budget show`; to allow more: `fleet budget raise {scope} USD`");
+            return Err(Error::new(Kind::OverBudget, message).hint(hint).into());
         }
     }
+    Ok(())
+}
+
+/// Sets a ceiling; see [`Store::set_cap`].
+pub(crate) fn set(transaction: &Transaction<'_>, scope: &Scope, to: Option<Cap>, at: Time) -> Attempt<()> {
+    let scope = scope.to_string();
+    match to {
+        None => transaction.execute("DELETE FROM caps WHERE scope = ?1", [scope])?,
+        Some(cap) => {
+            let sql = "INSERT INTO caps (scope, ceiling, hard, set_at) VALUES (?1, ?2, ?3, ?4)
+                       ON CONFLICT (scope) DO UPDATE SET ceiling = ?2, hard = ?3, set_at = ?4";
+            let ceiling = values::int(cap.ceiling.micros());
+            transaction.execute(sql, params![scope, ceiling, cap.hard, at.0])?
+        }
+    };
+    Ok(())
+}
+
+/// Forgets the ceiling and the holds of an agent that never really was. What it spent stays in the account.
+pub(crate) fn forget(transaction: &Transaction<'_>, agent: &AgentId) -> Attempt<()> {
+    set(transaction, &Scope::Agent(agent.to_string()), None, Time(0))?;
+    transaction.execute("DELETE FROM holds WHERE agent = ?1", [agent.as_str()])?;
     Ok(())
 }
 
@@ -232,10 +326,12 @@ pub(crate) fn end(
     unknown: bool,
     at: Time,
 ) -> Attempt<()> {
+    // The journal knows whole seconds, so what is not known of the second before counts, too.
     let sql = "UPDATE holds SET ended_at = max(?3, made_at), extra = CASE
-                 WHEN ?4 OR EXISTS (SELECT 1 FROM spend WHERE agent = ?1 AND beside = 0 AND cost IS NULL AND at >= made_at)
-                 THEN max(0, amount - (SELECT coalesce(sum(cost), 0) FROM spend
-                                       WHERE agent = ?1 AND beside = 0 AND at >= made_at))
+                 WHEN ?4 OR EXISTS (SELECT 1 FROM spend WHERE agent = ?1 AND beside = 0 AND cost IS NULL
+                                    AND at >= made_at - 1000)
+                 THEN max(0, amount + before - (SELECT coalesce(sum(cost), 0) FROM spend
+                                                WHERE agent = ?1 AND beside = 0))
                  ELSE 0 END
                WHERE agent = ?1 AND generation = ?2 AND ended_at IS NULL";
     let mut statement = transaction.prepare_cached(sql)?;
@@ -318,8 +414,8 @@ fn room(connection: &Connection, scope: &Scope, now: Time) -> Attempt<Option<Roo
         .prepare_cached(sql)?
         .query_row([since.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let sql = "SELECT
-                 (SELECT coalesce(sum(max(0, amount - (SELECT coalesce(sum(cost), 0) FROM spend
-                    WHERE spend.agent = holds.agent AND beside = 0 AND at >= made_at))), 0)
+                 (SELECT coalesce(sum(max(0, amount + before - (SELECT coalesce(sum(cost), 0) FROM spend
+                    WHERE spend.agent = holds.agent AND beside = 0))), 0)
                   FROM holds WHERE ended_at IS NULL)
                + (SELECT coalesce(sum(extra), 0) FROM holds WHERE ended_at >= ?1 AND extra > 0)";
     let held: i64 = connection.prepare_cached(sql)?.query_row([since.0], |row| row.get(0))?;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fleet_core::agent::{Agent, Phase, Workspace};
+use fleet_core::budget::{Cap, Scope};
 use fleet_core::id::AgentId;
 use fleet_core::name;
 use fleet_core::task::TaskId;
@@ -11,6 +12,7 @@ use fleet_core::{Error, Result, Time};
 use rusqlite::Transaction;
 
 use crate::failure::Attempt;
+use crate::money::{self, Hold};
 use crate::open::Store;
 use crate::{agents, tasks, values};
 
@@ -55,6 +57,8 @@ pub struct Reservation {
     pub base: Option<String>,
     /// Whether fleet makes the branch.
     pub made_branch: bool,
+    /// What it may spend, which is reserved for its first launch; none where nobody has set a limit.
+    pub cap: Option<Cap>,
     /// The time of the request.
     pub now: Time,
     /// Where its ports come from.
@@ -85,7 +89,7 @@ impl Store {
     ///
     /// # Errors
     /// `Conflict` when a branch, directory or batch has a live agent already, all of them named; `Unavailable` when no
-    /// ports are left.
+    /// ports are left; `OverBudget` when what they may spend passes a ceiling of all agents.
     pub fn reserve(
         &self,
         site: &'static str,
@@ -111,7 +115,26 @@ pub(crate) fn take(
         tasks::take(transaction, &holder.agent)?;
         live.push(holder);
     }
+    let holds: Vec<Hold> = wanted.iter().filter_map(hold).collect();
+    for (hold, cap) in holds.iter().zip(wanted.iter().filter_map(|each| each.cap)) {
+        money::set(
+            transaction,
+            &Scope::Agent(hold.agent.to_string()),
+            Some(cap),
+            hold.made_at,
+        )?;
+    }
+    money::take(transaction, &holds)?;
     Ok(live.drain(taken_before..).map(|holder| holder.agent).collect())
+}
+
+fn hold(wanted: &Reservation) -> Option<Hold> {
+    Some(Hold {
+        agent: wanted.id.clone(),
+        generation: 1,
+        amount: wanted.cap?.ceiling,
+        made_at: wanted.now,
+    })
 }
 
 /// Everything that makes `wanted` impossible, in one error.

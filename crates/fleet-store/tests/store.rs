@@ -68,6 +68,7 @@ fn wanted(number: u32, repo: &str, branch: &str) -> Reservation {
         conversation: Some("c-1".into()),
         base: None,
         made_branch: true,
+        cap: None,
         now: Time(1_700_000_000_000),
         ports: PORTS,
     }

@@ -114,6 +114,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "merge.",
         "another verb: crates/fleet/tests/it/merge/gates.rs kills at its steps and asks again",
     ),
+    (
+        "budget.",
+        "ceilings: crates/fleet/tests/it/budgets/kills.rs kills at each of them and asks again",
+    ),
     ("check.", "the log of a check, which the next one writes anew"),
     ("rank.", "another verb: after a crash it is asked for again"),
     (

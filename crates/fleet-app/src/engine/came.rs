@@ -5,6 +5,7 @@ use fleet_core::agent::{Agent, Standing};
 use fleet_core::fact::{Entry, Fact};
 use fleet_core::id::AgentId;
 use fleet_core::money::Usd;
+use fleet_core::outcome::Outcome;
 use fleet_core::plan::Shape;
 use fleet_core::run::judge::{self, judge};
 use fleet_core::run::record::{StepEnd, StepName, StepRecord};
@@ -18,6 +19,8 @@ use regex_lite::Regex;
 use super::layout::{self, Status};
 use super::{Engine, Live};
 use crate::app::App;
+use crate::budgets::change::outgrown;
+use crate::budgets::launch;
 use crate::{end, ops};
 
 /// How many lines of a measurement are looked through for the number.
@@ -76,6 +79,7 @@ impl Engine<'_> {
                 .push(Change::AgentEnded(live.agent.id.clone(), end.ended_at));
         }
         self.changes.push(Change::Ended(name.clone(), end.clone()));
+        self.forgive_outgrown(key, &end);
         let about = match end.text.as_str() {
             "" => end.how.as_str().to_owned(),
             text => format!("{}: {text}", end.how.as_str()),
@@ -97,6 +101,19 @@ impl Engine<'_> {
                 resumable: end.resumable,
                 metric: end.metric,
             });
+        }
+    }
+
+    /// A worker that ends at a budget that was raised while it ran goes on with the rest of it.
+    fn forgive_outgrown(&mut self, key: Key, end: &StepEnd) {
+        let Some(step) = self.seen.step(key) else { return };
+        let (hold, before) = (step.hold, self.seen.spent_on(key));
+        let name = StepName::of(&self.plan, key);
+        if end.how == How::OverBudget && outgrown(&self.plan, &name, hold, before) {
+            self.changes.push(Change::Forgive(name));
+            if let Some(step) = self.seen.step_mut(key) {
+                step.forgiven = true;
+            }
         }
     }
 
@@ -127,9 +144,11 @@ impl Engine<'_> {
 
     fn end_of(&self, key: Key, live: &Live, entries: &[Entry], standing: &Standing) -> Result<StepEnd> {
         let ending = self.seen.step(key).and_then(|step| step.ending);
-        let stopped = ending.is_none() && standing.stopping;
+        let outcome = standing.outcome.as_ref().map(|(outcome, _)| *outcome);
+        // At the end of its budget its own supervisor stops it.
+        let stopped = ending.is_none() && standing.stopping && outcome != Some(Outcome::Budget);
         let seen = judge::Seen {
-            outcome: standing.outcome.as_ref().map(|(outcome, _)| *outcome),
+            outcome,
             code: standing.exited,
             ending: ending.or(stopped.then_some(fleet_core::run::Why::Stop)),
         };
@@ -182,19 +201,6 @@ fn cost_of(entries: &[Entry], generation: u32) -> Option<Usd> {
     costs
         .filter(|costs| !costs.is_empty())
         .map(|costs| costs.into_iter().sum())
-}
-
-/// The entries of launch number `generation`.
-fn launch(entries: &[Entry], generation: u32) -> &[Entry] {
-    let is_launch = |entry: &Entry, number: fn(u32, u32) -> bool| matches!(&entry.fact, Fact::Launched { generation: each, .. } if number(*each, generation));
-    let begin = entries
-        .iter()
-        .position(|entry| is_launch(entry, |each, own| each == own));
-    let Some(begin) = begin else { return &[] };
-    let end = entries
-        .iter()
-        .position(|entry| is_launch(entry, |each, own| each > own));
-    &entries[begin..end.unwrap_or(entries.len())]
 }
 
 /// The entries of an agent's account among these of its journal.

@@ -369,6 +369,8 @@ impl Engine<'_> {
             base,
             made_branch,
             now: self.app.now(),
+            // What the step may spend is reserved with its record.
+            cap: None,
             ports: PortRange {
                 first: config.port_base,
                 step: config.port_block,

@@ -1,6 +1,7 @@
 //! `launch`: starts the run of a plan, or goes on with it.
 
 use clap::Args;
+use fleet_core::budget::{Cap, Scope};
 use fleet_core::name::{plural, word};
 use fleet_core::plan::word::{PlanType, Sandbox};
 use fleet_core::plan::{ModelChoice, Plan, Shape};
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use super::check::Verdict;
 use crate::app::App;
+use crate::budgets;
 use crate::caller::{Caller, Effect};
 use crate::child;
 use crate::engine;
@@ -54,6 +56,14 @@ pub struct Launch {
     #[arg(long)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
+    /// The most that the run may spend, in US dollars, in place of what its plan says. At the end of it the run pauses
+    #[arg(long, value_name = "USD", allow_negative_numbers = true, value_parser = budgets::dollars)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<f64>,
+    /// End the run when its budget is used up, rather than pause it
+    #[arg(long)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hard: bool,
 }
 
 /// What was launched.
@@ -103,6 +113,7 @@ impl Operation for Launch {
     }
 
     fn run(self, app: &App, caller: &Caller) -> Result<Launched> {
+        let cap = budgets::asked(self.budget, self.hard)?;
         let found = crate::plan::find(caller, &self.plan)?;
         let (check, plan) = super::check::look(app, caller, &found, self.allow_unknown_model)?;
         let Some(plan) = plan else {
@@ -138,8 +149,9 @@ impl Operation for Launch {
         // Of two launches at once the second goes on with the run of the first.
         let turn = Lock::take(&app.home.root().join("launch.lock"))?;
         let (id, how) = match runs::of_root(app, &found.root)? {
-            None => (begin(app, &found, &plan, ground)?, "launched"),
+            None => (begin(app, &found, &plan, ground, cap)?, "launched"),
             Some(run) => {
+                limit(app, &run.id, cap)?;
                 let how = go_on(app, &run, &found, &plan)?;
                 (run.id, how)
             }
@@ -244,7 +256,7 @@ fn ground(
     })
 }
 
-fn begin(app: &App, found: &Found, plan: &Plan, ground: Ground) -> Result<String> {
+fn begin(app: &App, found: &Found, plan: &Plan, ground: Ground, cap: Option<Cap>) -> Result<String> {
     let run = Run {
         id: app.new_agent_id().to_string(),
         root: found.root.clone(),
@@ -267,6 +279,8 @@ fn begin(app: &App, found: &Found, plan: &Plan, ground: Ground) -> Result<String
         format!("{}\n", run.id).as_bytes(),
         0o644,
     )?;
+    // A ceiling without a run means nothing; a run without its ceiling would spend too much.
+    limit(app, &run.id, cap)?;
     app.store()?.run_add("launch.record", &run)?;
     note(
         app,
@@ -276,6 +290,15 @@ fn begin(app: &App, found: &Found, plan: &Plan, ground: Ground) -> Result<String
         &[],
     )?;
     Ok(run.id)
+}
+
+fn limit(app: &App, run: &str, cap: Option<Cap>) -> Result<()> {
+    match cap {
+        Some(_) => app
+            .store()?
+            .set_cap("budget.launch", &Scope::Run(run.to_owned()), cap, app.now()),
+        None => Ok(()),
+    }
 }
 
 /// Goes on with a run that was launched before: in one word, how.

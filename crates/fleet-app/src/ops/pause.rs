@@ -120,7 +120,7 @@ impl Operation for Stop {
 /// Goes on with a run that has paused.
 pub(crate) fn go_on(app: &App, caller: &Caller, run: &Run) -> Result<Asked> {
     refuse_over(run)?;
-    let plan = runs::plan_of(run)?;
+    let plan = runs::plan_of(app, run)?;
     let mut changes = super::launch::forgive(app, run, &plan, false)?;
     changes.push(Change::Control(Control::Going, None));
     note(app, &run.id, "resumed", "by a person", &changes)?;

@@ -158,7 +158,13 @@ impl Operation for Prompt {
 }
 
 /// Sends `text` to one agent. An agent that does not run is an error that says how to revive it.
-fn send(app: &App, agent: &Agent, text: &str, wait: Option<WaitFor>, limit: Option<Duration>) -> Result<Sent> {
+pub(crate) fn send(
+    app: &App,
+    agent: &Agent,
+    text: &str,
+    wait: Option<WaitFor>,
+    limit: Option<Duration>,
+) -> Result<Sent> {
     let id = app.new_id();
     let deadline = limit.map(|limit| std::time::Instant::now() + limit);
     let seen = app.see(agent);

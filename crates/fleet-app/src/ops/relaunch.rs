@@ -38,17 +38,8 @@ impl Operation for Relaunch {
 
     fn run(self, app: &App, caller: &Caller) -> Result<Asked> {
         let run = runs::find(app, caller, self.run.as_deref())?;
-        let plan = runs::plan_of(&run)?;
-        if plan.place_of(&self.worker).is_none() {
-            let ids: Vec<&str> = (0..plan.places()).map(|place| plan.worker_id(place)).collect();
-            let error = Error::not_found(format!("`{}` has no worker `{}`", run.name, self.worker));
-            return Err(
-                match fleet_core::nearest::nearest(&self.worker, ids.iter().copied(), 1).first() {
-                    Some(near) => error.hint(format!("did you mean `{near}`?")),
-                    None => error.hint(format!("its workers are {}", ids.join(", "))),
-                },
-            );
-        }
+        let plan = runs::plan_of(app, &run)?;
+        runs::place_of(&run, &plan, &self.worker)?;
         if matches!(plan.shape, Shape::Autoresearch(_)) {
             return Err(
                 Error::usage("the rounds of an autoresearch plan follow each other: none can be started over").hint(

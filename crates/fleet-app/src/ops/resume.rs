@@ -25,7 +25,7 @@ use crate::page::{Label, Page, Show, plain, span};
 use crate::record::{AgentRecord, Naming, state_span};
 use crate::runs::view::RunRecord;
 use crate::trust::{self, Asker};
-use crate::{child, end, kept, runs, up};
+use crate::{budgets, child, end, kept, runs, up};
 
 /// Revive agents that have ended or were lost: same worktree, same conversation; or let a paused run go on
 ///
@@ -340,6 +340,9 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, with: &With<'_>, how: How) 
     };
     trust::answer(app, caller, &config, trust::main_of(agent).as_deref(), &mut [asker]);
     let generation = standing.generation.max(agent.generation) + 1;
+    if let Some(hold) = budgets::hold_of(app, &config, agent, generation)? {
+        store.hold("budget.hold", &hold)?;
+    }
     let prompt = with.prompt.clone().map(|text| (app.new_id(), text));
     let spec = Spec {
         goes_on: resume,

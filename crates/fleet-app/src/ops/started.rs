@@ -55,6 +55,14 @@ macro_rules! starts_agents {
             #[arg(long)]
             #[serde(default)]
             pub headless: bool,
+            /// The most that they may spend together, in US dollars: it is shared out evenly
+            #[arg(long, value_name = "USD", allow_negative_numbers = true, value_parser = $crate::budgets::dollars)]
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub budget: Option<f64>,
+            /// End an agent at once when its budget is used up; without this it is interrupted, and waits for you
+            #[arg(long)]
+            #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+            pub hard: bool,
             /// A variable for the agent: NAME takes it from the caller, NAME=VALUE sets it
             #[arg(long, value_name = "NAME[=VALUE]")]
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -80,6 +88,7 @@ macro_rules! starts_agents {
                     quick: self.quick,
                     keep_going: self.keep_going,
                     headless: self.headless,
+                    budget: $crate::budgets::asked(self.budget, self.hard)?,
                     env: self.env.clone(),
                     until: self.wait.as_deref().map(str::parse).transpose()?,
                     existing: false,

@@ -11,7 +11,7 @@ use crate::merge::Branch;
 
 /// The agents of `run`, in the order of the plan; of each worker the newest. Error: its workers have no branches.
 pub fn agents(app: &App, run: &Run) -> Result<Vec<Agent>> {
-    let plan = plan_of(run)?;
+    let plan = plan_of(app, run)?;
     let all = app.store()?.agents_all()?;
     let of = |branch: &String| {
         let own = |agent: &&Agent| agent.batch_id == run.name && Some(&agent.repo) == run.repo.as_ref();
@@ -33,7 +33,7 @@ pub fn agents(app: &App, run: &Run) -> Result<Vec<Agent>> {
 
 /// The same as branches, each under its worker's id and with the files that the worker declared.
 pub fn of(app: &App, run: &Run) -> Result<Vec<Branch>> {
-    let plan = plan_of(run)?;
+    let plan = plan_of(app, run)?;
     let agents = agents(app, run)?;
     let branch = |agent: &Agent| {
         let worker = plan

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use fleet_core::budget::Scope;
 use fleet_core::id::AgentId;
 use fleet_core::money::Usd;
 use fleet_core::plan::word::{PlanType, WorkerType};
@@ -173,7 +174,7 @@ const EVENTS: usize = 20;
 /// The record of `run`, seen now.
 pub fn record(app: &App, run: &Run) -> Result<RunRecord> {
     let store = app.store()?;
-    let plan = plan_of(run)?;
+    let plan = plan_of(app, run)?;
     let steps = store.steps(&run.id)?;
     let rounds = store.rounds(&run.id)?;
     let now = process::since_boot();
@@ -188,6 +189,10 @@ pub fn record(app: &App, run: &Run) -> Result<RunRecord> {
     let events = events.split_off(events.len().saturating_sub(EVENTS));
     let paused = events.iter().rfind(|(_, event)| event.event == "paused");
     let (state, about) = state(app, run, &plan, paused.map(|(_, event)| event.about.as_str()));
+    let cap = store
+        .cap(&Scope::Run(run.id.clone()))?
+        .map(|cap| cap.ceiling)
+        .or(plan.cap);
     let has_rounds = matches!(plan.shape, Shape::Iterative(_) | Shape::Autoresearch(_));
     Ok(RunRecord {
         id: run.id.clone(),
@@ -202,7 +207,7 @@ pub fn record(app: &App, run: &Run) -> Result<RunRecord> {
             .iter()
             .any(|step| step.ended.as_ref().is_some_and(|end| end.cost.is_none())),
         reserved_usd: usd(reserved),
-        cap_usd: plan.cap.map(usd),
+        cap_usd: cap.map(usd),
         created_at: run.created_at,
         ended_at: run.ended_at,
         left_seconds: left(app, run, &plan, &steps, &workers),

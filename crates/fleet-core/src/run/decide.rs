@@ -3,6 +3,7 @@
 use super::graph::{Next, Stand, aborts, piece, stands};
 use super::verdict::Said;
 use super::{Control, Finish, How, Key, Part, Pause, Seen, Step, Tick, Why};
+use crate::budget::Cap;
 use crate::money::Usd;
 use crate::plan::word::Direction;
 use crate::plan::{Plan, Research, Rounds, Shape};
@@ -186,14 +187,12 @@ impl Decider<'_> {
 
     /// Whether what the run may spend reaches for `more`; notes which limit it is that does not.
     fn can_pay(&mut self, more: Usd) -> bool {
-        let over = |cap: Usd| self.committed + more > cap;
-        let ceiling = self.seen.ceiling.filter(|cap| over(cap.ceiling));
-        if self.plan.cap.is_some_and(over) || ceiling.is_some_and(|cap| cap.hard) {
-            self.too_dear = true;
-        } else if ceiling.is_some() || self.room.is_some_and(|room| more > room) {
-            self.waits_for_money = true;
-        } else {
-            return true;
+        let own = self.plan.cap.map(|ceiling| Cap { ceiling, hard: true });
+        let ceiling = self.seen.ceiling.or(own);
+        match ceiling.filter(|cap| self.committed + more > cap.ceiling) {
+            Some(cap) if cap.hard => self.too_dear = true,
+            None if self.room.is_none_or(|room| more <= room) => return true,
+            _ => self.waits_for_money = true,
         }
         false
     }

@@ -3,6 +3,7 @@
 //! A module a group of promises; every file of this folder is listed here, and a test looks that it is.
 
 mod adverse;
+mod budgets;
 mod contracts;
 mod crossed;
 mod drive;

@@ -197,7 +197,7 @@ fn a_conversation_and_what_it_used_are_shown_and_counted_once_also_by_the_next_s
     });
     let _ = stage.fleet(&["resume", "a"]).output().success();
     stage.wait_state("a", "ready");
-    append(&transcript, &line("r-3", 100, late));
+    append(&transcript, &line("r-3", 100, "2999-01-02T00:00:00.000Z"));
     tell(&stage, "a", &event("Stop"));
     wait_until(LONG, "the third reply", || (output() == 127).then_some(()));
     assert_eq!(agent(&stage, "a")["conversation"], "c-1");

@@ -3,7 +3,7 @@
 mod changed;
 mod files;
 mod rounds;
-mod stage;
+pub(crate) mod stage;
 mod stops;
 mod trees;
 

@@ -59,6 +59,7 @@ impl Supervisor {
             certainty: Some(certainty),
             task: self.spec.task.clone(),
             beside: false,
+            upto: None,
         });
     }
 
@@ -194,6 +195,7 @@ pub(super) fn add(sums: &mut Vec<Used>, used: Used) {
     match sums.iter_mut().find(same) {
         Some(sum) => {
             sum.usage.tokens += used.usage.tokens;
+            sum.upto = sum.upto.max(used.upto);
             sum.cost = sum.cost.zip(used.cost).map(|(sum, more)| sum + more);
         }
         None => sums.push(used),

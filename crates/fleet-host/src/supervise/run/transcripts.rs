@@ -65,7 +65,8 @@ struct Transcript {
 
 /// What a line tells, once it is known to be new.
 enum Told {
-    Used(Usage, Option<TaskId>),
+    /// What a reply used, when it was written, and the task where that is not the agent's own.
+    Used(Usage, Option<Time>, Option<TaskId>),
     Conversation(String),
     TurnBegan(String, &'static str),
 }
@@ -138,7 +139,7 @@ impl Supervisor {
         let mut more = false;
         for file in &mut self.transcripts.files {
             more |= file.read_piece(since, &mut |told| match told {
-                Told::Used(usage, of_file) => {
+                Told::Used(usage, at, of_file) => {
                     // Each reply by itself: a long one has prices of its own.
                     let (cost, certainty) = spend::priced(&prices, &usage, super::now());
                     let of_file = of_file.map(|task| task.to_string());
@@ -151,6 +152,7 @@ impl Supervisor {
                             certainty,
                             task,
                             beside: false,
+                            upto: at.map(|at| at.0),
                         },
                     );
                 }
@@ -219,10 +221,15 @@ fn counted_until(entries: &[Entry]) -> Time {
     let ended = last(|fact| matches!(fact, Fact::Exited { .. }));
     let started = last(|fact| matches!(fact, Fact::Launched { .. }));
     let used = last(|fact| matches!(fact, Fact::Used(_)));
+    // A journal's times are whole seconds, rounded down; those of replies are exact.
+    let behind = earlier.iter().filter_map(|entry| match &entry.fact {
+        Fact::Used(used) => used.upto.map(|upto| Time(upto + 1)),
+        _ => None,
+    });
+    let behind = behind.max();
     match (started, used) {
-        (Some(started), _) if ended > Some(started) => began,
-        // A journal's times are whole seconds, rounded down.
-        (Some(_), Some(used)) => Time(earlier[used].at.0 + 999),
+        (Some(started), _) if ended > Some(started) => behind.map_or(began, |behind| behind.max(began)),
+        (Some(_), Some(used)) => behind.unwrap_or(Time(earlier[used].at.0 + 999)),
         (Some(_), None) => earlier[0].at,
         (None, _) => began,
     }
@@ -272,13 +279,13 @@ impl Transcript {
             Some(Written::TurnBegan { at, .. }) if at.is_none_or(|at| at < since) => {}
             Some(Written::TurnBegan { text, by, .. }) => tell(Told::TurnBegan(text, by)),
             Some(Written::Reply { at, .. }) if at.is_some_and(|at| at < since) => {}
-            Some(Written::Reply { id, mut usage, .. }) => {
+            Some(Written::Reply { id, mut usage, at }) => {
                 usage.model = usage.model.or_else(|| self.model.clone());
                 if let Some(id) = id {
                     usage.tokens = self.not_counted(id, usage.tokens);
                 }
                 if usage.tokens != Tokens::default() {
-                    tell(Told::Used(usage, self.task));
+                    tell(Told::Used(usage, at, self.task));
                 }
             }
         }

@@ -1,0 +1,451 @@
+//! Changing a ceiling, and letting go on what waits for it.
+
+use fleet_core::agent::{Agent, Standing};
+use fleet_core::budget::{Cap, Limits, Scope};
+use fleet_core::money::Usd;
+use fleet_core::name::word;
+use fleet_core::outcome::Outcome;
+use fleet_core::plan::{Plan, Shape};
+use fleet_core::run::record::{Run, StepName};
+use fleet_core::run::standing::Word;
+use fleet_core::run::{Control, Finish, Pause};
+use fleet_core::{Error, Kind, Result};
+use fleet_host::lock::Lock;
+use fleet_host::supervise::journal;
+use fleet_store::Change;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ALL, amount, limits_of, settle, spent, usual};
+use crate::app::App;
+use crate::caller::Caller;
+use crate::ops::launch::{bring_up, note};
+use crate::ops::prompt::send;
+use crate::ops::resume::{How, With, revive_all};
+use crate::runs;
+
+/// What an agent is told that goes on.
+pub(crate) const GO_ON: &str = "Your budget was raised. Go on where you stopped.";
+
+/// What has a ceiling.
+pub(crate) enum Target {
+    /// All agents of this user.
+    All(Scope),
+    /// A run.
+    Run(Box<Run>),
+    /// One worker of a run.
+    Worker(Box<Run>, String),
+    /// Agents, each with a ceiling of its own.
+    Agents(Vec<Agent>),
+}
+
+/// How high a ceiling is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Height {
+    /// This high.
+    At(Usd),
+    /// So much higher than it is.
+    More(Usd),
+}
+
+/// What is asked for.
+pub(crate) struct Wish {
+    /// How high.
+    pub(crate) height: Height,
+    /// What happens when it is reached; as before where nobody says.
+    pub(crate) hard: Option<bool>,
+    /// Whether it may only become higher.
+    pub(crate) only_up: bool,
+    /// What an agent is told that goes on; none where it is to wait.
+    pub(crate) prompt: Option<String>,
+}
+
+/// A ceiling after a change.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Changed {
+    /// What it is for: `day`, `week`, the name of a run, `RUN/WORKER`, or a branch.
+    pub what: String,
+    /// The ceiling now, in USD.
+    pub ceiling_usd: Usd,
+    /// The ceiling before, in USD; none where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_usd: Option<Usd>,
+    /// Whether everything ends when it is reached; otherwise it pauses.
+    pub hard: bool,
+    /// What has been spent of it, in USD.
+    pub spent_usd: Usd,
+    /// The agents that ran without a limit, and have one from now on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limited: Vec<String>,
+    /// What follows: `goes on` where something waited for this, else `set`.
+    pub how: String,
+}
+
+impl Target {
+    /// What `target` names.
+    ///
+    /// # Errors
+    /// `NotFound`: nothing; `Usage`: a run and an agent.
+    pub(crate) fn find(app: &App, caller: &Caller, target: &str, worker: Option<&str>) -> Result<Target> {
+        if let Some(worker) = worker {
+            let run = runs::find(app, caller, Some(target))?;
+            let plan = runs::plan_of(app, &run)?;
+            runs::place_of(&run, &plan, worker)?;
+            return Ok(Target::Worker(Box::new(run), worker.to_owned()));
+        }
+        if let Some(scope) = ALL.into_iter().find(|scope| scope.to_string() == target) {
+            return Ok(Target::All(scope));
+        }
+        let run = runs::try_find(app, caller, target)?;
+        let agents = app.select(caller, &[target.to_owned()], None);
+        match (run, agents) {
+            (Some(run), Err(_)) => Ok(Target::Run(Box::new(run))),
+            // The agents of a run have its name as their batch, and no other.
+            (Some(_), Ok(agents)) => Err(Error::usage(format!("`{target}` is a run and an agent")).hint(format!(
+                "name the run by its fleet root, or the agent by its id: `fleet budget raise {} +5`",
+                agents.first().map_or("ID", |agent| agent.id.as_str())
+            ))),
+            (None, Ok(agents)) => Ok(Target::Agents(agents)),
+            (None, Err(error)) if error.kind == Kind::NotFound => {
+                Err(Error::not_found(format!("there is no run and no agent `{target}`"))
+                    .hint("name `day`, `week`, a fleet root or an agent: `fleet budget show`"))
+            }
+            (None, Err(error)) => Err(error),
+        }
+    }
+
+    /// Takes the ceiling away.
+    ///
+    /// # Errors
+    /// `Usage`: it is the plan's own.
+    pub(crate) fn remove(&self, app: &App, caller: &Caller) -> Result<Vec<String>> {
+        let drop = |scope: &Scope| set(app, scope, None);
+        match self {
+            Target::All(scope) => drop(scope).map(|()| vec![scope.to_string()]),
+            Target::Run(run) => {
+                drop(&Scope::Run(run.id.clone()))?;
+                runs::wake(app, caller, &run.id)?;
+                Ok(vec![run.name.clone()])
+            }
+            Target::Worker(run, worker) => Err(Error::usage(format!("every worker has a budget: `{worker}`, too"))
+                .hint(format!(
+                    "raise it: `fleet budget raise {} +5 --worker {worker}`",
+                    word(&run.name)
+                ))),
+            Target::Agents(agents) => {
+                for agent in agents {
+                    drop(&Scope::Agent(agent.id.to_string()))?;
+                    if app.see(agent).alive {
+                        app.client(agent)?.limit(&Limits::default())?;
+                    }
+                }
+                Ok(agents.iter().map(|agent| agent.branch.clone()).collect())
+            }
+        }
+    }
+
+    /// Does what is wished.
+    pub(crate) fn change(&self, app: &App, caller: &Caller, wish: &Wish) -> Result<Vec<Changed>> {
+        match self {
+            Target::All(scope) => all(app, caller, scope, wish).map(|changed| vec![changed]),
+            Target::Run(run) => of_run(app, caller, run, wish).map(|changed| vec![changed]),
+            Target::Worker(run, worker) => of_worker(app, caller, run, worker, wish).map(|changed| vec![changed]),
+            Target::Agents(agents) => agents.iter().map(|agent| of_agent(app, caller, agent, wish)).collect(),
+        }
+    }
+}
+
+impl Height {
+    /// Reads `5` and `+5`.
+    pub(crate) fn read(text: &str) -> Result<Height> {
+        let (more, number) = match text.strip_prefix('+') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let usd = number.trim().parse::<f64>().map_err(|_| {
+            Error::usage(format!("`{text}` is no amount"))
+                .hint("give US dollars: `10` for that much, `+5` for so much more")
+        })?;
+        let usd = amount("USD", usd)?;
+        Ok(if more { Height::More(usd) } else { Height::At(usd) })
+    }
+}
+
+impl Wish {
+    /// The ceiling that is wished where there was `before` of `what`, of which `spent` is spent.
+    fn cap(&self, what: &str, before: Option<Cap>, spent: Usd) -> Result<Cap> {
+        let ceiling = match self.height {
+            Height::At(ceiling) => ceiling,
+            Height::More(more) => before.map_or(spent, |before| before.ceiling) + more,
+        };
+        if let Some(before) = before.filter(|before| self.only_up && ceiling <= before.ceiling) {
+            return Err(
+                Error::usage(format!("the ceiling of `{what}` is {} already", before.ceiling)).hint(format!(
+                    "raise it by some: `fleet budget raise {0} +5`; to lower it: `fleet budget set {0} {1}`",
+                    word(what),
+                    ceiling.dollars()
+                )),
+            );
+        }
+        let hard = self.hard.or(before.map(|before| before.hard)).unwrap_or(false);
+        Ok(Cap { ceiling, hard })
+    }
+}
+
+fn all(app: &App, caller: &Caller, scope: &Scope, wish: &Wish) -> Result<Changed> {
+    let store = app.store()?;
+    settle(app)?;
+    let before = store.cap(scope)?;
+    let had_one = usual(app, &app.config(caller, None)?)?.is_some();
+    let spent = store.spent(&fleet_store::Of {
+        since: scope.since(app.now()),
+        ..fleet_store::Of::default()
+    })?;
+    let cap = wish.cap(&scope.to_string(), before, spent.cost)?;
+    set(app, scope, Some(cap))?;
+    let mut how = "set";
+    let limited = match had_one {
+        true => Vec::new(),
+        false => limit_running(app, caller, scope)?,
+    };
+    let waiting = store
+        .runs()?
+        .into_iter()
+        .filter(|run| run.finish.is_none() && run.control == Control::Paused && run.pause == Some(Pause::Budget));
+    for run in waiting {
+        go_on(app, caller, &run, Vec::new(), scope.to_string())?;
+        how = "goes on";
+    }
+    Ok(Changed {
+        limited,
+        ..changed(scope.to_string(), cap, before, spent.cost, how)
+    })
+}
+
+/// Gives a limit to the agents that run without one, now that all together have a ceiling: the usual one, or their share
+/// of what is left where that is less.
+fn limit_running(app: &App, caller: &Caller, scope: &Scope) -> Result<Vec<String>> {
+    let store = app.store()?;
+    let mut free = Vec::new();
+    for agent in store.agents_live()? {
+        let runs = Lock::is_held(&app.home.agent_lock(&agent.id));
+        let own = store.cap(&Scope::Agent(agent.id.to_string()))?;
+        if runs && own.is_none() && store.step_of(&agent.id)?.is_none() {
+            free.push(agent);
+        }
+    }
+    let (Some(usual), Some(room)) = (usual(app, &app.config(caller, None)?)?, store.room(scope, app.now())?) else {
+        return Ok(Vec::new());
+    };
+    let share = room.left().micros() / free.len().max(1) as u64;
+    let each = usual.ceiling.min(Usd::from_micros(share));
+    let mut limited = Vec::new();
+    for agent in &free {
+        let cap = Cap {
+            ceiling: spent(app, agent)?.usd + each,
+            ..usual
+        };
+        set_agent(app, agent, cap)?;
+        app.client(agent)?.limit(&limits_of(cap))?;
+        limited.push(format!("{} may spend {each} more", agent.branch));
+    }
+    Ok(limited)
+}
+
+fn of_agent(app: &App, caller: &Caller, agent: &Agent, wish: &Wish) -> Result<Changed> {
+    let store = app.store()?;
+    if let Some((run, step)) = store.step_of(&agent.id)? {
+        let root = store.run(&run)?.map(|run| run.root).unwrap_or_default();
+        let (worker, root) = (&step.name.worker, root.display().to_string());
+        return Err(
+            Error::usage(format!("`{}` is worker `{worker}` of a run", agent.branch)).hint(format!(
+                "raise the worker's budget: `fleet budget raise {} +5 --worker {worker}`",
+                word(&root)
+            )),
+        );
+    }
+    settle(app)?;
+    crate::end::fold(app, agent);
+    let scope = Scope::Agent(agent.id.to_string());
+    let (before, spent) = (store.cap(&scope)?, spent(app, agent)?.usd);
+    let cap = wish.cap(&agent.branch, before, spent)?;
+    let seen = app.see(agent);
+    let how = if seen.alive {
+        set_agent(app, agent, cap)?;
+        // Who raises it knows what is not known.
+        let limits = Limits {
+            known: cap.hard,
+            ..limits_of(cap)
+        };
+        let goes_on = app.client(agent)?.limit(&limits)?;
+        match (goes_on, &wish.prompt) {
+            (true, Some(text)) => {
+                // What was held back is given to it anyway; only one that has nothing to do has to be told.
+                let standing = Standing::fold(&journal::read(&app.home.agent_dir(&agent.id))?);
+                if standing.queue.is_empty() && !agent.headless {
+                    send(app, agent, text, None, None)?;
+                }
+                "goes on"
+            }
+            (true, None) => "goes on",
+            (false, _) => "set",
+        }
+    } else {
+        set(app, &scope, Some(cap))?;
+        let over = matches!(seen.outcome, Some((Outcome::Budget, _)));
+        match wish.prompt.clone().filter(|_| over && cap.ceiling > spent) {
+            Some(prompt) => {
+                let with = With {
+                    env: &[],
+                    prompt: Some(prompt),
+                };
+                revive_all(app, caller, vec![agent.clone()], &with, How::Resume)?;
+                "goes on"
+            }
+            None => "set",
+        }
+    };
+    Ok(changed(agent.branch.clone(), cap, before, spent, how))
+}
+
+fn of_run(app: &App, caller: &Caller, run: &Run, wish: &Wish) -> Result<Changed> {
+    let store = app.store()?;
+    let plan = runs::plan_of(app, run)?;
+    let scope = Scope::Run(run.id.clone());
+    let own = plan.cap.map(|ceiling| Cap { ceiling, hard: true });
+    let before = store.cap(&scope)?.or(own);
+    let record = runs::view::record(app, run)?;
+    let spent = Usd::new(record.spent_usd).unwrap_or_default();
+    let root = run.root.display().to_string();
+    if before.is_none() && wish.only_up {
+        return Err(Error::usage(format!(
+            "`{}` has no ceiling as a whole, only its workers have",
+            run.name
+        ))
+        .hint(format!(
+            "set one: `fleet budget set {0} 20`; for one worker: `fleet budget raise {0} +5 --worker NAME`",
+            word(&root)
+        )));
+    }
+    let cap = wish.cap(&root, before, spent)?;
+    set(app, &scope, Some(cap))?;
+    let about = format!("{} may be spent", cap.ceiling);
+    let how = match (run.finish, run.control, run.pause) {
+        (Some(Finish::OverBudget), ..) => {
+            go_on(app, caller, run, vec![Change::Reopen], about)?;
+            "goes on"
+        }
+        (None, Control::Paused, Some(Pause::Budget)) => {
+            go_on(app, caller, run, Vec::new(), about)?;
+            "goes on"
+        }
+        (None, ..) => {
+            note(app, &run.id, "budget", about, &[])?;
+            runs::wake(app, caller, &run.id)?;
+            "set"
+        }
+        (Some(_), ..) => "set",
+    };
+    Ok(changed(run.name.clone(), cap, before, spent, how))
+}
+
+fn of_worker(app: &App, caller: &Caller, run: &Run, worker: &str, wish: &Wish) -> Result<Changed> {
+    let store = app.store()?;
+    let plan = runs::plan_of(app, run)?;
+    let place = runs::place_of(run, &plan, worker)?;
+    let before = Cap {
+        ceiling: budget_of(&plan, place),
+        hard: true,
+    };
+    let what = format!("{}/{worker}", run.name);
+    let steps = store.steps(&run.id)?;
+    let own = steps.iter().filter(|step| step.name.worker == worker);
+    let round = own.clone().map(|step| step.name.round).max().unwrap_or(1);
+    let last: Vec<_> = own.filter(|step| step.name.round == round && !step.forgotten).collect();
+    let cost = last.iter().filter_map(|step| step.ended.as_ref()?.cost);
+    let spent: Usd = cost.sum();
+    let cap = Cap {
+        hard: true,
+        ..wish.cap(&what, Some(before), spent)?
+    };
+    if cap.ceiling < before.ceiling {
+        return Err(
+            Error::usage(format!("the budget of `{what}` is {} by its plan", before.ceiling))
+                .hint("lower it in fleet.json, and launch the plan again"),
+        );
+    }
+    // Seen before it is raised: with more to spend it is over no more.
+    let record = runs::view::record(app, run)?;
+    let is_over = record
+        .workers
+        .iter()
+        .any(|each| each.id == worker && each.state == Word::OverBudget);
+    let scope = Scope::Worker(run.id.clone(), worker.to_owned());
+    set(app, &scope, Some(cap))?;
+    let over = last
+        .iter()
+        .filter(|step| is_over && step.ended.is_some())
+        .max_by_key(|step| step.name.attempt);
+    let mut changes: Vec<Change> = over
+        .map(|step| Change::Forgive(step.name.clone()))
+        .into_iter()
+        .collect();
+    let about = format!("{worker} may spend {}", cap.ceiling);
+    let how = match (changes.is_empty(), run.finish) {
+        (false, finish) => {
+            changes.extend(finish.map(|_| Change::Reopen));
+            go_on(app, caller, run, changes, about)?;
+            "goes on"
+        }
+        (true, None) => {
+            note(app, &run.id, "budget", about, &[])?;
+            runs::wake(app, caller, &run.id)?;
+            "set"
+        }
+        (true, Some(_)) => "set",
+    };
+    Ok(changed(what, cap, Some(before), spent, how))
+}
+
+fn set(app: &App, scope: &Scope, cap: Option<Cap>) -> Result<()> {
+    app.store()?.set_cap("budget.set", scope, cap, app.now())
+}
+
+/// Sets the ceiling of an agent that runs, and reserves what it allows.
+fn set_agent(app: &App, agent: &Agent, cap: Cap) -> Result<()> {
+    let (store, now) = (app.store()?, app.now());
+    store.set_agent_cap("budget.set-agent", &agent.id, agent.generation, cap, now)
+}
+
+/// Lets a run go on.
+fn go_on(app: &App, caller: &Caller, run: &Run, mut changes: Vec<Change>, about: String) -> Result<()> {
+    changes.push(Change::Control(Control::Going, None));
+    note(app, &run.id, "budget", about, &changes)?;
+    bring_up(app, caller, &run.id)
+}
+
+/// What the worker at `place` of `plan` may spend; in a plan of rounds in each.
+fn budget_of(plan: &Plan, place: usize) -> Usd {
+    match &plan.shape {
+        Shape::Autoresearch(research) => research.budget,
+        _ => plan.workers.get(place).map(|worker| worker.budget).unwrap_or_default(),
+    }
+}
+
+fn changed(what: String, cap: Cap, before: Option<Cap>, spent: Usd, how: &str) -> Changed {
+    Changed {
+        what,
+        ceiling_usd: cap.ceiling,
+        before_usd: before.map(|before| before.ceiling),
+        hard: cap.hard,
+        spent_usd: spent,
+        limited: Vec::new(),
+        how: how.to_owned(),
+    }
+}
+
+/// The names of steps whose worker may spend more now than when they were started and ended over their budget.
+pub(crate) fn outgrown(plan: &Plan, name: &StepName, hold: Usd, spent_before: Usd) -> bool {
+    plan.place_of(&name.worker)
+        .is_some_and(|place| spent_before + hold < budget_of(plan, place))
+}

@@ -1,0 +1,454 @@
+//! `budget`: what may be spent, by whom, and what of it is left.
+
+use clap::Args;
+use fleet_core::budget::{Cap, Level, Scope};
+use fleet_core::money::Usd;
+use fleet_core::name::{plural, word};
+use fleet_core::price::Listed;
+use fleet_core::{Error, Result};
+use fleet_store::Of;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::budgets::change::{Changed, GO_ON, Height, Target, Wish};
+use crate::budgets::{self, ALL};
+use crate::caller::{Caller, Effect};
+use crate::op::Operation;
+use crate::page::{Label, Page, plain, span};
+use crate::runs::{self, view};
+
+/// Show every ceiling: what of it is spent, reserved and left
+///
+/// Reserved is what those may still spend that run now. A ceiling that pauses interrupts what reaches it; one that stops
+/// ends it at once.
+#[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Show {}
+
+/// Set the ceiling of a day, a week, a run or an agent
+///
+/// A day is from midnight to midnight, a week from Monday on, both UTC and for all agents of this user: every launch
+/// reserves what it may spend, and what does not fit is not started.
+#[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Set {
+    /// What for and how much: `TARGET USD`, or with --per `USD` alone; `none` takes the ceiling away
+    #[arg(value_name = "[TARGET] USD", num_args = 1..=2, required = true, allow_negative_numbers = true)]
+    pub words: Vec<String>,
+    /// For all agents: day or week
+    #[arg(long, value_name = "day|week", value_parser = ["day", "week"])]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per: Option<String>,
+    /// The worker of the run that is meant
+    #[arg(long, value_name = "WORKER", conflicts_with = "per")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// Stop at the ceiling: everything that reaches it is ended at once
+    #[arg(long, conflicts_with = "soft")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hard: bool,
+    /// Pause at the ceiling and ask
+    #[arg(long)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub soft: bool,
+}
+
+/// Raise a ceiling: what waits for it goes on, in the same conversation
+#[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Raise {
+    /// `day`, `week`, a fleet root, the name of a run, or an agent
+    pub target: String,
+    /// The new ceiling in US dollars, or with a + how much is added: `10`, `+5`
+    #[arg(value_name = "USD", allow_negative_numbers = true)]
+    pub usd: String,
+    /// The worker of the run that is meant
+    #[arg(long, value_name = "WORKER")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// What to tell an agent that was interrupted or ended [default: to go on where it stopped]
+    #[arg(short, long, allow_hyphen_values = true, conflicts_with = "quiet")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// Tell an agent nothing: it waits for its next prompt
+    #[arg(long)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quiet: bool,
+}
+
+/// Print the prices in use, in US dollars for a million tokens
+///
+/// Yours, in prices.toml of fleet's home, come before those that fleet has. A model without a price costs an unknown
+/// amount, never nothing.
+#[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Prices {
+    /// Models, or parts of their names
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
+    /// Print what to put into prices.toml for a model of your own
+    #[arg(long)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub example: bool,
+}
+
+/// The ceilings.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Ceilings {
+    /// Each with what is taken of it. The day and the week are there without a ceiling, too.
+    pub lines: Vec<Line>,
+}
+
+/// A ceiling and what is taken of it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Line {
+    /// What it is for: `day`, `week`, a run, or a branch.
+    pub what: String,
+    /// `day`, `week`, `run` or `agent`.
+    pub kind: String,
+    /// The ceiling in USD; none where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ceiling_usd: Option<Usd>,
+    /// Whether everything ends when it is reached; otherwise it pauses.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hard: bool,
+    /// What is spent, as far as it is known, in USD.
+    pub spent_usd: Usd,
+    /// How many replies have no known cost.
+    pub unknown: u64,
+    /// What is reserved beyond that, in USD.
+    pub reserved_usd: Usd,
+    /// What is left, in USD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_usd: Option<Usd>,
+    /// How near the end it is.
+    pub level: Level,
+}
+
+/// Ceilings that were changed.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Changes {
+    /// Each of them.
+    pub changed: Vec<Changed>,
+    /// What has no ceiling any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
+}
+
+/// Prices.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct List {
+    /// Each model, once for each time it has other prices.
+    pub prices: Vec<Listed>,
+    /// What to write into `prices.toml`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<String>,
+}
+
+impl Operation for Show {
+    const NAME: &'static str = "budget.show";
+    const EFFECT: Effect = Effect::Read;
+    type Output = Ceilings;
+
+    fn run(self, app: &App, _: &Caller) -> Result<Ceilings> {
+        let store = app.store()?;
+        budgets::settle(app)?;
+        let mut lines = Vec::new();
+        for scope in ALL {
+            let spent = store.spent(&Of {
+                since: scope.since(app.now()),
+                ..Of::default()
+            })?;
+            let room = store.room(&scope, app.now())?;
+            let held = room.map(|room| room.held).unwrap_or_default();
+            let cap = room.map(|room| room.cap);
+            lines.push(line(
+                scope.to_string(),
+                &scope.to_string(),
+                cap,
+                spent.cost,
+                spent.unknown,
+                held,
+            ));
+        }
+        for run in store.runs()?.into_iter().filter(|run| run.finish.is_none()) {
+            let plan = runs::plan_of(app, &run)?;
+            let own = plan.cap.map(|ceiling| Cap { ceiling, hard: true });
+            let cap = store.cap(&Scope::Run(run.id.clone()))?.or(own);
+            let record = view::record(app, &run)?;
+            let usd = |amount: f64| Usd::new(amount).unwrap_or_default();
+            let unknown = u64::from(record.spent_unknown);
+            lines.push(line(
+                run.name.clone(),
+                "run",
+                cap,
+                usd(record.spent_usd),
+                unknown,
+                usd(record.reserved_usd),
+            ));
+        }
+        let holds = store.holds()?;
+        for agent in store.agents_live()? {
+            let Some(cap) = store.cap(&Scope::Agent(agent.id.to_string()))? else {
+                continue;
+            };
+            crate::end::fold(app, &agent);
+            let spent = store.spent(&Of {
+                agent: Some(agent.id.clone()),
+                ..Of::default()
+            })?;
+            let runs = holds.iter().any(|hold| hold.agent == agent.id);
+            let held = if runs {
+                cap.ceiling.less(spent.cost)
+            } else {
+                Usd::default()
+            };
+            lines.push(line(
+                agent.branch.clone(),
+                "agent",
+                Some(cap),
+                spent.cost,
+                spent.unknown,
+                held,
+            ));
+        }
+        Ok(Ceilings { lines })
+    }
+}
+
+fn line(what: String, kind: &str, cap: Option<Cap>, spent: Usd, unknown: u64, held: Usd) -> Line {
+    Line {
+        what,
+        kind: kind.to_owned(),
+        ceiling_usd: cap.map(|cap| cap.ceiling),
+        hard: cap.is_some_and(|cap| cap.hard),
+        spent_usd: spent,
+        unknown,
+        reserved_usd: held,
+        left_usd: cap.map(|cap| cap.ceiling.less(spent + held)),
+        level: cap.map_or(Level::Within, |cap| Level::of(spent.micros(), cap.ceiling.micros())),
+    }
+}
+
+impl Operation for Set {
+    const NAME: &'static str = "budget.set";
+    const EFFECT: Effect = Effect::Write;
+    type Output = Changes;
+
+    fn run(self, app: &App, caller: &Caller) -> Result<Changes> {
+        let (target, usd) = match (&self.per, self.words.as_slice()) {
+            (Some(per), [usd]) => (per.as_str(), usd.as_str()),
+            (None, [target, usd]) => (target.as_str(), usd.as_str()),
+            (None, [usd]) => {
+                return Err(Error::usage("nobody knows what this ceiling is for")
+                    .hint(format!("say it: `fleet budget set --per day {}`", word(usd))));
+            }
+            _ => {
+                return Err(Error::usage("with `--per` the amount alone is given")
+                    .hint("such as `fleet budget set --per day 20`"));
+            }
+        };
+        let target = Target::find(app, caller, target, self.worker.as_deref())?;
+        if usd == "none" {
+            return remove(app, caller, &target);
+        }
+        let height = match Height::read(usd)? {
+            Height::At(usd) => Height::At(usd),
+            Height::More(_) => {
+                return Err(Error::usage("`+` is for more of a ceiling that is there").hint("use `fleet budget raise`"));
+            }
+        };
+        let hard = match (self.hard, self.soft) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
+        };
+        let wish = Wish {
+            height,
+            hard,
+            only_up: false,
+            prompt: Some(GO_ON.to_owned()),
+        };
+        Ok(Changes {
+            changed: target.change(app, caller, &wish)?,
+            removed: Vec::new(),
+        })
+    }
+}
+
+fn remove(app: &App, caller: &Caller, target: &Target) -> Result<Changes> {
+    Ok(Changes {
+        changed: Vec::new(),
+        removed: target.remove(app, caller)?,
+    })
+}
+
+impl Operation for Raise {
+    const NAME: &'static str = "budget.raise";
+    const EFFECT: Effect = Effect::Write;
+    type Output = Changes;
+
+    fn run(self, app: &App, caller: &Caller) -> Result<Changes> {
+        let wish = Wish {
+            height: Height::read(&self.usd)?,
+            hard: None,
+            only_up: true,
+            prompt: (!self.quiet).then(|| self.prompt.unwrap_or_else(|| GO_ON.to_owned())),
+        };
+        let target = Target::find(app, caller, &self.target, self.worker.as_deref())?;
+        Ok(Changes {
+            changed: target.change(app, caller, &wish)?,
+            removed: Vec::new(),
+        })
+    }
+}
+
+impl Operation for Prices {
+    const NAME: &'static str = "budget.prices";
+    const EFFECT: Effect = Effect::Read;
+    type Output = List;
+
+    fn run(self, app: &App, _: &Caller) -> Result<List> {
+        if self.example {
+            return Ok(List {
+                prices: Vec::new(),
+                example: Some(fleet_core::price::EXAMPLE.to_owned()),
+            });
+        }
+        let table = app.prices()?;
+        let mut prices: Vec<Listed> = table.list().collect();
+        if !self.models.is_empty() {
+            prices.retain(|price| self.models.iter().any(|part| price.model.contains(part)));
+        }
+        if let (true, Some(model)) = (prices.is_empty(), self.models.first()) {
+            let error = Error::not_found(format!("there is no price of `{model}`"));
+            return Err(match fleet_core::nearest::nearest(model, table.models(), 1).first() {
+                Some(near) => error.hint(format!(
+                    "did you mean `{near}`? To add one: `fleet budget prices --example`"
+                )),
+                None => error.hint("to add one: `fleet budget prices --example`"),
+            });
+        }
+        Ok(List { prices, example: None })
+    }
+}
+
+impl crate::page::Show for Ceilings {
+    fn show(&self, page: &mut Page) {
+        let amount = |usd: Usd| plain(digits(usd));
+        let rows = self.lines.iter().map(|line| {
+            let spent = match line.unknown {
+                0 => plain(digits(line.spent_usd)),
+                _ => span(Label::Warn, format!("{} and unknown", digits(line.spent_usd))),
+            };
+            let left = match (line.left_usd, line.level) {
+                (None, _) => plain("-"),
+                (Some(left), Level::Within) => span(Label::Good, digits(left)),
+                (Some(left), Level::Near) => span(Label::Warn, digits(left)),
+                (Some(left), Level::Reached) => span(Label::Bad, digits(left)),
+            };
+            let then = match (line.ceiling_usd, line.hard) {
+                (None, _) => "-",
+                (_, true) => "stops",
+                (_, false) => "pauses",
+            };
+            vec![
+                plain(line.kind.clone()),
+                span(
+                    Label::Name,
+                    if line.what == line.kind {
+                        "all agents"
+                    } else {
+                        &line.what
+                    },
+                ),
+                line.ceiling_usd.map_or(plain("-"), amount),
+                spent,
+                amount(line.reserved_usd),
+                left,
+                plain(then),
+            ]
+        });
+        let head = ["CEILING OF", "WHAT", "USD", "SPENT", "RESERVED", "LEFT", "AT THE END"];
+        page.table(&head, rows.collect());
+        if self.lines.iter().all(|line| line.ceiling_usd.is_none()) {
+            page.hint("set a ceiling for all agents: `fleet budget set --per day 20`");
+        }
+        if self.lines.iter().any(|line| line.unknown > 0) {
+            page.hint("some models have no price, so their cost is not known: `fleet budget prices --example`");
+        }
+    }
+}
+
+impl crate::page::Show for Changes {
+    fn show(&self, page: &mut Page) {
+        for each in &self.changed {
+            let before = match each.before_usd {
+                Some(before) => format!(" (before: {before})"),
+                None => String::new(),
+            };
+            let then = if each.hard { "then it stops" } else { "then it pauses" };
+            page.spans(vec![
+                span(Label::Name, &each.what),
+                plain(format!(
+                    " may spend {}{before}, {} are spent, {then}",
+                    each.ceiling_usd, each.spent_usd
+                )),
+                plain(if each.how == "goes on" { "; it goes on" } else { "" }),
+            ]);
+            for limited in &each.limited {
+                page.line(format!("{limited} from now on"));
+            }
+            if each.spent_usd >= each.ceiling_usd {
+                page.warning(format!("{} has spent that already: nothing more is started", each.what));
+            }
+        }
+        for what in &self.removed {
+            page.spans(vec![span(Label::Name, what), plain(" has no ceiling any more")]);
+        }
+    }
+}
+
+impl crate::page::Show for List {
+    fn show(&self, page: &mut Page) {
+        if let Some(example) = &self.example {
+            return page.raw(example.clone());
+        }
+        let number = |amount: f64| plain(amount.to_string());
+        let day = |day: &Option<String>| plain(day.clone().unwrap_or_else(|| "-".to_owned()));
+        let rows = self.prices.iter().map(|price| {
+            vec![
+                span(Label::Name, &price.model),
+                number(price.input),
+                number(price.output),
+                number(price.cache_read),
+                number(price.cache_write),
+                plain(price.above.map_or("-".to_owned(), |above| format!("above {above}"))),
+                day(&price.from),
+                day(&price.until),
+            ]
+        });
+        let head = [
+            "MODEL",
+            "INPUT",
+            "OUTPUT",
+            "CACHE READ",
+            "CACHE WRITE",
+            "LONG",
+            "FROM",
+            "UNTIL",
+        ];
+        page.table(&head, rows.collect());
+        page.line(format!(
+            "{}, in US dollars for a million tokens",
+            plural(self.prices.len(), "price")
+        ));
+    }
+}
+
+/// Dollars without the unit, for a column whose head says it.
+fn digits(usd: Usd) -> String {
+    let text = usd.to_string();
+    text.trim_end_matches(" USD").to_owned()
+}
