@@ -86,6 +86,7 @@ fn agent(store: &Store, number: u8, task: TaskId) -> Result<Agent> {
         batch_id: "batch".into(),
         batch_exclusive: false,
         task: Some(task),
+        cap: None,
         harness: "claude".into(),
         model: Some("opus".into()),
         headless: true,
