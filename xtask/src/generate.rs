@@ -24,6 +24,9 @@ struct Made {
 /// The pages that `fleet __gen NAME` prints.
 const PAGES: &[&str] = &[
     "cli",
+    "forecasts",
+    "tasks",
+    "crew-report.schema.json",
     "config",
     "exit-codes",
     "operations",

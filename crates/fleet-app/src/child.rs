@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::config::Config;
 use crate::sessions::{COLS, ROWS};
-use crate::{budgets, meter, reporting};
+use crate::{budgets, meter, reporting, task};
 
 /// The specification of a launch without files to copy and commands to run.
 #[expect(clippy::too_many_arguments, reason = "a specification is made of exactly these")]
@@ -42,6 +42,10 @@ pub(crate) fn specification(
         env.retain(|(each, _)| each != name);
         env.push((name.to_owned(), value));
     }
+    if let Some(task) = agent.task {
+        env.retain(|(name, _)| name != task::VARIABLE);
+        env.push((task::VARIABLE.to_owned(), task.to_string()));
+    }
     let (prompt_in_argv, prompt_to_paste) = match prompt {
         Some((id, _)) if line.holds_prompt => (Some(id), None),
         other => (None, other),
@@ -60,8 +64,8 @@ pub(crate) fn specification(
     });
     let env_task = env
         .iter()
-        .rfind(|(name, _)| name == "FLEET_TASK")
-        .map(|(_, task)| task.clone());
+        .rfind(|(name, _)| name == task::VARIABLE)
+        .map(|(_, id)| id.clone());
     let (limits, used) = budgets::limits(app, agent)?;
     Ok(Spec {
         v: spec::VERSION,

@@ -113,7 +113,7 @@ impl Op {
 
     /// The name of its MCP tool: letters, digits and underscores.
     pub fn tool_name(&self) -> String {
-        format!("fleet_{}", self.name.replace('.', "_"))
+        format!("fleet_{}", self.name.replace(['.', '-'], "_"))
     }
 
     /// The first sentence of its help.
@@ -159,6 +159,16 @@ pub const ALL: &[Op] = &[
     Op::of::<ops::run::Run>(),
     Op::of::<ops::contract::Check>(),
     Op::of::<ops::report::Check>(),
+    Op::of::<ops::task::Create>(),
+    Op::of::<ops::task::List>(),
+    Op::of::<ops::task::Show>(),
+    Op::of::<ops::task::CostOf>(),
+    Op::of::<ops::task::FollowUps>(),
+    Op::of::<ops::task::Blame>(),
+    Op::of::<ops::task::Promote>(),
+    Op::of::<ops::task::Report>(),
+    Op::of::<ops::task::End>(),
+    Op::of::<ops::profile::Profile>(),
     Op::of::<ops::budget::Show>(),
     Op::of::<ops::budget::Set>(),
     Op::of::<ops::budget::Raise>(),

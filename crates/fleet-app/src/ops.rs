@@ -21,6 +21,7 @@ pub mod path;
 pub mod pause;
 pub mod plan;
 pub mod pr;
+pub mod profile;
 pub mod prompt;
 pub mod rank;
 pub mod relaunch;
@@ -31,6 +32,7 @@ pub mod run;
 pub mod salvage;
 pub mod started;
 pub mod status;
+pub mod task;
 pub mod types;
 pub mod wait;
 

@@ -6,6 +6,7 @@ use fleet_core::Time;
 use fleet_core::agent::{Agent, Phase, Workspace};
 use fleet_core::id::AgentId;
 use fleet_core::outcome::Outcome;
+use fleet_core::task::TaskId;
 use fleet_core::usage::Usage;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub struct AgentRecord {
     pub pid: Option<u32>,
     /// The batch it was made in.
     pub batch_id: String,
+    /// The task that it works for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
     /// Its harness.
     pub agent: String,
     /// When it was made.
@@ -87,6 +91,7 @@ impl AgentRecord {
             session: agent.session,
             pid: agent.pid,
             batch_id: agent.batch_id,
+            task: agent.task,
             agent: agent.harness,
             created_at: agent.created_at,
             id: agent.id,

@@ -10,6 +10,8 @@ use std::thread;
 
 use fleet_core::agent::{Agent, Phase, State, Until, Workspace};
 use fleet_core::budget::{Cap, Limits};
+use fleet_core::profile::Class;
+use fleet_core::task::TaskId;
 use fleet_core::{Error, Kind, Result, name};
 use fleet_host::files;
 use fleet_host::git::{self, BranchMode, Repo};
@@ -26,7 +28,7 @@ use crate::caller::Caller;
 use crate::config::Config;
 use crate::engine::pipeline::CONTRACT;
 use crate::trust::{self, Asker};
-use crate::{budgets, child, end, kept, pipelines, sessions, up};
+use crate::{budgets, child, end, kept, pipelines, profile, sessions, task, up};
 
 /// What holds for all agents of one request.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +37,8 @@ pub struct Options {
     pub agent: Option<String>,
     /// The model.
     pub model: Option<String>,
+    /// The task that they work for.
+    pub task: Option<TaskId>,
     /// Where the worktrees start: a commit, branch or tag.
     pub base: Option<String>,
     /// Use branches that exist.
@@ -152,6 +156,16 @@ pub fn start(
         checks::check_branches(&repo, options, wanted)?;
         checks::check_copies(&repo, &config)?;
     }
+    let task = options.task.map(|id| task::check_open(app, &repo, id)).transpose()?;
+    let classes: Vec<Class> = (0..wanted.len())
+        .map(|index| Class {
+            kind: task.as_ref().map(|task| task.kind.clone()),
+            harness: Some(harnesses[index % harnesses.len()].name.clone()),
+            model: options.model.clone(),
+            intensity: task.as_ref().and_then(|task| task.intensity.clone()),
+        })
+        .collect();
+    profile::tell(app, caller, &classes, task.is_some())?;
     let env_names = options
         .env
         .iter()
@@ -188,6 +202,7 @@ pub fn start(
             worktree_root: config.worktree_root.clone(),
             batch_id: batch.to_owned(),
             batch_exclusive: exclusive,
+            task: options.task,
             harness: harness.name.clone(),
             model: options.model.clone(),
             headless: harness.is_headless(),

@@ -26,6 +26,7 @@ use crate::fact::{Entry, Fact};
 use crate::id::AgentId;
 use crate::money::Usd;
 use crate::outcome::Outcome;
+use crate::task::TaskId;
 use crate::usage::{Basis, Tokens, Usage};
 use crate::{Error, Time};
 
@@ -216,6 +217,9 @@ pub struct Agent {
     pub session: String,
     /// The batch it was made in.
     pub batch_id: String,
+    /// The task that it works for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
     /// Name of its harness.
     pub harness: String,
     /// The model asked for.

@@ -29,8 +29,10 @@ impl Mark {
     pub const CONTRACT: Mark = Mark("VIBE_SESSION_CONTRACT");
     /// What a session did and spent.
     pub const REPORT: Mark = Mark("FLEET_SESSION_REPORT");
+    /// What a crew did for its task.
+    pub const CREW: Mark = Mark("FLEET_REPORT");
 
-    const ALL: &[Mark] = &[Mark::CONTRACT, Mark::REPORT];
+    const ALL: &[Mark] = &[Mark::CONTRACT, Mark::REPORT, Mark::CREW];
 
     /// As it is written.
     pub const fn as_str(self) -> &'static str {
@@ -61,6 +63,18 @@ struct Block<'a> {
 /// Whether a block of this mark begins in `text`.
 pub fn is_there(text: &str, mark: Mark) -> bool {
     !blocks(text, mark).is_empty()
+}
+
+/// Every block of this mark that counts in `text`, from its beginning to its end, or to that of the text where it has none.
+pub(crate) fn each(text: &str, mark: Mark) -> Vec<&str> {
+    let all = blocks(text, mark);
+    let has_plain = all.iter().any(|block| !block.fenced);
+    let counting = all.iter().filter(|block| !(block.fenced && has_plain));
+    let whole = |block: &Block<'_>| {
+        let body_ends = block.body_at + block.body.len();
+        block.at..body_ends + if block.whole { END.len() } else { 0 }
+    };
+    counting.map(|block| &text[whole(block)]).collect()
 }
 
 /// The block of this mark that counts in `text`, read. None: there is none, or it cannot be read; why is noted.

@@ -18,6 +18,12 @@ impl Time {
         self.stamp().strftime("%Y-%m-%d").to_string()
     }
 
+    /// So many days before it.
+    #[must_use]
+    pub fn days_before(self, days: u32) -> Time {
+        Time(self.0.saturating_sub(i64::from(days) * 86_400_000))
+    }
+
     /// The moment in UTC as a part of a file's name, `20261121-015913`.
     pub fn compact(self) -> String {
         self.stamp().strftime("%Y%m%d-%H%M%S").to_string()

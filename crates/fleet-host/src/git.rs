@@ -3,6 +3,7 @@
 //! A fork of git costs two to three milliseconds, so refs, HEADs and the list of worktrees are read from their
 //! files where the repository keeps them in files; repositories with the reftable format are asked through git.
 
+pub(crate) mod blame;
 pub(crate) mod diff;
 pub(crate) mod merge;
 pub(crate) mod push;
@@ -23,6 +24,7 @@ use fleet_core::{Error, Kind, Result};
 use crate::exec::{Cmd, Output, status_words};
 use crate::files;
 
+pub use blame::{Blamed, blame, known_commits, trailers};
 pub use diff::{Diff, DiffForm};
 pub use merge::{Change, FileConflict, Merge, Merges, forward_checkout, move_branch, under_way};
 pub use push::{push, remote_address};

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use fleet_core::agent::{Agent, Phase};
 use fleet_core::id::AgentId;
+use fleet_core::task::TaskId;
 use fleet_core::{Error, Result, Time};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 
 use crate::failure::Attempt;
 use crate::open::Store;
 use crate::reserve::Holder;
-use crate::{money, values};
+use crate::{money, tasks, values};
 
 impl Store {
     /// The agent with this id, live or ended.
@@ -78,16 +79,24 @@ impl Store {
 
     /// Removes a reservation that never became anything, and answers whether there was one.
     pub fn forget(&self, site: &'static str, id: &AgentId) -> Result<bool> {
-        let sql = "DELETE FROM agents WHERE id = ?1 AND phase = 'reserved'";
-        self.write(site, |transaction| Ok(transaction.execute(sql, [id.as_str()])? == 1))
+        self.write(site, |transaction| {
+            let task = one(transaction, id)?.and_then(|agent| agent.task);
+            let sql = "DELETE FROM agents WHERE id = ?1 AND phase = 'reserved'";
+            let was_there = transaction.execute(sql, [id.as_str()])? == 1;
+            tasks::release(transaction, task)?;
+            Ok(was_there)
+        })
     }
 
     /// Removes the record of an agent whose start failed and left nothing, and answers whether there was one.
     pub fn erase(&self, site: &'static str, id: &AgentId) -> Result<bool> {
         self.write(site, |transaction| {
+            let task = one(transaction, id)?.and_then(|agent| agent.task);
             transaction.execute("DELETE FROM events WHERE agent = ?1", [id.as_str()])?;
             money::forget(transaction, id)?;
-            Ok(transaction.execute("DELETE FROM agents WHERE id = ?1", [id.as_str()])? == 1)
+            let was_there = transaction.execute("DELETE FROM agents WHERE id = ?1", [id.as_str()])? == 1;
+            tasks::release(transaction, task)?;
+            Ok(was_there)
         })
     }
 
@@ -154,10 +163,10 @@ pub(crate) fn holders(connection: &Connection) -> Attempt<Vec<Holder>> {
 /// Adds the record of one agent.
 pub(crate) fn insert(connection: &Connection, holder: &Holder) -> Attempt<()> {
     let agent = &holder.agent;
-    let sql = "INSERT INTO agents (id, repo, repo_name, branch, workspace, worktree, shared, session, batch_id, harness, model,
-            base, made_branch, headless, pid, port_base, ports, env_names, conversation, phase, generation, created_at,
+    let sql = "INSERT INTO agents (id, repo, repo_name, branch, workspace, worktree, shared, session, batch_id, task, harness,
+            model, base, made_branch, headless, pid, port_base, ports, env_names, conversation, phase, generation, created_at,
             ended_at)
-        VALUES (:id, :repo, :repo_name, :branch, :workspace, :worktree, :shared, :session, :batch_id, :harness, :model,
+        VALUES (:id, :repo, :repo_name, :branch, :workspace, :worktree, :shared, :session, :batch_id, :task, :harness, :model,
             :base, :made_branch, :headless, :pid, :port_base, :ports, :env_names, :conversation, :phase, :generation,
             :created_at, :ended_at)";
     connection.prepare_cached(sql)?.execute(named_params! {
@@ -170,6 +179,7 @@ pub(crate) fn insert(connection: &Connection, holder: &Holder) -> Attempt<()> {
         ":shared": agent.shared,
         ":session": agent.session,
         ":batch_id": agent.batch_id,
+        ":task": agent.task.map(|task| task.to_string()),
         ":harness": agent.harness,
         ":model": agent.model,
         ":base": agent.base,
@@ -205,6 +215,7 @@ fn read(row: &Row<'_>) -> Attempt<Agent> {
         shared: row.get("shared")?,
         session: text("session")?,
         batch_id: text("batch_id")?,
+        task: row.get::<_, Option<String>>("task")?.and_then(|id| TaskId::parse(&id)),
         harness: text("harness")?,
         model: row.get("model")?,
         base: row.get("base")?,

@@ -18,6 +18,7 @@ mod reserve;
 mod runs;
 mod salvage;
 mod snapshot;
+mod tasks;
 mod turn;
 mod values;
 
@@ -27,3 +28,4 @@ pub use open::Store;
 pub use reserve::{PortRange, Reservation};
 pub use runs::{Change, Turn};
 pub use salvage::Salvage;
+pub use tasks::{NewTask, Place, Reported};

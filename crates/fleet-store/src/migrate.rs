@@ -15,6 +15,7 @@ pub(crate) const STEPS: &[&str] = &[
     include_str!("../migrations/0001_init.sql"),
     include_str!("../migrations/0002_runs.sql"),
     include_str!("../migrations/0003_money.sql"),
+    include_str!("../migrations/0004_tasks.sql"),
 ];
 
 /// `flet` in ASCII: tells our database from somebody else's.

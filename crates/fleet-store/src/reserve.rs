@@ -6,6 +6,7 @@ use fleet_core::agent::{Agent, Phase, Workspace};
 use fleet_core::budget::{Cap, Scope};
 use fleet_core::id::AgentId;
 use fleet_core::name;
+use fleet_core::task::TaskId;
 use fleet_core::{Error, Result, Time};
 
 use rusqlite::Transaction;
@@ -13,7 +14,7 @@ use rusqlite::Transaction;
 use crate::failure::Attempt;
 use crate::money::{self, Hold};
 use crate::open::Store;
-use crate::{agents, values};
+use crate::{agents, tasks, values};
 
 /// What is asked for one agent; the rest of its record is chosen.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct Reservation {
     pub batch_id: String,
     /// Whether a live batch of that name is refused.
     pub batch_exclusive: bool,
+    /// The task that it works for.
+    pub task: Option<TaskId>,
     /// Name of its harness.
     pub harness: String,
     /// The model asked for.
@@ -109,6 +112,7 @@ pub(crate) fn take(
     for reservation in wanted {
         let holder = choose(reservation, &live, exists)?;
         agents::insert(transaction, &holder)?;
+        tasks::take(transaction, &holder.agent)?;
         live.push(holder);
     }
     let holds: Vec<Hold> = wanted.iter().filter_map(hold).collect();
@@ -200,6 +204,7 @@ fn choose(wanted: &Reservation, live: &[Holder], exists: &dyn Fn(&Path) -> bool)
         shared: wanted.shared,
         session: free_session(wanted, live),
         batch_id: wanted.batch_id.clone(),
+        task: wanted.task,
         harness: wanted.harness.clone(),
         model: wanted.model.clone(),
         base: wanted.base.clone(),

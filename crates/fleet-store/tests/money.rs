@@ -40,6 +40,7 @@ fn wanted(number: u32, cap: Option<u64>, now: Time) -> Reservation {
         worktree_root: "/w".into(),
         batch_id: "batch".into(),
         batch_exclusive: false,
+        task: None,
         harness: "claude".into(),
         model: None,
         headless: false,

@@ -60,6 +60,7 @@ fn wanted(number: u32, repo: &str, branch: &str) -> Reservation {
         worktree_root: "/w".into(),
         batch_id: "manual-2026-11-21".into(),
         batch_exclusive: false,
+        task: None,
         harness: "claude".into(),
         model: Some("opus".into()),
         headless: false,

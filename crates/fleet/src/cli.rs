@@ -118,6 +118,7 @@ pub(crate) fn tree() -> Command {
             .arg_required_else_help(true)
             .about(match noun {
                 "salvage" => "Work that was saved when its workspace went",
+                "task" => "Units of paid work: records, reports, cost",
                 "config" => "Settings",
                 "contract" => "What a session may spend, as another program says it",
                 "report" => "What a session did and spent, as it says itself",

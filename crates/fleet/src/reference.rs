@@ -1,5 +1,8 @@
 //! The generated reference pages: from the same text as the help, the schemas and the tables.
 
+mod forecasts;
+mod tasks;
+
 use std::fmt::Write;
 
 use fleet_app::config;
@@ -12,6 +15,7 @@ use fleet_core::plan::model::{Act, Names, gaps, providers, reach};
 use fleet_core::plan::rule::Rule;
 use fleet_core::plan::skill::example_spec;
 use fleet_core::plan::word::{PlanType, WorkerType};
+use fleet_core::task::crew_report;
 use fleet_core::{Error, Kind, Result, block, contract, intensity, report};
 use serde_json::{Value, json};
 
@@ -21,6 +25,9 @@ use crate::cli;
 pub(crate) fn page(name: &str) -> Result<String> {
     match name {
         "cli" => Ok(commands()),
+        "forecasts" => Ok(forecasts::page()),
+        "tasks" => Ok(tasks::page()),
+        "crew-report.schema.json" => Ok(format!("{:#}\n", crew_report::schema())),
         "config" => Ok(config::reference()),
         "exit-codes" => Ok(exit_codes()),
         "operations" => Ok(operations()),
@@ -32,7 +39,7 @@ pub(crate) fn page(name: &str) -> Result<String> {
         "skills" => Ok(format!("{:#}\n", json!(stamped()))),
         "fleet.schema.json" => Ok(format!("{:#}\n", file::schema())),
         other => Err(Error::usage(format!("there is no page `{other}`"))
-            .hint("pages: cli, config, exit-codes, operations, plan-rules, plan-spec, fleet.schema.json, contract-rules, contract.schema.json, report.schema.json, skills")),
+            .hint("pages: cli, forecasts, tasks, crew-report.schema.json, config, exit-codes, operations, plan-rules, plan-spec, fleet.schema.json, contract-rules, contract.schema.json, report.schema.json, skills")),
     }
 }
 

@@ -73,9 +73,9 @@ pub(crate) fn error(error: &Error) {
     }
 }
 
-/// Says what is going on, on a terminal only.
+/// Says what is going on, on a terminal only; warnings and forecasts of money everywhere.
 pub(crate) fn progress(text: &str) {
-    if std::io::stderr().is_terminal() || text.starts_with("warning:") {
+    if std::io::stderr().is_terminal() || ["warning:", "forecast:"].iter().any(|always| text.starts_with(always)) {
         let mut stderr = std::io::stderr().lock();
         let _ = writeln!(stderr, "{text}");
     }

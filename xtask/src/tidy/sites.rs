@@ -153,6 +153,13 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "git.detached-clear",
         "another verb: `merge`; made anew before each gate",
     ),
+    (
+        "task.",
+        "another verb: crates/fleet/tests/it/tasks/crashes.rs kills at its steps and asks again",
+    ),
+    ("git.blame", "a question, by another verb: `task blame`"),
+    ("git.trailers", "a question, by another verb: `task blame`"),
+    ("git.known-commits", "a question, by another verb: `task report`"),
     ("prune.", "another verb: deletes what may go, and may be repeated"),
     ("restore.", "another verb: after a crash the saved work is where it was"),
     ("store.", "migrations and damage, which the store's own tests walk"),

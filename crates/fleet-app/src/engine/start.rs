@@ -376,6 +376,7 @@ impl Engine<'_> {
             worktree_root: config.worktree_root.clone(),
             batch_id: self.batch(),
             batch_exclusive: false,
+            task: None,
             harness: job.harness.name.clone(),
             model: job.model.clone(),
             headless: true,

@@ -1,5 +1,7 @@
 //! `integrate`: what other programs are given so that they know of fleet.
 
+mod hooks;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,10 +20,11 @@ use crate::op::{Operation, Surfaces};
 use crate::ops::plan::base;
 use crate::page::{Label, Page, Show, plain, span};
 
-/// Give Claude Code the skills to plan and run fleets
+/// Give Claude Code the skills to plan and run fleets, the command /fleet, and the hook that stores reports of tasks
 ///
-/// Writes them into ~/.claude/skills, or with --project into the repository's .claude/skills. What fleet has not written, or
-/// what was changed since, is kept. Run it again after an update of fleet.
+/// Writes skills into ~/.claude/skills, or with --project into the repository's .claude/skills, and adds the hook to
+/// settings.json beside that folder; all else in there stays as it is. What fleet has not written, or what was changed
+/// since, is kept. Run it again after an update of fleet.
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Claude {
@@ -51,6 +54,8 @@ pub enum Outcome {
     Written,
     /// An older one of fleet's was replaced.
     Updated,
+    /// It is the user's, and what is fleet's was added to it.
+    Extended,
     /// One that is not fleet's was moved beside, and fleet's was written.
     Replaced,
     /// It was there as it should be.
@@ -131,6 +136,7 @@ impl Operation for Claude {
             };
             done.push(File { path, outcome, note });
         }
+        done.push(self.hooks(&folder)?);
         if self.remove && !self.dry_run {
             remove_empty_folders(&folder);
         }
@@ -280,6 +286,7 @@ impl Show for Integrated {
             let (label, word) = match file.outcome {
                 Outcome::Written => (Label::Good, "written"),
                 Outcome::Updated => (Label::Good, "updated"),
+                Outcome::Extended => (Label::Good, "extended"),
                 Outcome::Replaced => (Label::Warn, "replaced"),
                 Outcome::Removed => (Label::Good, "removed"),
                 Outcome::Kept => (Label::Warn, "kept"),
@@ -313,7 +320,7 @@ impl Show for Integrated {
             page.hint("to have fleet's own in their place: `fleet integrate claude --force` moves the others beside");
         }
         if !self.dry_run && count(&[Outcome::Written, Outcome::Updated, Outcome::Replaced]) > 0 {
-            page.hint("sessions of Claude Code that start from now on have the skill `fleet-plan`");
+            page.hint("sessions of Claude Code that start from now on have the skills `fleet-plan` and `/fleet`");
         }
     }
 }

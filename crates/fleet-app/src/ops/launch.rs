@@ -4,7 +4,8 @@ use clap::Args;
 use fleet_core::budget::{Cap, Scope};
 use fleet_core::name::{plural, word};
 use fleet_core::plan::word::{PlanType, Sandbox};
-use fleet_core::plan::{Plan, Shape};
+use fleet_core::plan::{ModelChoice, Plan, Shape};
+use fleet_core::profile::Class;
 use fleet_core::run::record::{Event, Run, StepName};
 use fleet_core::run::standing::Word;
 use fleet_core::run::{Control, Finish, Pause};
@@ -29,6 +30,7 @@ use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
 use crate::pipelines;
 use crate::plan::Found;
+use crate::profile::{self, Expected};
 use crate::runs::view::{self, RunRecord};
 use crate::runs::{self, MARK};
 
@@ -78,6 +80,9 @@ pub struct Launched {
     /// What would be started, in the order in which it could be. What is done already is left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Planned>,
+    /// What its workers are expected to cost and take, by what has finished before; none while too little has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Expected>,
 }
 
 /// A worker that would be started.
@@ -119,10 +124,12 @@ impl Operation for Launch {
                 how: "refused".to_owned(),
                 run: None,
                 steps: Vec::new(),
+                forecast: None,
             });
         };
         let known = runs::of_root(app, &found.root)?;
         let ground = ground(app, caller, &self, &found, &plan, known.as_ref())?;
+        let forecast = profile::expected(app, &classes(&plan))?.ok();
         if self.dry_run {
             let run = known.as_ref().map(|run| view::record(app, run)).transpose()?;
             let mut steps = planned(&plan);
@@ -135,7 +142,11 @@ impl Operation for Launch {
                 how: "dry run".to_owned(),
                 run,
                 steps,
+                forecast,
             });
+        }
+        if known.is_none() {
+            profile::tell(app, caller, &classes(&plan), true)?;
         }
         // Of two launches at once the second goes on with the run of the first.
         let turn = Lock::take(&app.home.root().join("launch.lock"))?;
@@ -160,7 +171,22 @@ impl Operation for Launch {
             how: how.to_owned(),
             run: Some(view::record(app, &run)?),
             steps: Vec::new(),
+            forecast,
         })
+    }
+}
+
+/// What the workers of a plan are like, one for each.
+fn classes(plan: &Plan) -> Vec<Class> {
+    let class = |choice: &ModelChoice| Class {
+        kind: Some(plan.type_name().to_owned()),
+        harness: Some(choice.provider.clone()),
+        model: choice.model.clone(),
+        intensity: None,
+    };
+    match &plan.shape {
+        Shape::Autoresearch(research) => vec![class(&research.choice)],
+        _ => plan.workers.iter().map(|worker| class(&worker.choice)).collect(),
     }
 }
 
@@ -434,6 +460,9 @@ impl Show for Launched {
                 "{} would be started; nothing was",
                 plural(self.steps.len(), "worker")
             ));
+            if let Some(forecast) = &self.forecast {
+                page.line(format!("expected: {}", forecast.describe()));
+            }
             page.hint(format!(
                 "start it: `fleet launch {}`",
                 word(&self.check.root.to_string_lossy())

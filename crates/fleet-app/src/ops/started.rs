@@ -35,6 +35,10 @@ macro_rules! starts_agents {
             #[arg(long)]
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub model: Option<String>,
+            /// The task that it works for: what it uses is counted there, and FLEET_TASK tells it
+            #[arg(long, value_name = "TASK")]
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub task: Option<String>,
             /// Where the new branch starts: a commit, branch or tag [default: HEAD]
             #[arg(long)]
             #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,6 +83,7 @@ macro_rules! starts_agents {
                 let options = $crate::start::Options {
                     agent: self.agent.clone(),
                     model: self.model.clone(),
+                    task: self.task.as_deref().map($crate::task::parse).transpose()?,
                     base: self.base.clone(),
                     quick: self.quick,
                     keep_going: self.keep_going,

@@ -59,6 +59,13 @@ impl Tree {
         Tree::List(texts.iter().map(|text| Tree::text(text)).collect())
     }
 
+    /// A map as a document of its own.
+    pub(crate) fn document(&self) -> String {
+        let mut text = String::new();
+        self.write_entries(&mut text, 0);
+        text
+    }
+
     /// Writes it behind a key or a dash, whose own depth is `depth`.
     pub(super) fn write(&self, text: &mut String, depth: usize) {
         match self {

@@ -12,6 +12,7 @@ use super::author::{self, Spec, WorkerSpec};
 use super::model::{Names, providers};
 use super::rule::Rule;
 use super::word::{PlanType, Size, WorkerType};
+use crate::task::skill as tasks;
 
 /// The name of the skill that plans.
 pub const PLANNER: &str = "fleet-plan";
@@ -37,6 +38,12 @@ pub fn skills() -> Vec<Skill> {
     let mut all = vec![
         page("fleet-plan/SKILL.md", planner()),
         page("fleet/FLEET-INDEX.md", index()),
+        page("fleet/SKILL.md", tasks::skill()),
+        Skill {
+            path: tasks::HOOK.to_owned(),
+            text: tasks::hook(),
+            executable: true,
+        },
     ];
     for plan_type in PlanType::ALL {
         let folder = folder(*plan_type);

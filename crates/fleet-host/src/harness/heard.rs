@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use fleet_core::Time;
 use fleet_core::agent::Reason;
+use fleet_core::task::TaskId;
 use fleet_core::usage::Usage;
 
 /// The largest event that is taken, in bytes of JSON.
@@ -82,6 +83,8 @@ pub enum Written {
     },
     /// The replies that follow are from this model, unless they say otherwise.
     Model(String),
+    /// All of it is a sub-agent's, whose prompt names this task.
+    Task(TaskId),
     /// What one reply used. A reply may be written several times, each time with as much as was known.
     Reply {
         /// What tells it from other replies; none where each line is a reply of its own.

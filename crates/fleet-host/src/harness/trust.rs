@@ -9,7 +9,7 @@
 //! - Claude Code reads the last `--settings` only, so what is there already is extended.
 
 pub mod added;
-mod json_text;
+pub mod json_text;
 
 use std::path::{Path, PathBuf};
 

@@ -25,6 +25,7 @@ mod rank;
 mod reports;
 mod runs;
 mod surfaces;
+mod tasks;
 mod trust;
 mod updated;
 mod upgrade;

@@ -209,6 +209,70 @@ fn a_conversation_and_what_it_used_are_shown_and_counted_once_also_by_the_next_s
     stage.end();
 }
 
+#[test]
+fn what_a_sub_agent_uses_is_counted_for_the_task_in_its_prompt() {
+    let stage = Stage::scripted(&[]);
+    let made = |title: &str, external: &str| {
+        let create = ["task", "create", title, "--external", external, "--json"];
+        let _ = stage.fleet(&create).output().success();
+    };
+    let (whole, part) = ("TASK-20260404-001", "TASK-20260404-002");
+    made("The whole", whole);
+    made("A part", part);
+    let _ = stage
+        .fleet(&["create", "a", "--task", whole, "--wait", "ready"])
+        .output()
+        .success();
+    let reply = |id: &str, output: u64| {
+        let message = json!({"id": id, "model": "m-1", "usage": {"input_tokens": 1, "output_tokens": output}});
+        json!({"type": "assistant", "timestamp": "2999-01-01T00:00:00.000Z", "message": message})
+    };
+    let asked =
+        |content: Value| json!({"type": "user", "isSidechain": true, "message": {"role": "user", "content": content}});
+    let read = json!([{"type": "tool_result", "content": format!("fleet_task_id: {whole}")}]);
+    for (name, lines) in [
+        ("captain", vec![reply("r-1", 100)]),
+        (
+            "crew",
+            vec![
+                asked(json!(format!("Do it.\nfleet_task_id: {part}"))),
+                reply("r-2", 20),
+                asked(read),
+                asked(json!(format!("fleet_task_id: {whole}"))),
+                reply("r-3", 3),
+            ],
+        ),
+        (
+            "stray",
+            vec![asked(json!("fleet_task_id: TASK-20260404-099")), reply("r-4", 4000)],
+        ),
+    ] {
+        let path = stage.env.root().join(name);
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        fs::write(&path, text).expect("written");
+        let event = json!({"hook_event_name": "SubagentStop", "agent_transcript_path": path});
+        tell(&stage, "a", &event);
+    }
+    let written = |task: Option<&str>| {
+        let told = stage.fleet(&["task", "cost", "--json"]).output().success();
+        let told: Value = told.json();
+        let groups = told["groups"].as_array().cloned().unwrap_or_default();
+        let group = groups.into_iter().find(|group| group["name"].as_str() == task);
+        group.map(|group| (group["cost"]["usd"].clone(), group["cost"]["tokens"]["output"].clone()))
+    };
+    wait_until(LONG, "what the sub-agent used", || {
+        (written(Some(part)) == Some((Value::Null, json!(23)))).then_some(())
+    });
+    wait_until(LONG, "what the stray one used", || written(None).map(drop));
+    assert_eq!(written(Some(whole)), Some((Value::Null, json!(100))));
+    assert_eq!(
+        written(None),
+        Some((Value::Null, json!(4000))),
+        "of no task that is recorded"
+    );
+    stage.end();
+}
+
 fn append(path: &Path, text: &str) {
     let before = fs::read_to_string(path).expect("text");
     fs::write(path, before + text).expect("written");

@@ -175,6 +175,10 @@ fn plain(key: Option<&str>, value: &Value, root: &str, names: &mut BTreeMap<Stri
 const CONTRACT: &str = "<!-- VIBE_SESSION_CONTRACT\njob_id: x\nbudget:\n  ceiling_usd: 5\n-->";
 const REPORT: &str = "<!-- FLEET_SESSION_REPORT\njob_id: x\nexecution:\n  status: completed\n  total_cost_usd: 1\n-->";
 
+/// A task, and what its crew says of it.
+const TASK: &str = "TASK-20260404-001";
+const CREW: &str = "<!-- FLEET_REPORT\nfleet_task_id: TASK-20260404-001\nstatus: completed\n-->";
+
 /// Arguments of the command line, and the same as JSON.
 type Call = (Vec<&'static str>, Value);
 
@@ -467,6 +471,78 @@ fn calls() -> Vec<(&'static str, Vec<Call>)> {
                 ),
             ],
         ),
+        (
+            "task.create",
+            vec![
+                (vec!["Index"], json!({ "title": "Index" })),
+                (
+                    vec!["Search", "--crew", "api", "--external", TASK],
+                    json!({ "title": "Search", "crew": "api", "external": TASK }),
+                ),
+                (
+                    vec!["Other", "--external", "TASK-20260404-002"],
+                    json!({ "title": "Other", "external": "TASK-20260404-002" }),
+                ),
+                (vec!["..."], json!({ "title": "..." })),
+            ],
+        ),
+        (
+            "task.list",
+            vec![
+                (vec![], json!({})),
+                (vec!["--status", "open"], json!({ "status": "open" })),
+                (vec!["--status", "odd"], json!({ "status": "odd" })),
+            ],
+        ),
+        (
+            "task.show",
+            vec![
+                (vec![TASK], json!({ "id": TASK })),
+                (vec!["none"], json!({ "id": "none" })),
+            ],
+        ),
+        (
+            "task.cost",
+            vec![
+                (vec![], json!({})),
+                (vec![TASK, "--by", "crew"], json!({ "id": TASK, "by": "crew" })),
+                (vec!["--by", "mood"], json!({ "by": "mood" })),
+            ],
+        ),
+        (
+            "task.follow-ups",
+            vec![(vec![], json!({})), (vec!["none"], json!({ "id": "none" }))],
+        ),
+        (
+            "task.blame",
+            vec![
+                (vec!["dir0/file0.txt"], json!({ "file": "dir0/file0.txt" })),
+                (vec!["none"], json!({ "file": "none" })),
+            ],
+        ),
+        (
+            "task.promote",
+            vec![
+                (vec![TASK, "--all"], json!({ "id": TASK, "all": true })),
+                (vec![TASK, "1"], json!({ "id": TASK, "follow_ups": ["1"] })),
+            ],
+        ),
+        (
+            "task.report",
+            vec![
+                (vec![CREW], json!({ "text": CREW })),
+                (vec![CREW], json!({ "text": CREW })),
+                (vec!["no block"], json!({ "text": "no block" })),
+            ],
+        ),
+        (
+            "task.end",
+            vec![
+                (vec!["TASK-20260404-002"], json!({ "id": "TASK-20260404-002" })),
+                (vec![TASK], json!({ "id": TASK })),
+            ],
+        ),
+        ("profile", vec![(vec![], json!({}))]),
         ("budget.show", vec![(vec![], json!({}))]),
         (
             "budget.set",
@@ -600,6 +676,16 @@ fn the_tools_of_mcp_are_these() {
         "fleet_run",
         "fleet_contract_check",
         "fleet_report_check",
+        "fleet_task_create",
+        "fleet_task_list",
+        "fleet_task_show",
+        "fleet_task_cost",
+        "fleet_task_follow_ups",
+        "fleet_task_blame",
+        "fleet_task_promote",
+        "fleet_task_report",
+        "fleet_task_end",
+        "fleet_profile",
         "fleet_budget_show",
         "fleet_budget_set",
         "fleet_budget_raise",

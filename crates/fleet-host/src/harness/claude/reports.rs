@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use fleet_core::Time;
 use fleet_core::agent::Reason;
+use fleet_core::task::TaskId;
 use fleet_core::usage::{Basis, Tokens, Usage};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -118,10 +119,12 @@ struct Counts {
 }
 
 pub(in crate::harness) fn written(line: &[u8]) -> Option<Written> {
+    let line = std::str::from_utf8(line).ok()?;
+    if let Some(task) = dispatched_for(line) {
+        return Some(Written::Task(task));
+    }
     // Most lines are of other kinds, and some are long.
-    let line = std::str::from_utf8(line)
-        .ok()
-        .filter(|line| line.contains("\"usage\""))?;
+    let line = Some(line).filter(|line| line.contains("\"usage\""))?;
     let line: Line = serde_json::from_str(line)
         .ok()
         .filter(|line: &Line| line.kind == "assistant")?;
@@ -148,6 +151,19 @@ pub(in crate::harness) fn written(line: &[u8]) -> Option<Written> {
             basis: Basis::Reported,
         },
     })
+}
+
+/// The task in the prompt of a sub-agent, if the line is that: what a tool has answered is a list and no text.
+fn dispatched_for(line: &str) -> Option<TaskId> {
+    if !line.contains("fleet_task_id") {
+        return None;
+    }
+    let line: Value = serde_json::from_str(line).ok()?;
+    let is_prompt = line["type"] == "user" && line["isSidechain"] == true;
+    line["message"]["content"]
+        .as_str()
+        .filter(|_| is_prompt)
+        .and_then(TaskId::named_in)
 }
 
 pub(in crate::harness) fn reporting(around: &Surroundings<'_>) -> Reporting {

@@ -239,7 +239,7 @@ fn with(text: &str, record: &mut Record, file: &Path, agent: &AgentId, answer: &
             return Ok(text.to_owned());
         }
         Key::Approved(_) if holds(at(&value, &path), &answer.item) => None,
-        Key::Approved(_) => Some(json_text::push(text, &path, &answer.item)?),
+        Key::Approved(_) => Some(json_text::push(text, &path, &answer.item.as_str().into())?),
     };
     match (known, set) {
         (Some(known), set) => {
@@ -271,7 +271,10 @@ fn without(text: &str, added: &Added) -> Result<String, Unfit> {
     let path = added.key.path();
     match &added.key {
         Key::Approved(digest) => {
-            let is_it = |item: &str| files::digest(item.as_bytes()) == *digest;
+            let is_it = |item: &Value| {
+                item.as_str()
+                    .is_some_and(|item| files::digest(item.as_bytes()) == *digest)
+            };
             json_text::pull(text, &path, is_it, added.kept)
         }
         // Somebody has taken it away, or says No now.

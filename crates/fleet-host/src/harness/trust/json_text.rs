@@ -8,7 +8,7 @@ use std::ops::Range;
 use serde_json::{Map, Value};
 
 /// Why a text cannot be changed, in words that continue the name of its file.
-pub(super) type Unfit = String;
+pub type Unfit = String;
 
 /// A member of an object or an item of an array, in the text.
 struct Child {
@@ -24,13 +24,13 @@ impl Child {
 }
 
 /// The value of `text`.
-pub(super) fn parse(text: &str) -> Result<Value, Unfit> {
+pub fn parse(text: &str) -> Result<Value, Unfit> {
     serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))
 }
 
 /// Sets the member at `path` to `value`, with the objects on the way to it. Gives the new text, and how many steps of
 /// the path were there before.
-pub(super) fn set(text: &str, path: &[&str], value: &Value) -> Result<(String, usize), Unfit> {
+pub fn set(text: &str, path: &[&str], value: &Value) -> Result<(String, usize), Unfit> {
     let mut wanted = parse(text)?;
     let (there, range) = descend(text, path)?;
     let new = if there == path.len() {
@@ -54,7 +54,7 @@ pub(super) fn set(text: &str, path: &[&str], value: &Value) -> Result<(String, u
 
 /// Removes the member at `path`, and the objects on the way to it that are empty then and not among the first `kept`
 /// steps. One that is not there is no error.
-pub(super) fn unset(text: &str, path: &[&str], kept: usize) -> Result<String, Unfit> {
+pub fn unset(text: &str, path: &[&str], kept: usize) -> Result<String, Unfit> {
     let mut wanted = parse(text)?;
     let (there, _) = descend(text, path)?;
     if there < path.len() {
@@ -79,34 +79,34 @@ pub(super) fn unset(text: &str, path: &[&str], kept: usize) -> Result<String, Un
     checked(text, &wanted)
 }
 
-/// Appends the string `item` to the array at `path`, which is made when it is missing. Gives the new text, and how
+/// Appends `item` to the array at `path`, which is made when it is missing. Gives the new text, and how
 /// many steps of the path were there before.
-pub(super) fn push(text: &str, path: &[&str], item: &str) -> Result<(String, usize), Unfit> {
+pub fn push(text: &str, path: &[&str], item: &Value) -> Result<(String, usize), Unfit> {
     let mut wanted = parse(text)?;
     let (there, range) = descend(text, path)?;
     if there < path.len() {
-        return set(text, path, &Value::from(vec![item]));
+        return set(text, path, &Value::from(vec![item.clone()]));
     }
     let array = path.iter().fold(&mut wanted, |place, key| &mut place[*key]);
     let Some(array) = array.as_array_mut() else {
         return Err(format!("has a `{}` that is no array", path.join(".")));
     };
-    array.push(item.into());
-    checked(insert(text, range.start, None, &item.into()), &wanted).map(|new| (new, there))
+    array.push(item.clone());
+    checked(insert(text, range.start, None, item), &wanted).map(|new| (new, there))
 }
 
-/// Removes the strings that `which` says from the array at `path`; then the array and the objects on the way to it
+/// Removes the items that `which` says from the array at `path`; then the array and the objects on the way to it
 /// like [`unset`].
-pub(super) fn pull(text: &str, path: &[&str], which: impl Fn(&str) -> bool, kept: usize) -> Result<String, Unfit> {
+pub fn pull(text: &str, path: &[&str], which: impl Fn(&Value) -> bool, kept: usize) -> Result<String, Unfit> {
     let mut wanted = parse(text)?;
     let (there, range) = descend(text, path)?;
     let array = path.iter().try_fold(&mut wanted, |place, key| place.get_mut(*key));
     let (true, Some(array)) = (there == path.len(), array.and_then(Value::as_array_mut)) else {
         return Ok(text.to_owned());
     };
-    array.retain(|item| !item.as_str().is_some_and(&which));
+    array.retain(|item| !which(item));
     let empty = array.is_empty();
-    let is_it = |child: &Child, text: &str| string(&text[child.value.clone()]).is_some_and(|item| which(&item));
+    let is_it = |child: &Child, text: &str| parse(&text[child.value.clone()]).is_ok_and(|item| which(&item));
     let mut new = text.to_owned();
     while children(&new, range.start).iter().any(|child| is_it(child, &new)) {
         new = cut(&new, range.start, is_it);
@@ -328,9 +328,9 @@ mod tests {
             (r#"{"responses":{"approved":[]}}"#, 2),
             ("{\"responses\":{\"approved\":[\n  \"one\"\n]}}", 2),
         ] {
-            let (after, there) = push(before, &path, "two").expect("pushed");
+            let (after, there) = push(before, &path, &"two".into()).expect("pushed");
             assert_eq!(there, kept);
-            let back = pull(&after, &path, |item| item == "two", kept).expect("pulled");
+            let back = pull(&after, &path, |item| *item == "two", kept).expect("pulled");
             assert_eq!(back, before);
         }
     }
@@ -348,7 +348,7 @@ mod tests {
         ] {
             assert!(set(text, &PATH, &true.into()).is_err(), "{text}");
         }
-        assert!(push(r#"{"a":{}}"#, &["a"], "x").is_err());
+        assert!(push(r#"{"a":{}}"#, &["a"], &"x".into()).is_err());
     }
 
     fn json() -> impl Strategy<Value = Value> {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use fleet_core::Time;
 use fleet_core::fact::{Entry, Fact, Used};
 use fleet_core::spend;
+use fleet_core::task::TaskId;
 use fleet_core::usage::{Tokens, Usage};
 use nix::fcntl::OFlag;
 
@@ -56,14 +57,16 @@ struct Transcript {
     /// Bytes that were read, to the end of a line.
     offset: u64,
     model: Option<String>,
+    /// The task that all of it is for, where that is not the agent's own.
+    task: Option<TaskId>,
     /// What was counted of the replies read last.
     replies: VecDeque<(String, Tokens)>,
 }
 
 /// What a line tells, once it is known to be new.
 enum Told {
-    /// What a reply used, and when it was written.
-    Used(Usage, Option<Time>),
+    /// What a reply used, when it was written, and the task where that is not the agent's own.
+    Used(Usage, Option<Time>, Option<TaskId>),
     Conversation(String),
     TurnBegan(String, &'static str),
 }
@@ -83,6 +86,7 @@ impl Transcripts {
             path,
             offset: 0,
             model: None,
+            task: None,
             replies: VecDeque::new(),
         });
     }
@@ -135,10 +139,11 @@ impl Supervisor {
         let mut more = false;
         for file in &mut self.transcripts.files {
             more |= file.read_piece(since, &mut |told| match told {
-                Told::Used(usage, at) => {
+                Told::Used(usage, at, of_file) => {
                     // Each reply by itself: a long one has prices of its own.
                     let (cost, certainty) = spend::priced(&prices, &usage, super::now());
-                    let (certainty, task) = (Some(certainty), task.clone());
+                    let of_file = of_file.map(|task| task.to_string());
+                    let (certainty, task) = (Some(certainty), of_file.or_else(|| task.clone()));
                     add(
                         &mut sums,
                         Used {
@@ -269,6 +274,8 @@ impl Transcript {
         match harness::written(&self.harness, line) {
             None => {}
             Some(Written::Model(model)) => self.model = Some(model),
+            // The prompt is what comes first.
+            Some(Written::Task(task)) => self.task = self.task.or(Some(task)),
             Some(Written::Conversation { id }) => tell(Told::Conversation(id)),
             Some(Written::TurnBegan { at, .. }) if at.is_none_or(|at| at < since) => {}
             Some(Written::TurnBegan { text, by, .. }) => tell(Told::TurnBegan(text, by)),
@@ -279,7 +286,7 @@ impl Transcript {
                     usage.tokens = self.not_counted(id, usage.tokens);
                 }
                 if usage.tokens != Tokens::default() {
-                    tell(Told::Used(usage, at));
+                    tell(Told::Used(usage, at, self.task));
                 }
             }
         }
