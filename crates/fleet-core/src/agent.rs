@@ -292,6 +292,8 @@ pub struct Standing {
     pub used_in_conversation: Tokens,
     /// What a limit said last: how near it is, which, and what was used of what.
     pub limit: Option<(Level, Rung, String)>,
+    /// When the service's own limit is lifted, where it refused this launch and says so.
+    pub quota: Option<Time>,
     /// What was spent over all generations by fleet's account, and how many entries have no known cost.
     pub spent: (Usd, u64),
     /// How this generation's run without a terminal ended, and what was said about it.
@@ -354,6 +356,7 @@ impl Standing {
                 self.typed = None;
                 self.stopping = false;
                 self.limit = None;
+                self.quota = None;
                 self.outcome = None;
             }
             Fact::Copied { path, sha256 } => {
@@ -437,6 +440,7 @@ impl Standing {
             Fact::Limited { .. } => self.limit = None,
             Fact::Ended { outcome, text } => self.outcome = Some((*outcome, text.clone())),
             Fact::Stopping { .. } => self.stopping = true,
+            Fact::Quota { until } => self.quota = *until,
             Fact::Exited { code } => {
                 self.take_back();
                 self.exited = Some(*code);
@@ -446,7 +450,6 @@ impl Standing {
             | Fact::Notified { .. }
             | Fact::Interrupted
             | Fact::Meter { .. }
-            | Fact::Quota { .. }
             | Fact::Unknown => {}
         }
     }

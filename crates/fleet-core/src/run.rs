@@ -94,6 +94,8 @@ pub struct Ended {
     pub resumable: bool,
     /// What it measured.
     pub metric: Option<f64>,
+    /// When its service answers again, where that refused it until then: nothing of that provider is started before.
+    pub until: Option<Tick>,
 }
 
 /// Why the engine ends a step.

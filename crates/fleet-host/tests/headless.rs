@@ -401,7 +401,8 @@ fn a_limit_that_draws_near_is_told() {
         in_chunks(Reader::new(Cli::Claude), stream.as_bytes(), usize::MAX),
         [Event::Limit {
             about: "five hour allowed warning".to_owned(),
-            resets_at: Some(7)
+            resets_at: Some(7),
+            refused: false,
         }]
     );
 }

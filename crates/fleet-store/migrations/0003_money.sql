@@ -57,3 +57,6 @@ CREATE TABLE holds (
 
 CREATE INDEX holds_open ON holds (made_at) WHERE ended_at IS NULL;
 CREATE INDEX holds_ended ON holds (ended_at) WHERE ended_at IS NOT NULL AND extra > 0;
+
+-- When the service that refused a step answers again.
+ALTER TABLE steps ADD COLUMN until INTEGER;

@@ -242,7 +242,7 @@ fn apply(transaction: &Transaction<'_>, run: &str, change: &Change) -> Attempt<(
         Change::Ended(name, end) => {
             end_hold(transaction, run, name, end)?;
             named(
-                "UPDATE steps SET how = ?6, text = ?7, cost = ?8, metric = ?9, resumable = ?10, ended = ?11, ended_at = ?12",
+                "UPDATE steps SET how = ?6, text = ?7, cost = ?8, metric = ?9, resumable = ?10, ended = ?11, ended_at = ?12, until = ?13",
                 name,
                 &[
                     &values::word(&end.how)?,
@@ -252,6 +252,7 @@ fn apply(transaction: &Transaction<'_>, run: &str, change: &Change) -> Attempt<(
                     &end.resumable,
                     &values::int(end.ended),
                     &end.ended_at.0,
+                    &end.until.map(|until| until.0),
                 ],
             )
         }
@@ -419,6 +420,7 @@ fn step(row: &Row<'_>) -> Attempt<StepRecord> {
             resumable: row.get("resumable")?,
             ended: values::uint(row.get("ended")?),
             ended_at: Time(row.get("ended_at")?),
+            until: row.get::<_, Option<i64>>("until")?.map(Time),
         }),
     };
     Ok(StepRecord {

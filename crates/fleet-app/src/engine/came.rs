@@ -1,6 +1,5 @@
 //! What came of an agent that made a step, from its journal alone.
 
-use fleet_core::Result;
 use fleet_core::agent::{Agent, Standing};
 use fleet_core::fact::{Entry, Fact};
 use fleet_core::id::AgentId;
@@ -11,6 +10,7 @@ use fleet_core::run::judge::{self, judge};
 use fleet_core::run::record::{StepEnd, StepName, StepRecord};
 use fleet_core::run::{Ended, How, Key, Part};
 use fleet_core::spend::Spend;
+use fleet_core::{Result, Time};
 use fleet_host::process::{self, Table};
 use fleet_host::supervise::journal;
 use fleet_store::Change;
@@ -66,6 +66,7 @@ impl Engine<'_> {
             resumable: false,
             ended: self.now(),
             ended_at: self.app.now(),
+            until: None,
         };
         if agent.is_some_and(|agent| agent.shared) {
             self.changes.push(Change::AgentEnded(step.agent, end.ended_at));
@@ -97,6 +98,10 @@ impl Engine<'_> {
         if key.part == Part::Work && !matches!(self.plan.shape, Shape::Autoresearch(_)) {
             self.show_status(key, live, Some(&end));
         }
+        let until_tick = end.until.map(|until| {
+            end.ended
+                .saturating_add(u64::try_from(until.0 - end.ended_at.0).unwrap_or(0))
+        });
         if let Some(step) = self.seen.step_mut(key) {
             step.ended = Some(Ended {
                 at: end.ended,
@@ -105,6 +110,7 @@ impl Engine<'_> {
                 cost: end.cost,
                 resumable: end.resumable,
                 metric: end.metric,
+                until: until_tick,
             });
         }
     }
@@ -193,6 +199,11 @@ impl Engine<'_> {
             _ if forgot => Some(Usd::default()),
             _ => cost_of(entries, live.agent.generation),
         };
+        let ended_at = entries.last().map_or_else(|| self.app.now(), |entry| entry.at);
+        let until = refused_until(how, standing, ended_at);
+        if let Some(until) = until {
+            text = format!("{}; its service answers again at {until}", first_line(&text));
+        }
         Ok(StepEnd {
             how,
             text: first_line(&text),
@@ -200,9 +211,18 @@ impl Engine<'_> {
             metric,
             resumable: key.part == Part::Work && !forgot && came_far(&live.agent, how, standing),
             ended: self.now(),
-            ended_at: entries.last().map_or_else(|| self.app.now(), |entry| entry.at),
+            ended_at,
+            until,
         })
     }
+}
+
+/// When the service answers again that has refused this account, where it said so.
+fn refused_until(how: How, standing: &Standing, now: Time) -> Option<Time> {
+    /// No window of a provider is longer than a week: what says more is mistaken.
+    const LONGEST: i64 = 8 * 24 * 3_600_000;
+    let ahead = |until: &Time| (1..LONGEST).contains(&(until.0 - now.0));
+    standing.quota.filter(|until| how == How::Limited && ahead(until))
 }
 
 /// What launch number `generation` cost by the account in the journal; none where something of it is not known. A launch

@@ -146,6 +146,7 @@ impl Engine<'_> {
             resumable: false,
             ended: self.now(),
             ended_at: self.app.now(),
+            until: None,
         };
         self.put_step(&record, key);
         self.note(
@@ -161,6 +162,7 @@ impl Engine<'_> {
                 cost: end.cost,
                 resumable: false,
                 metric: None,
+                until: None,
             });
         }
         let name = record.name.clone();
@@ -565,6 +567,7 @@ impl Engine<'_> {
             resumable: false,
             ended: self.now(),
             ended_at: self.app.now(),
+            until: None,
         };
         self.record_end(key, &live, end);
         if matches!(place, Place::Worktree { .. }) {

@@ -1,5 +1,7 @@
 //! What is to be done next for a run. Pure: the same knowledge and the same moment give the same actions.
 
+use std::collections::BTreeMap;
+
 use super::graph::{LEAST, Next, Stand, aborts, piece, stands};
 use super::stages::{self, StageStand, is_used_up, walk};
 use super::verdict::Said;
@@ -78,6 +80,7 @@ pub fn decide(plan: &Plan, seen: &Seen, now: Tick) -> Decision {
         too_dear: false,
         waits_for_money: false,
         room: seen.room,
+        refused: refused(plan, seen),
         decision: Decision::default(),
     };
     decider.watch();
@@ -108,7 +111,29 @@ struct Decider<'a> {
     waits_for_money: bool,
     /// What all agents together may still reserve.
     room: Option<Usd>,
+    /// Until when the service of a provider refuses this account.
+    refused: BTreeMap<&'a str, Tick>,
     decision: Decision,
+}
+
+/// Until when which provider's service refuses this account.
+fn refused<'a>(plan: &'a Plan, seen: &Seen) -> BTreeMap<&'a str, Tick> {
+    let mut refused = BTreeMap::new();
+    for step in seen.all().filter(|step| !step.forgiven) {
+        if let Some(until) = step.ended.as_ref().and_then(|ended| ended.until) {
+            let latest: &mut Tick = refused.entry(provider(plan, step.key.worker)).or_default();
+            *latest = until.max(*latest);
+        }
+    }
+    refused
+}
+
+fn provider(plan: &Plan, worker: usize) -> &str {
+    match (&plan.shape, plan.workers.get(worker)) {
+        (Shape::Autoresearch(research), _) => &research.choice.provider,
+        (_, Some(worker)) => &worker.choice.provider,
+        (_, None) => "",
+    }
 }
 
 impl Decider<'_> {
@@ -160,8 +185,9 @@ impl Decider<'_> {
         if self.free == 0 {
             return false;
         }
-        if next.not_before > self.now {
-            self.wake_at(next.not_before);
+        let not_before = next.not_before.max(self.refused_until(worker));
+        if not_before > self.now {
+            self.wake_at(not_before);
             return true;
         }
         if !self.can_pay(next.hold) {
@@ -189,6 +215,12 @@ impl Decider<'_> {
             goes_on: next.goes_on,
         });
         true
+    }
+
+    /// Until when the service of `worker`'s provider refuses this account: it would refuse others, too.
+    fn refused_until(&self, worker: usize) -> Tick {
+        let provider = provider(self.plan, worker);
+        self.refused.get(provider).copied().unwrap_or(0)
     }
 
     /// Whether what the run may spend reaches for `more`; notes which limit it is that does not.

@@ -1,6 +1,6 @@
 //! How each worker of one round stands: which has to wait, which may be started, and which are over.
 
-use super::{How, Part, Seen, Tick};
+use super::{How, Part, Seen, Step, Tick};
 use crate::money::Usd;
 use crate::plan::word::OnDepFailure;
 use crate::plan::{Plan, Worker};
@@ -123,7 +123,9 @@ pub(super) fn piece(plan: &Plan, seen: &Seen, (worker, round, part): (usize, u32
     if ended.how.is_done() {
         return Stand::Over(ended.how);
     }
-    let failures = attempts.iter().filter(|step| !step.forgiven).count() as u32;
+    // That a service has no room for this account until some hour is nobody's failure.
+    let refused = |step: &Step| step.ended.as_ref().is_some_and(|ended| ended.until.is_some());
+    let failures = attempts.iter().filter(|step| !step.forgiven && !refused(step)).count() as u32;
     if !last.forgiven {
         if ended.how.waits_for_a_person() {
             return Stand::Held(ended.how);
@@ -142,15 +144,16 @@ pub(super) fn piece(plan: &Plan, seen: &Seen, (worker, round, part): (usize, u32
     }
     let wait = match (last.forgiven, ended.how) {
         (true, _) | (_, How::Lost) => 0,
-        (_, how) => wait(plan, how, failures),
+        (_, how) => wait(plan, how, failures.max(1)),
     };
+    let until = ended.until.filter(|_| !last.forgiven).unwrap_or(0);
     // A try that did not begin leaves the conversation of the one before as it was.
     let ran = attempts.iter().rev().filter_map(|step| step.ended.as_ref());
     let ran = ran.into_iter().find(|ended| ended.how != How::NotStarted);
     Stand::Ready(Next {
         attempt: last.key.attempt + 1,
         goes_on: ran.is_some_and(|ended| ended.resumable),
-        not_before: ended.at + wait,
+        not_before: (ended.at + wait).max(until),
         hold,
     })
 }

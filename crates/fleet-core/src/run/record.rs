@@ -99,6 +99,8 @@ pub struct StepEnd {
     pub ended: Tick,
     /// The same by the wall clock.
     pub ended_at: Time,
+    /// When its service answers again, by the wall clock, where that refused it until then.
+    pub until: Option<Time>,
 }
 
 /// One round.
@@ -168,6 +170,11 @@ impl StepRecord {
             cost: end.cost,
             resumable: end.resumable,
             metric: end.metric,
+            // After a boot nobody knows how long ago that was: the service says it again.
+            until: end.until.map(|until| match self.boot == boot {
+                true => tick(end.ended).saturating_add(u64::try_from(until.0 - end.ended_at.0).unwrap_or(0)),
+                false => 0,
+            }),
         });
         Step {
             key,

@@ -386,6 +386,7 @@ impl World {
             cost: came.cost.map(|cost| Usd::from_micros(cost).min(hold)),
             resumable: key.part == Part::Work && how != How::NotStarted,
             metric: came.metric.filter(|_| key.part == Part::Measure),
+            until: None,
         });
         let cost = match (came.cost, key.part) {
             (_, Part::Measure) => came.metric.map_or_else(String::new, |metric| format!(" {metric}")),

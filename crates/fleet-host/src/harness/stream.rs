@@ -117,6 +117,8 @@ pub enum Event {
         about: String,
         /// When it is lifted, in seconds since 1970.
         resets_at: Option<i64>,
+        /// Whether it is reached: the service answers nothing until then.
+        refused: bool,
     },
     /// Something went wrong; it may not be the end.
     Error {

@@ -13,6 +13,7 @@
 //!                           `two` two verdicts
 //! !answer WORD              what it writes when it is asked for its verdict once more; `none` for nothing
 //! !fail STATUS [TIMES]      the service refuses with this HTTP status, the first TIMES times it is run
+//! !quota SECONDS            the first time: the service's limit is reached, and is lifted in so many seconds
 //! !exit CODE [TIMES]        ends at once with this code      !login    has no login      !deny    a tool is denied
 //! !round N DIRECTIVE         only in round N of an autoresearch plan
 //! !at WORKER DIRECTIVE       only as this worker
@@ -124,6 +125,13 @@ fn main() -> io::Result<ExitCode> {
             }
             "fail" if few() => end = End::Fail(first.parse().unwrap_or(500)),
             "exit" if few() => return Ok(ExitCode::from(first.parse::<u8>().unwrap_or(1))),
+            "quota" if runs(&worker, round) == 1 => {
+                let since = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+                let at = since + first.parse::<u64>().unwrap_or(1);
+                say(&json!({"type": "rate_limit_event", "rate_limit_info":
+                    {"status": "rejected", "rateLimitType": "five_hour", "resetsAt": at}}));
+                end = End::Fail(429);
+            }
             "login" if few() && !Path::new("logged-in").exists() => end = End::Login,
             "deny" => end = End::Denied,
             "forget" => drop(fs::remove_file(&memory)),

@@ -2,6 +2,7 @@
 
 mod agents;
 mod kills;
+mod quota;
 
 use serde_json::{Value, json};
 

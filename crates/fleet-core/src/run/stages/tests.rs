@@ -74,6 +74,7 @@ fn end(seen: &mut Seen, place: usize, go: u32, part: Part, how: How, text: &str,
             cost: cost.map(Usd::from_micros),
             resumable: true,
             metric: None,
+            until: None,
         }),
         forgiven: false,
     });

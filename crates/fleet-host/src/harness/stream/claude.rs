@@ -231,6 +231,7 @@ fn limit(info: &Value, events: &mut Vec<Event>) {
         events.push(Event::Limit {
             about: short(&format!("{which} {}", status.replace('_', " "))),
             resets_at: info["resetsAt"].as_i64(),
+            refused: status == "rejected",
         });
     }
 }

@@ -231,6 +231,7 @@ mod tests {
             Event::Limit {
                 about: bad(),
                 resets_at: None,
+                refused: false,
             },
             Event::Error { outcome, text: bad() },
             Event::Notice { text: bad() },

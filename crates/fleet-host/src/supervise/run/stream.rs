@@ -7,6 +7,7 @@
 use std::io;
 use std::time::Instant;
 
+use fleet_core::Time;
 use fleet_core::agent::Standing;
 use fleet_core::fact::{Fact, Source};
 use fleet_core::usage::Tokens;
@@ -187,6 +188,14 @@ impl Supervisor {
                 Event::Call { tool, .. } => {
                     let is_dispatch = self.stream.as_ref().is_some_and(|stream| stream.cli.dispatches(tool));
                     self.tool_called(is_dispatch);
+                }
+                Event::Limit {
+                    resets_at: Some(at),
+                    refused: true,
+                    ..
+                } => {
+                    let until = Some(Time(at.saturating_mul(1000)));
+                    self.record(Source::Program, Fact::Quota { until });
                 }
                 Event::Retry { why, .. } => self.asks_again(why),
                 Event::Answered { number, refused } => self.prompt_answered(*number, refused.clone()),
