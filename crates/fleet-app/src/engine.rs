@@ -11,6 +11,7 @@ mod prompts;
 mod research;
 mod start;
 mod take_over;
+mod tasks;
 mod terms;
 
 use std::collections::BTreeMap;
@@ -372,6 +373,7 @@ impl<'a> Engine<'a> {
         (self.run.control, self.run.finish) = (Control::Going, Some(finish));
         self.changes.push(Change::Finish(finish, now));
         self.note("finished", None, finish.as_str());
+        self.end_tasks(finish);
         self.flush(&[])?;
         self.app.publish();
         Ok(())

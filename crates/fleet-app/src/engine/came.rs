@@ -47,6 +47,7 @@ impl Engine<'_> {
             self.changes.push(Change::Spent(live.agent.id.clone(), spent));
         }
         self.record_end(key, live, end);
+        self.report_stage(key);
         Ok(())
     }
 

@@ -25,7 +25,7 @@ use super::terms::Ground;
 use super::{Engine, Live, came, layout, pipeline, research};
 use crate::config::Config;
 use crate::trust::{self, Asker};
-use crate::{child, end, kept, runs};
+use crate::{child, end, kept, runs, task};
 
 /// One step about to be started.
 struct Job {
@@ -210,8 +210,8 @@ impl Engine<'_> {
                 pipeline::CONTRACT.to_owned(),
                 self.stage_contract(pipeline, key, record.hold)?,
             ));
-            if pipeline.fleet.has_tasks() {
-                env.push(("FLEET_TASK".to_owned(), pipeline.task_id(key.worker)));
+            if let Some(task) = self.stage_task(pipeline, key.worker)? {
+                env.push((task::VARIABLE.to_owned(), task.id.to_string()));
             }
         }
         let new = (!goes_on && !harness.conversation.is_empty()).then(|| self.app.new_uuid());

@@ -478,8 +478,38 @@ fn the_protocol_is_off_unless_the_file_says_otherwise() {
     let shop = Shop::with("fleet: {enabled: true, budget_protocol: true, task_sync: true}");
     let report = shop.report(&shop.run(&["--intensity", "quick", "--budget", "5"], REPORTS).success());
     let task = format!("{}-implement", job(&report));
-    assert!(shop.told("implement", 1).contains(&format!("== FLEET_TASK {task}\n")));
     assert_eq!(report["fleet_activity"]["tasks"][1]["id"], task);
+    let list: Value = shop.fleet(&["task", "list", "--json"]).output().success().json();
+    let tasks = list["tasks"].as_array().expect("tasks").clone();
+    let named = |external: &str| {
+        tasks
+            .iter()
+            .find(|each| each["external"] == external)
+            .unwrap_or_else(|| panic!("no {external}: {list}"))
+            .clone()
+    };
+    let (whole, own) = (named(&job(&report)), named(&task));
+    let own_id = own["id"].as_str().expect("an id");
+    assert!(shop.told("implement", 1).contains(&format!("== FLEET_TASK {own_id}\n")));
+    assert_eq!(
+        (&own["parent"], &own["status"], &own["crew"]),
+        (&whole["id"], &"completed".into(), &"implement".into())
+    );
+    assert_eq!(whole["status"], "completed");
+    let stages = report["fleet_activity"]["tasks"].as_array().map_or(0, Vec::len);
+    // Each of the stages leaves the same thing to do: that is one task.
+    let promoted = tasks.iter().filter(|each| each["title"] == "Tidy up").count();
+    assert_eq!((promoted, tasks.len()), (1, stages + 2), "{list}");
+    let cost: Value = shop
+        .fleet(&["task", "show", own_id, "--json"])
+        .output()
+        .success()
+        .json();
+    let used = cost["own_cost"]["usd"].as_f64();
+    assert!(
+        used.is_some_and(|used| used > 0.0),
+        "what the stage used is counted there: {cost}"
+    );
     assert_eq!(shop.contract("implement", 1)["stage"], "implement");
 }
 
@@ -571,6 +601,50 @@ fn a_start_that_is_cut_off_is_asked_for_again_and_nothing_is_paid_for_twice() {
         }
     }
     assert_eq!(shop.stage.paid().len(), 8);
+}
+
+#[test]
+fn what_came_of_stages_is_recorded_also_when_the_driver_is_killed_over_it() {
+    for point in [
+        "run.task-report:before",
+        "run.task-report:after",
+        "run.task-end:before",
+        "run.task-end:after",
+    ] {
+        let shop = Shop::with("fleet: {enabled: true, budget_protocol: true, task_sync: true}");
+        let run = || shop.fleet(&["run", "--job", "J-1", "--intensity", "quick", "-p", REPORTS]);
+        let hit = shop.stage.env.root().join("hit");
+        let first = run()
+            .arg("--detach")
+            .env("FLEET_FAULT", point)
+            .env("FLEET_FAULT_HIT", &hit);
+        let _ = first.output();
+        wait_until(LONG, point, || hit.exists().then_some(()));
+        let _ = run().output();
+        let list: Value = shop.fleet(&["task", "list", "--json"]).output().success().json();
+        let tasks = list["tasks"].as_array().expect("tasks");
+        let part = |each: &&Value| {
+            each["external"]
+                .as_str()
+                .is_some_and(|external| external.starts_with("J-1"))
+        };
+        let standings: Vec<&Value> = tasks.iter().filter(part).map(|each| &each["status"]).collect();
+        assert!(
+            standings.len() >= 3 && standings.iter().all(|each| *each == "completed"),
+            "{point}: {list}"
+        );
+        assert_eq!(
+            tasks.iter().filter(|each| each["title"] == "Tidy up").count(),
+            1,
+            "{point}: {list}"
+        );
+        let paid = shop.stage.paid();
+        assert_eq!(
+            paid.len(),
+            standings.len() - 1,
+            "{point}: no stage was paid for twice: {paid:?}"
+        );
+    }
 }
 
 #[test]

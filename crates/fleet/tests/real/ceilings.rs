@@ -227,6 +227,30 @@ fn a_hard_ceiling_holds_for_three_programs_whoever_is_killed() {
     }
 }
 
+/// What ten sessions of Claude Code spend when each is given a tenth of the ceiling by its own flag, and nobody looks at
+/// the sum.
+fn alone() -> Usd {
+    let world = world();
+    let each = (CEILING / 10.0).to_string();
+    for number in 0..10 {
+        let prompt = format!("Do part {number}.");
+        let args = [
+            "-p",
+            "--model",
+            "sonnet",
+            "--max-budget-usd",
+            &each,
+            "--allowedTools",
+            "Bash",
+            "--",
+            &prompt,
+        ];
+        let ended = world.program(Cli::Claude, args).output();
+        assert!(!ended.status.success(), "it is to end at its budget: {ended}");
+    }
+    actual(&world).1
+}
+
 fn write_table(outcomes: &[Outcome]) {
     let mut text = format!(
         "# A ceiling that holds\n\nTen workers of Claude Code, Codex and Pi, {AT_ONCE} at once, may spend {CEILING:.2} USD together (`launch \
@@ -244,10 +268,16 @@ fn write_table(outcomes: &[Outcome]) {
     }
     let most = outcomes.iter().map(|each| each.over).max().unwrap_or_default();
     let kills: u64 = outcomes.iter().map(|each| each.kills).sum();
+    let runs = outcomes.len();
     let _ = writeln!(
         text,
-        "\n{} runs, {kills} kills; the most beyond the ceiling: {most}.",
-        outcomes.len()
+        "\n{runs} runs, {kills} kills; the most beyond the ceiling: {most}."
+    );
+    let (alone, each) = (alone(), CEILING / 10.0);
+    let _ = writeln!(
+        text,
+        "\nBeside it: ten sessions of Claude Code alone, each with `--max-budget-usd {each}`, one after the other and without a \
+         kill, spent {alone}: each ends with the request that passes its own limit, and nobody looks at the sum."
     );
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/ceilings.md");
     fs::write(path, text).expect("the table is written");
