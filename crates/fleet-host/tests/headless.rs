@@ -439,8 +439,8 @@ fn the_prompt_of_a_headless_run_goes_over_standard_input() {
         ),
         (
             Cli::Codex,
-            "codex --own exec --json --model m -",
-            "codex --own exec resume --json i-1 -",
+            "codex --own exec --json --skip-git-repo-check --model m -",
+            "codex --own exec resume --json --skip-git-repo-check i-1 -",
         ),
         (
             Cli::Pi,

@@ -450,11 +450,22 @@ mod tests {
         for part in ["-wal", "-shm"] {
             let _ = fs::remove_file(beside(&path, part));
         }
+        const PAGE: usize = 4096;
+        let sql = "SELECT rootpage FROM sqlite_schema WHERE tbl_name = 'agents'";
+        let pages: Vec<usize> = {
+            let connection = Connection::open(&path).expect("a database");
+            let mut statement = connection.prepare(sql).expect("a question");
+            let rows = statement.query_map([], |row| row.get::<_, i64>(0)).expect("rows");
+            rows.map(|page| usize::try_from(page.expect("a page")).expect("a number"))
+                .collect()
+        };
         let mut bytes = fs::read(&path).expect("bytes");
-        bytes[4096..].fill(0xAA);
+        for page in pages.into_iter().filter(|page| *page > 0) {
+            bytes[(page - 1) * PAGE..page * PAGE].fill(0xAA);
+        }
         fs::write(&path, &bytes).expect("spoil");
 
-        let store = Store::open(&path).expect("the first page is sound");
+        let store = Store::open(&path).expect("the pages of the schema are sound");
         let error = store.agents_live().expect_err("damaged");
         assert_eq!(error.kind, Kind::Unavailable);
         assert!(error.message.contains("damaged"), "{error}");

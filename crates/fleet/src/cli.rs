@@ -445,7 +445,7 @@ mod tests {
             with.get_arguments().count() > plain.get_arguments().count()
         };
         let streaming: Vec<&str> = ALL.iter().filter(streams).map(|op| op.name).collect();
-        assert_eq!(streaming, ["list", "logs", "launch", "status"]);
+        assert_eq!(streaming, ["list", "logs", "launch", "status", "run"]);
     }
 
     #[test]

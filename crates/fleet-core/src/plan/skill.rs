@@ -401,7 +401,13 @@ mod tests {
     #[test]
     fn the_files_are_where_agents_look_for_them() {
         let paths: Vec<String> = skills().into_iter().map(|skill| skill.path).collect();
-        let mut wanted = vec!["fleet-plan/SKILL.md".to_owned(), "fleet/FLEET-INDEX.md".to_owned()];
+        let own = [
+            "fleet-plan/SKILL.md",
+            "fleet/FLEET-INDEX.md",
+            "fleet/SKILL.md",
+            tasks::HOOK,
+        ];
+        let mut wanted: Vec<String> = own.map(str::to_owned).into();
         for plan_type in ["worktree", "dag", "iterative", "autoresearch"] {
             for file in ["SKILL.md", "scripts/launch.sh", "scripts/status.sh"] {
                 wanted.push(format!("{plan_type}-fleet/{file}"));
@@ -416,11 +422,18 @@ mod tests {
     #[test]
     fn the_front_matter_is_what_claude_code_takes() {
         for skill in skills().iter().filter(|skill| skill.path.ends_with("SKILL.md")) {
-            let lines: Vec<&str> = skill.text.lines().take(4).collect();
-            let [open, name, description, close] = lines.as_slice() else {
+            let mut lines = skill.text.lines();
+            assert_eq!(lines.next(), Some("---"));
+            let (Some(name), Some(description)) = (lines.next(), lines.next()) else {
                 panic!("{}", skill.path);
             };
-            assert_eq!((*open, *close), ("---", "---"));
+            let rest: Vec<&str> = lines.take_while(|line| *line != "---").collect();
+            assert!(
+                rest.iter().all(|line| ["argument-hint: ", "allowed-tools: "]
+                    .iter()
+                    .any(|key| line.starts_with(key))),
+                "{rest:?}"
+            );
             let name = name.strip_prefix("name: ").expect("a name");
             assert_eq!(Some(name), skill.path.strip_suffix("/SKILL.md"));
             assert!(name.len() <= 64 && name.chars().all(|c| c.is_ascii_lowercase() || c == '-'));

@@ -1,7 +1,6 @@
 //! What is printed where: for programs, through pipes, without colour, without questions.
 
 use std::fs;
-use std::io::Read;
 use std::process::Stdio;
 
 use fleet_testkit::{Pty, raw_command};
@@ -154,11 +153,15 @@ fn what_is_piped_has_no_escape_sequences_and_asks_nothing() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let status = wait_until(PATIENCE, &format!("the end of {args:?}"), || child.try_wait().unwrap());
-        drop(held);
-        let mut text = String::new();
-        child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-        child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        // Read meanwhile: some say more than a pipe holds.
+        let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let (status, text) = std::thread::scope(|scope| {
+            let said = scope.spawn(move || std::io::read_to_string(&mut stdout).unwrap());
+            let warned = scope.spawn(move || std::io::read_to_string(&mut stderr).unwrap());
+            let status = wait_until(PATIENCE, &format!("the end of {args:?}"), || child.try_wait().unwrap());
+            drop(held);
+            (status, said.join().unwrap() + &warned.join().unwrap())
+        });
         assert_eq!(status.code(), Some(code), "{args:?}: {text}");
         assert!(!text.contains('\u{1b}'), "{args:?}: {text:?}");
     }
