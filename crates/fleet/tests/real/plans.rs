@@ -171,7 +171,7 @@ fn runs_a_dag(cli: Cli) {
 fn goes_round_until_the_reviewer_accepts(cli: Cli) {
     let rules = vec![
         rule(
-            "(?s)verdict.*This is round 2",
+            "(?s)# reviewer.*This is round 2",
             vec![
                 write("iterations/2/review.md", "verdict: lgtm\n"),
                 Turn::say("accepted"),
