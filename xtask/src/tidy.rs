@@ -2,10 +2,11 @@
 //!
 //! - [`tree`]: the files; [`source`]: Rust text without comments, literals and tests
 //! - [`rules`]: what code may stand where; [`sites`]: the fault points; [`crates`]: who may depend on whom
-//! - [`prose`]: words, links, sizes and names
+//! - [`prose`]: words, links, sizes and names; [`commits`]: messages
 //!
 //! A rule with exceptions has them in a table beside it, each with its reason.
 
+mod commits;
 mod crates;
 mod prose;
 mod rules;
@@ -63,7 +64,11 @@ pub(crate) fn main(args: Args) -> Result<()> {
     }
     match findings.len() {
         0 => {
-            println!("tidy: {} files, nothing to say", tree.files.len());
+            println!(
+                "tidy: {} files and {} commits, nothing to say",
+                tree.files.len(),
+                tree.commits.len()
+            );
             Ok(())
         }
         1 => failed("1 finding"),
@@ -79,6 +84,7 @@ fn check(tree: &Tree) -> Vec<Finding> {
         sites::check,
         crates::check,
         prose::check,
+        commits::check,
     ];
     let mut findings: Vec<Finding> = checks.iter().flat_map(|check| check(tree)).collect();
     findings.sort();

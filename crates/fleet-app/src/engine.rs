@@ -31,6 +31,7 @@ use fleet_core::run::{self, Action, Control, Finish, Key, Part, Pause, Seen, Tic
 use fleet_core::{Error, Kind, Result};
 use fleet_host::lock::Lock;
 use fleet_host::supervise::client::Client;
+use fleet_host::supervise::driver;
 use fleet_host::{files, process};
 use fleet_store::{Change, Turn};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -47,7 +48,7 @@ const SOON: Duration = Duration::from_millis(15);
 /// Drives the run with this id until nothing is left to wait for. Returns at once when somebody else drives it.
 pub fn drive(app: &App, caller: &Caller, id: &str) -> Result<()> {
     loop {
-        let Some(lock) = Lock::try_take(&app.home.run_lock(id))? else {
+        let Some(lock) = driver::hold(&app.home.run_lock(id))? else {
             return Ok(());
         };
         let left = drive_once(app, caller, id);

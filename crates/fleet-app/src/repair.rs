@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fleet_core::agent::{Agent, Phase, Standing, State};
+use fleet_core::budget::Scope;
 use fleet_core::id::AgentId;
 use fleet_core::name::plural;
 use fleet_core::{Kind, Result};
@@ -64,6 +65,7 @@ pub fn repair(app: &App, caller: &Caller) -> Result<Repaired> {
     done.extend(lines);
     failed.extend(errors);
     done.extend(forget_folders(app, store)?);
+    done.extend(forget_runs(app, store)?);
     done.extend(finish_trash(app, store)?);
     done.extend(prune_worktrees(app, &live)?);
     done.extend(merge::gate::sweep(&app.home)?);
@@ -264,6 +266,32 @@ fn forget_folders(app: &App, store: &Store) -> Result<Vec<String>> {
         }
         drop(lock);
     }
+    Ok(done)
+}
+
+/// Removes what starts of runs left that were cut off before the run was recorded: folders of pipelines, and ceilings.
+fn forget_runs(app: &App, store: &Store) -> Result<Vec<String>> {
+    // A start that is at it holds this.
+    let Some(turn) = Lock::try_take(&app.home.root().join("launch.lock"))? else {
+        return Ok(Vec::new());
+    };
+    let known: BTreeSet<String> = store.runs()?.into_iter().map(|run| run.id).collect();
+    let mut done = Vec::new();
+    for entry in std::fs::read_dir(app.home.pipelines()).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|id| !known.contains(id)) {
+            files::remove_tree("repair.pipeline", &entry.path())?;
+            done.push("removed the folder of a pipeline: its start was cut off".to_owned());
+        }
+    }
+    let of_run = Scope::Run(String::new()).to_string();
+    for (scope, _) in store.caps()? {
+        let unknown = scope.strip_prefix(&of_run).filter(|id| !known.contains(*id));
+        if let Some(id) = unknown {
+            store.set_cap("repair.cap", &Scope::Run(id.to_owned()), None, app.now())?;
+            done.push("removed the ceiling of a run: its start was cut off".to_owned());
+        }
+    }
+    drop(turn);
     Ok(done)
 }
 

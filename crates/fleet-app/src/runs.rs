@@ -15,8 +15,7 @@ use fleet_core::pipeline::{self, Pipeline};
 use fleet_core::plan::{self, Plan, Shape};
 use fleet_core::run::record::Run;
 use fleet_core::{Error, Result};
-use fleet_host::lock::Lock;
-use fleet_host::supervise::driver::Driver;
+use fleet_host::supervise::driver::{self, Driver};
 
 use crate::app::App;
 use crate::caller::Caller;
@@ -197,7 +196,7 @@ pub fn wake(app: &App, caller: &Caller, run: &str) -> Result<()> {
 
 /// Whether somebody drives `run`.
 pub fn is_driven(app: &App, run: &str) -> bool {
-    Lock::is_held(&app.home.run_lock(run))
+    driver::is_held(&app.home.run_lock(run))
 }
 
 fn real(path: &Path) -> PathBuf {

@@ -276,11 +276,11 @@ fn run(matches: &ArgMatches) -> Result<ExitCode> {
         (_, done) => done?,
     };
     if verb == "run" && !below.get_flag("detach") {
-        return runs::pipeline(&app, &done, json);
+        return runs::pipeline(&app, &caller, &done, json);
     }
     print(&done.json, &done.page, json);
     if verb == "launch" && !json && !below.get_flag("detach") {
-        return runs::follow(&app, &done);
+        return runs::follow(&app, &caller, &done);
     }
     Ok(done
         .failed

@@ -20,6 +20,8 @@ use crate::{cli, ui};
 
 /// How often what happened is looked for: the store announces nothing to other processes.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long after a start the next driver is started at the earliest, where one ends again and again.
+const RESTART: Duration = Duration::from_secs(2);
 
 /// Enters the driver of the run that `args` names, apart from the process that started it.
 pub(crate) fn drive(mut args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
@@ -37,7 +39,7 @@ pub(crate) fn drive(mut args: impl Iterator<Item = std::ffi::OsString>) -> ExitC
 }
 
 /// Shows what happens in the run that `launched` tells of until it ends or pauses. The exit code is that of its end.
-pub(crate) fn follow(app: &App, launched: &Done) -> Result<ExitCode> {
+pub(crate) fn follow(app: &App, caller: &Caller, launched: &Done) -> Result<ExitCode> {
     if let Some(kind) = launched.failed {
         return Ok(ExitCode::from(kind.exit_code()));
     }
@@ -46,7 +48,7 @@ pub(crate) fn follow(app: &App, launched: &Done) -> Result<ExitCode> {
     let Some(id) = launched.json["run"]["id"].as_str().filter(|_| !over.contains(&how)) else {
         return Ok(ExitCode::SUCCESS);
     };
-    let Some(run) = until_over(app, id, launched, ui::out)? else {
+    let Some(run) = until_over(app, caller, id, launched, ui::out)? else {
         return Ok(ExitCode::SUCCESS);
     };
     show(app, &run)?;
@@ -58,7 +60,7 @@ pub(crate) fn follow(app: &App, launched: &Done) -> Result<ExitCode> {
 
 /// Shows what happens in the pipeline that `started` tells of until it ends or pauses, and then its report. The exit code
 /// is that of its status.
-pub(crate) fn pipeline(app: &App, started: &Done, json: bool) -> Result<ExitCode> {
+pub(crate) fn pipeline(app: &App, caller: &Caller, started: &Done, json: bool) -> Result<ExitCode> {
     let tell = |text: &str| {
         if !json {
             ui::out(text);
@@ -71,7 +73,7 @@ pub(crate) fn pipeline(app: &App, started: &Done, json: bool) -> Result<ExitCode
     let over = started.json["how"].as_str() == Some("is done already");
     let run = match over {
         true => app.store()?.run(id)?,
-        false => until_over(app, id, started, tell)?,
+        false => until_over(app, caller, id, started, tell)?,
     };
     let Some(run) = run else { return Ok(ExitCode::SUCCESS) };
     let report = report_of(app, &run)?;
@@ -90,9 +92,10 @@ pub(crate) fn pipeline(app: &App, started: &Done, json: bool) -> Result<ExitCode
 }
 
 /// Tells what happens in the run `id` since `begun` was answered, until it ends or pauses; the run as it is then.
-fn until_over(app: &App, id: &str, begun: &Done, tell: impl Fn(&str)) -> Result<Option<Run>> {
+fn until_over(app: &App, caller: &Caller, id: &str, begun: &Done, tell: impl Fn(&str)) -> Result<Option<Run>> {
     let since = begun.json["run"]["events"].as_array().map_or(0, Vec::len);
     let mut seen = app.store()?.run_events(id, 0)?.len().saturating_sub(since) as u64;
+    let mut next_start = Instant::now();
     loop {
         let run = app.store()?.run(id)?;
         for (number, event) in app.store()?.run_events(id, seen)? {
@@ -106,8 +109,13 @@ fn until_over(app: &App, id: &str, begun: &Done, tell: impl Fn(&str)) -> Result<
             ));
         }
         let Some(run) = run else { return Ok(None) };
-        let may_move = run.control != Control::Paused || runs::is_driven(app, id);
-        let left = run.finish.is_none() && may_move;
+        let driven = runs::is_driven(app, id);
+        let left = run.finish.is_none() && (run.control != Control::Paused || driven);
+        // Whoever notices that nobody drives a run starts a driver.
+        if left && !driven && Instant::now() >= next_start {
+            runs::wake(app, caller, id)?;
+            next_start = Instant::now() + RESTART;
+        }
         if !left || ui::is_closed() {
             return Ok(Some(run));
         }

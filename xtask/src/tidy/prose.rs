@@ -106,29 +106,29 @@ fn words(file: &File, findings: &mut Vec<Finding>) {
                 "do it, or open an issue",
             ));
         }
-        let lower = text.to_lowercase();
-        for (phrase, why) in PHRASES.iter().filter(|(phrase, _)| lower.contains(phrase)) {
-            findings.push(Finding::new(
-                &file.path,
-                line,
-                format!("`{phrase}`"),
-                format!("{why}: write it without"),
-            ));
-        }
-        for address in lower.split("://").skip(1) {
-            let end = address
-                .find(|c: char| c == '/' || c.is_whitespace() || "\"'`)>".contains(c))
-                .unwrap_or(address.len());
-            if let Some(host) = REGISTRIES.iter().find(|host| address[..end].contains(*host)) {
-                findings.push(Finding::new(
-                    &file.path,
-                    line,
-                    format!("the address of a registry (`{host}`)"),
-                    "name the package alone",
-                ));
-            }
+        for (what, hint) in phrases(text) {
+            findings.push(Finding::new(&file.path, line, what, hint));
         }
     }
+}
+
+/// What a line says that has no business in a repository, each with what to do instead.
+pub(super) fn phrases(line: &str) -> Vec<(String, String)> {
+    let lower = line.to_lowercase();
+    let mut found = Vec::new();
+    for (phrase, why) in PHRASES.iter().filter(|(phrase, _)| lower.contains(phrase)) {
+        found.push((format!("`{phrase}`"), format!("{why}: write it without")));
+    }
+    for address in lower.split("://").skip(1) {
+        let end = address
+            .find(|c: char| c == '/' || c.is_whitespace() || "\"'`)>".contains(c))
+            .unwrap_or(address.len());
+        if let Some(host) = REGISTRIES.iter().find(|host| address[..end].contains(*host)) {
+            let what = format!("the address of a registry (`{host}`)");
+            found.push((what, "name the package alone".to_owned()));
+        }
+    }
+    found
 }
 
 /// Every link of a page to a file leads to one.

@@ -205,10 +205,12 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     ("git.status", "a question"),
     ("git.version", "a question"),
+    ("repair.cap", "the next repair removes it again"),
     (
         "repair.folder",
         "only a minute after a start that was cut off; the next repair removes it again",
     ),
+    ("repair.pipeline", "the next repair removes it again"),
     (
         "repair.sessions",
         "tmux is a view; what is left open the next repair closes",

@@ -5,12 +5,15 @@ use std::path::Path;
 use crate::Result;
 use crate::run::Run;
 
+use super::commits::{self, Commit};
 use super::source::Source;
 
 /// All text files.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     pub(crate) files: Vec<File>,
+    /// What the checked-out branch is made of.
+    pub(crate) commits: Vec<Commit>,
 }
 
 /// One text file.
@@ -38,6 +41,8 @@ impl Tree {
         }
         tree.files.sort_by(|a, b| a.path.cmp(&b.path));
         tree.files.dedup_by(|a, b| a.path == b.path);
+        let log = Run::new("git", root).args(["log", "-z", "--format=%H%n%B"]).text()?;
+        tree.commits = commits::read(&log);
         Ok(tree)
     }
 
@@ -49,6 +54,7 @@ impl Tree {
                 .iter()
                 .map(|(path, text)| File::new(path, (*text).to_owned()))
                 .collect(),
+            commits: Vec::new(),
         }
     }
 

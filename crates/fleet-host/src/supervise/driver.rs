@@ -1,7 +1,8 @@
 //! Starting the driver of a run, detached from everything. Whoever notices that nobody drives a run starts one: a
 //! launch, a verb that changes what people want of it, and each supervisor of the run when its program has ended.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use fleet_core::{Error, Result, fault};
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exec::raw_command;
 use crate::lock::Lock;
+use crate::process::{self, Identity};
 
 /// The first argument by which the executable knows that it is to drive a run.
 pub const ARGUMENT: &str = "__drive";
@@ -29,7 +31,7 @@ pub struct Driver {
 impl Driver {
     /// Whether the run has a driver.
     pub fn is_there(&self) -> bool {
-        Lock::is_held(&self.lock)
+        is_held(&self.lock)
     }
 
     /// Starts a driver, unless there is one. Of two that are started at once the second finds the lock held and ends.
@@ -65,8 +67,53 @@ impl Driver {
     }
 }
 
+/// Takes `lock` for this process as a driver, and says in it who that is; none while another one has it.
+pub fn hold(lock: &Path) -> Result<Option<Lock>> {
+    let Some(held) = Lock::try_take(lock)? else {
+        return Ok(None);
+    };
+    let own = serde_json::to_string(&Identity::own()).unwrap_or_default();
+    // In place: a file of another name would be another lock.
+    fs::write(lock, own).map_err(|error| crate::files::io_error("write", lock, &error))?;
+    Ok(Some(held))
+}
+
+/// Whether a driver has `lock`. What a killed driver was about to start has a copy of it for a moment, so the lock alone
+/// is no proof: the process that it names has to run.
+pub fn is_held(lock: &Path) -> bool {
+    let named = || {
+        fs::read(lock)
+            .ok()
+            .and_then(|text| serde_json::from_slice::<Identity>(&text).ok())
+    };
+    Lock::is_held(lock) && named().is_none_or(|driver| process::is_running(&driver))
+}
+
 /// Enters a driver: leaves the process that started it. True in the driver itself.
 pub fn enter() -> bool {
     crate::sys::close_from(3);
     matches!(crate::sys::fork_is_parent(), Ok(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_only_a_copy_of_a_dead_driver_holds_is_no_driver() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("lock");
+        assert!(!is_held(&path));
+        let held = hold(&path).expect("no error").expect("free");
+        assert!(is_held(&path));
+        assert!(hold(&path).expect("no error").is_none());
+        let mut child = raw_command("/bin/true").spawn().expect("a child");
+        let dead = Identity::of(child.id()).expect("it is not reaped");
+        child.wait().expect("ended");
+        fs::write(&path, serde_json::to_string(&dead).expect("text")).expect("written");
+        assert!(!is_held(&path), "its driver is gone");
+        assert!(Lock::is_held(&path));
+        drop(held);
+        assert!(hold(&path).expect("no error").is_some());
+    }
 }

@@ -206,6 +206,23 @@ fn a_supervisor_that_is_killed_before_it_could_tell_of_its_program_leaves_no_sec
 }
 
 #[test]
+fn a_launch_that_somebody_watches_starts_another_driver_where_one_was_killed() {
+    for point in ["drive.turn:before:1", "drive.turn:after:1", "drive.turn:before:2"] {
+        let stage = Stage::new();
+        stage.dag(&[("a", &[], ""), ("b", &["a"], "")]);
+        let hit = stage.env.root().join("hit");
+        let _ = stage
+            .fleet(["launch", "root"])
+            .env("FLEET_FAULT", point)
+            .env("FLEET_FAULT_HIT", &hit)
+            .output()
+            .success();
+        assert!(hit.exists(), "{point}: no driver was killed");
+        assert_eq!(stage.paid(), ["paid a 1", "paid b 1"], "{point}");
+    }
+}
+
+#[test]
 fn what_is_done_is_not_in_a_dry_run_and_what_is_said_to_do_next_works_when_pasted() {
     let stage = Stage::new();
     stage.dag(&[("a", &[], ""), ("b", &["a"], "!fail 400 1")]);
