@@ -49,6 +49,14 @@ impl Usd {
     }
 }
 
+/// An amount that somebody gave and that is none, as they can read it: `1e308`, not 309 digits.
+pub fn written(amount: f64) -> String {
+    match amount.abs() < 1e12 {
+        true => amount.to_string(),
+        false => format!("{amount:?}"),
+    }
+}
+
 impl Add for Usd {
     type Output = Usd;
 
@@ -93,7 +101,7 @@ impl Serialize for Usd {
 impl<'de> Deserialize<'de> for Usd {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let amount = f64::deserialize(deserializer)?;
-        Usd::new(amount).ok_or_else(|| D::Error::custom(format!("{amount} is no amount of US dollars")))
+        Usd::new(amount).ok_or_else(|| D::Error::custom(format!("{} is no amount of US dollars", written(amount))))
     }
 }
 
@@ -135,6 +143,20 @@ mod tests {
     fn what_is_no_amount_is_none() {
         for bad in [-0.01, f64::NAN, f64::INFINITY, 2e6] {
             assert_eq!(Usd::new(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_amount_is_written_so_that_it_can_be_read() {
+        let all = [
+            (-5.0, "-5"),
+            (0.0, "0"),
+            (1e308, "1e308"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "inf"),
+        ];
+        for (amount, text) in all {
+            assert_eq!(written(amount), text);
         }
     }
 

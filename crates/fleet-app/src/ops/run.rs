@@ -4,7 +4,7 @@ use clap::Args;
 use fleet_core::budget::{Cap, Scope};
 use fleet_core::contract::{self, Budget, Contract};
 use fleet_core::intensity::Intensity;
-use fleet_core::money::Usd;
+use fleet_core::money::{self, Usd};
 use fleet_core::name::word;
 use fleet_core::pipeline::file::{self, Order};
 use fleet_core::pipeline::{self, Pipeline};
@@ -164,7 +164,7 @@ impl Run {
         let ceiling = |amount: f64| {
             Usd::new(amount).filter(|amount| !amount.is_zero()).ok_or_else(|| {
                 let most = Usd::MAX;
-                Error::usage(format!("a budget of {amount} USD is none"))
+                Error::usage(format!("a budget of {} USD is none", money::written(amount)))
                     .hint(format!("give a number of US dollars above 0, and at most {most}"))
             })
         };

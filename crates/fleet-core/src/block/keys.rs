@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::rule::{Findings, Rule};
-use crate::money::Usd;
+use crate::money::{self, Usd};
 use crate::plan::rule::{near, quoted};
 use crate::plan::word::Word;
 use crate::yaml::{Entry, Node, Value};
@@ -134,7 +134,10 @@ impl<'a> Keys<'a> {
         };
         let usd = Usd::new(number).filter(|usd| amount == Amount::AnyCost || !usd.is_zero());
         if usd.is_none() {
-            let message = format!("{number} is no amount of US dollars that may stand here");
+            let message = format!(
+                "{} is no amount of US dollars that may stand here",
+                money::written(number)
+            );
             findings.add(Rule::OutOfRange, node.at, path, message).hint =
                 format!("a number of US dollars: {least}, and at most {}", Usd::MAX);
         }
