@@ -6,6 +6,10 @@ use std::sync::Arc;
 
 use fleet_core::{Error, Result};
 
+/// The variable of an agent's environment that holds what variables were before fleet set them for this one program, as
+/// JSON.
+pub(crate) const BEFORE: &str = "FLEET_BEFORE_METER";
+
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
@@ -40,8 +44,17 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A caller in `cwd` with `env` that hears nothing of progress.
-    pub fn new(cwd: PathBuf, env: BTreeMap<String, String>) -> Self {
+    /// A caller in `cwd` with `env` that hears nothing of progress. Where an agent calls whose program reaches its service
+    /// through the meter, the environment is as it was before that: what it starts has an address of its own.
+    pub fn new(cwd: PathBuf, mut env: BTreeMap<String, String>) -> Self {
+        let before = env.remove(BEFORE).unwrap_or_default();
+        let before: BTreeMap<String, Option<String>> = serde_json::from_str(&before).unwrap_or_default();
+        for (name, value) in before {
+            match value {
+                Some(value) => drop(env.insert(name, value)),
+                None => drop(env.remove(&name)),
+            }
+        }
         let who = if env.contains_key("FLEET_AGENT") {
             Who::Agent
         } else {
@@ -73,6 +86,14 @@ impl Caller {
     }
 }
 
+/// The text of [`BEFORE`]: what the variables that `replaced` names are in `env`.
+pub(crate) fn before(env: &[(String, String)], replaced: &[(String, String)]) -> String {
+    let value = |name: &str| env.iter().rfind(|(each, _)| each == name).map(|(_, value)| value);
+    let before: BTreeMap<&str, Option<&String>> =
+        replaced.iter().map(|(name, _)| (name.as_str(), value(name))).collect();
+    serde_json::to_string(&before).unwrap_or_default()
+}
+
 impl std::fmt::Debug for Caller {
     /// Without the environment: it holds secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -80,5 +101,24 @@ impl std::fmt::Debug for Caller {
             .field("who", &self.who)
             .field("cwd", &self.cwd)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_agent_starts_has_the_address_that_the_agent_was_given_by_its_user() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let users = [pair("A_URL", "https://a"), pair("OTHER", "1")];
+        let replaced = [
+            pair("A_URL", "http://127.0.0.1:9/x"),
+            pair("B_URL", "http://127.0.0.1:9/y"),
+        ];
+        let mut env = BTreeMap::from([pair(BEFORE, &before(&users, &replaced)), pair("OTHER", "1")]);
+        env.extend(replaced);
+        let caller = Caller::new(PathBuf::from("/"), env);
+        assert_eq!(caller.env, BTreeMap::from(users));
     }
 }

@@ -10,10 +10,11 @@ use fleet_host::harness::{CommandLine, Harness};
 use fleet_host::supervise::spec::{self, Spec};
 
 use crate::app::App;
-use crate::caller::Caller;
+use crate::caller::{self, Caller};
 use crate::config::Config;
+use crate::meter::{self, Counting};
 use crate::sessions::{COLS, ROWS};
-use crate::{budgets, meter, reporting, task};
+use crate::{budgets, reporting, task};
 
 /// The specification of a launch without files to copy and commands to run.
 #[expect(clippy::too_many_arguments, reason = "a specification is made of exactly these")]
@@ -54,14 +55,20 @@ pub(crate) fn specification(
     reporting::prepare(&told)?;
     let mut argv = program_path(&told.argv(&line.argv), caller)?;
     env.extend(told.env);
-    let metered = meter::prepare(app, config, agent, harness, &argv, &env)?.map(|prepared| {
-        argv.splice(1..1, prepared.redirect.args);
-        for (name, value) in prepared.redirect.env {
-            env.retain(|(each, _)| *each != name);
-            env.push((name, value));
+    let (metered, unmetered) = match meter::prepare(app, config, agent, harness, &argv, &env)? {
+        Counting::Transcript => (None, None),
+        Counting::Missed(why) => (None, Some(why)),
+        Counting::Proxy(prepared) => {
+            argv.splice(1..1, prepared.redirect.args);
+            // What its program starts by fleet is not to go by this agent's address.
+            env.push((caller::BEFORE.to_owned(), caller::before(&env, &prepared.redirect.env)));
+            for (name, value) in prepared.redirect.env {
+                env.retain(|(each, _)| *each != name);
+                env.push((name, value));
+            }
+            (Some(prepared.metered), None)
         }
-        prepared.metered
-    });
+    };
     let env_task = env
         .iter()
         .rfind(|(name, _)| name == task::VARIABLE)
@@ -103,6 +110,7 @@ pub(crate) fn specification(
         model: agent.model.clone(),
         task: env_task,
         metered,
+        unmetered,
         grace_ms: config.kill_grace_ms,
         output_limit: config.output_limit_mb * 1_000_000,
         copy_output_to: None,

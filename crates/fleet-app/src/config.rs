@@ -91,11 +91,12 @@ settings! {
         on_exit: Option<Vec<String>> = Key::of(Shape::Argv).example(r#"["notify-send", "an agent ended"]"#);
         /// The same, when an agent has used 80 % of what it may, and when it has used all of it.
         on_budget: Option<Vec<String>> = Key::of(Shape::Argv).example(r#"["notify-send", "a budget is used up"]"#);
-        /// How what agents use is counted: `transcript`, from what their programs tell, or `proxy`: their requests go
+        /// How what agents use is counted. `transcript`: from what their programs tell. `proxy`: their requests go
         /// through fleet's meter on 127.0.0.1, which counts each exactly and refuses the next one when a budget is used
-        /// up. An agent whose program cannot be pointed at the meter does not start then; harnesses of your own are
-        /// counted by what they tell.
-        meter: MeterChoice = Key::of(Shape::Choice(&["transcript", "proxy"])).default(r#""transcript""#).example(r#""proxy""#);
+        /// up; an agent whose program cannot be pointed at the meter does not start then. `auto`: the proxy for an agent
+        /// without a terminal whose program has an API key and can be pointed at the meter, the transcript for all
+        /// others. Harnesses of your own are counted by what they tell.
+        meter: MeterChoice = Key::of(Shape::Choice(&["auto", "transcript", "proxy"])).default(r#""auto""#).example(r#""transcript""#);
         /// What an agent that is started without `--budget` may spend while all agents together have a ceiling
         /// (`fleet budget set --per day`), in US dollars.
         agent_budget: u32 = Key::of(Shape::Number { least: 1, most: 1_000_000 }).default("5").example("2");
@@ -168,8 +169,10 @@ pub enum PromptWay {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MeterChoice {
-    /// From what their programs tell.
+    /// By the proxy where that needs nobody's decision, else from what their programs tell.
     #[default]
+    Auto,
+    /// From what their programs tell.
     Transcript,
     /// By the proxy through which their requests go.
     Proxy,

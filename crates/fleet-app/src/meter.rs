@@ -26,7 +26,7 @@ use fleet_host::harness::{BUILTIN, Harness};
 use fleet_host::lock::Lock;
 use fleet_host::supervise::client::Client;
 use fleet_host::supervise::meter::{Answer, Meter, Metered, Reply, Report, Request, leave};
-use fleet_net::meter::{Admission, Ask, Ledger, Meter as Proxy, Used};
+use fleet_net::meter::{Admission, Ask, Ledger, Meter as Proxy, Trust, Used};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::app::App;
@@ -54,11 +54,22 @@ pub(crate) struct Prepared {
     pub(crate) redirect: Redirect,
 }
 
-/// How the program of `harness` is to reach its service through the meter, which runs then; none where it is not to.
-/// `env` is its environment.
+/// What counts what an agent uses.
+pub(crate) enum Counting {
+    /// What its program tells.
+    Transcript,
+    /// The same, because the meter that should count could not be started: why.
+    Missed(String),
+    /// The proxy.
+    Proxy(Prepared),
+}
+
+/// What counts what the program of `harness` will use, which is about to be started with `argv` and `env`. Where it is the
+/// proxy, the meter runs then.
 ///
 /// # Errors
-/// `Unavailable`: the settings want it, and the program cannot be pointed at it. `Conflict`: its port is taken.
+/// Only where the settings want the proxy. `Unavailable`: the program cannot be pointed at it. `Conflict`: its port is
+/// taken.
 pub(crate) fn prepare(
     app: &App,
     config: &Config,
@@ -66,28 +77,43 @@ pub(crate) fn prepare(
     harness: &Harness,
     argv: &[String],
     env: &[(String, String)],
-) -> Result<Option<Prepared>> {
+) -> Result<Counting> {
     let is_ours = BUILTIN.contains(&harness.name.as_str()) && !config.harness.contains_key(&harness.name);
-    if config.meter != MeterChoice::Proxy || !is_ours {
-        return Ok(None);
+    let is_wanted = match config.meter {
+        MeterChoice::Transcript => false,
+        MeterChoice::Auto => agent.headless,
+        MeterChoice::Proxy => true,
+    };
+    if !is_wanted || !is_ours {
+        return Ok(Counting::Transcript);
     }
     let try_at = |base: &str| reporting::redirect(app, config, agent, harness, argv, env, base);
     // Before anything is started.
-    try_at("http://127.0.0.1:1").map_err(|why| cannot(&harness.name, &why))?;
+    let pointed = try_at("http://127.0.0.1:1");
+    let is_auto = config.meter == MeterChoice::Auto;
+    match (pointed.redirect, pointed.unasked) {
+        (Err(_), _) | (Ok(_), Some(_)) if is_auto => return Ok(Counting::Transcript),
+        (Err(why), _) => return Err(cannot(&harness.name, &why)),
+        (Ok(_), _) => {}
+    }
     let meter = meter(app, env)?;
-    let port = meter.start()?;
+    let port = match meter.start() {
+        // The work is worth more than an exact account of it.
+        Err(error) if is_auto => return Ok(Counting::Missed(error.message)),
+        other => other?,
+    };
     let mut secret = [0; 16];
     getrandom::fill(&mut secret).map_err(|error| Error::internal(format!("no random numbers: {error}")))?;
     let token = hex(&secret);
     let base = format!("http://127.0.0.1:{port}/{}/{token}", agent.id);
-    let redirect = try_at(&base).map_err(|why| cannot(&harness.name, &why))?;
+    let redirect = try_at(&base).redirect.map_err(|why| cannot(&harness.name, &why))?;
     for upstream in redirect.routes.values() {
         fleet_net::meter::check_upstream(upstream)?;
     }
     for (path, text) in &redirect.files {
         files::write_cache("meter.redirect", path, text.as_bytes(), 0o600)?;
     }
-    Ok(Some(Prepared {
+    Ok(Counting::Proxy(Prepared {
         metered: Metered {
             token,
             routes: redirect.routes.clone(),
@@ -97,13 +123,37 @@ pub(crate) fn prepare(
     }))
 }
 
-/// Why the program of `harness`, started by `caller` where it stands, cannot be pointed at the meter; none where it can.
-pub(crate) fn why_not(app: &App, caller: &Caller, config: &Config, harness: &Harness) -> Option<String> {
-    let is_own = config.harness.contains_key(&harness.name);
-    if is_own && config.meter == MeterChoice::Transcript {
+/// What would count for a program without a terminal.
+pub(crate) struct Expected {
+    /// Whether the proxy does.
+    pub(crate) proxy: bool,
+    /// Why it does not; with `proxy` wanted, why such an agent is not started.
+    pub(crate) why: Option<String>,
+}
+
+/// What would count what the program of `harness` uses, started by `caller` where it stands and without a terminal.
+pub(crate) fn expected(app: &App, caller: &Caller, config: &Config, harness: &Harness) -> Expected {
+    let transcript = |why: Option<String>| Expected { proxy: false, why };
+    if config.meter == MeterChoice::Transcript {
+        return transcript(None);
+    }
+    let pointed = reporting::redirect_of_caller(app, caller, config, harness);
+    let unasked = pointed.unasked.filter(|_| config.meter == MeterChoice::Auto);
+    match pointed.redirect.err().or(unasked) {
+        Some(why) => transcript(Some(why)),
+        None => Expected { proxy: true, why: None },
+    }
+}
+
+/// Why the meter could not be started now; none where it can, or runs.
+pub(crate) fn trouble(app: &App) -> Option<Error> {
+    let folder = app.home.meter();
+    let port = known_port(&folder).ok().flatten()?;
+    if Lock::is_held(&folder.join("lock")) {
         return None;
     }
-    reporting::redirect_of_caller(app, caller, config, harness).err()
+    let taken_by_other = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err();
+    taken_by_other.then(|| taken(&folder, port))
 }
 
 fn cannot(name: &str, why: &str) -> Error {
@@ -155,7 +205,7 @@ pub fn serve(app: App) -> Result<()> {
         app: Arc::clone(&app),
         clients: Mutex::default(),
     });
-    let proxy = Proxy::start(begun.proxy, books)?;
+    let proxy = Proxy::start(begun.proxy, begun.trust, books)?;
     let mut links = Vec::new();
     loop {
         wait(&begun.supervisors, &proxy, &mut links)?;
@@ -175,6 +225,7 @@ pub fn serve(app: App) -> Result<()> {
 /// What the meter has when it begins.
 struct Begun {
     lock: Lock,
+    trust: Trust,
     proxy: TcpListener,
     supervisors: UnixListener,
 }
@@ -190,6 +241,8 @@ fn begin(app: &App) -> Result<(u16, Option<Begun>)> {
         let port = known.ok_or_else(|| Error::internal("the meter runs and has no port"))?;
         return Ok((port, None));
     };
+    // Who starts it hears of it: without them no service can be reached.
+    let trust = Trust::of_this_machine()?;
     let proxy = TcpListener::bind((Ipv4Addr::LOCALHOST, known.unwrap_or(0))).map_err(|error| match known {
         Some(port) if error.kind() == std::io::ErrorKind::AddrInUse => taken(&folder, port),
         _ => Error::unavailable(format!("the meter gets no port: {error}")),
@@ -212,6 +265,7 @@ fn begin(app: &App) -> Result<(u16, Option<Begun>)> {
         port,
         Some(Begun {
             lock,
+            trust,
             proxy,
             supervisors,
         }),

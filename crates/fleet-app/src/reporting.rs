@@ -1,5 +1,5 @@
-//! How an agent's program is led to tell of itself ([`fleet_host::harness::reporting`]): for one that has a terminal and
-//! is started by fleet's own description of it. What a headless one tells is its output.
+//! How an agent's program is led to tell of itself ([`fleet_host::harness::reporting`]): for one that is started by
+//! fleet's own description of it. What a headless one tells is its output, and beside it what that leaves out.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -24,18 +24,8 @@ pub(crate) fn reporting(
     argv: &[String],
     env: &[(String, String)],
 ) -> Reporting {
-    if agent.headless {
-        return Reporting::default();
-    }
     let folder = app.home.agent_dir(&agent.id).join("reporting");
-    // A file that is copied into the worktree before the program starts is not there yet.
-    let main = agent.repo.parent().unwrap_or(&agent.repo);
-    let copied = |path: &Path| {
-        let path = path.strip_prefix(&agent.worktree).ok()?;
-        let listed = config.credential_files.iter().any(|each| Path::new(each) == path);
-        listed.then(|| main.join(path))
-    };
-    let read = |path: &Path| text_of(path).or_else(|| text_of(&copied(path)?));
+    let read = |path: &Path| text_for(config, agent, path);
     let var = |name: &str| {
         let found = env.iter().find(|(each, _)| each == name);
         found.map(|(_, value)| value.clone())
@@ -45,7 +35,11 @@ pub(crate) fn reporting(
         argv,
         cwd: &agent.worktree,
     };
-    around(app, config, &program, &folder, &var, &read)
+    let how = match agent.headless {
+        true => harness::reporting_beside_stream,
+        false => harness::reporting,
+    };
+    around(app, config, &program, &folder, &var, &read, how)
 }
 
 /// What fleet would not hear from the program of `harness`, started by `caller` where it stands: a sentence each.
@@ -56,7 +50,16 @@ pub(crate) fn notes(app: &App, caller: &Caller, config: &Config, harness: &Harne
         argv: &harness.command,
         cwd: &caller.cwd,
     };
-    around(app, config, &program, app.home.root(), &var, &text_of).notes
+    let how = harness::reporting;
+    around(app, config, &program, app.home.root(), &var, &text_of, how).notes
+}
+
+/// How a program is pointed at the meter, and whether that is done without being asked for.
+pub(crate) struct Pointed {
+    /// How, or why it cannot be.
+    pub(crate) redirect: std::result::Result<Redirect, Why>,
+    /// Why it is not, unless it is asked for.
+    pub(crate) unasked: Option<Why>,
 }
 
 /// How the program of `harness`, which is about to be started with `argv` and `env`, is pointed at `base`.
@@ -68,7 +71,7 @@ pub(crate) fn redirect(
     argv: &[String],
     env: &[(String, String)],
     base: &str,
-) -> std::result::Result<Redirect, Why> {
+) -> Pointed {
     let var = |name: &str| {
         let found = env.iter().rfind(|(each, _)| each == name);
         found.map(|(_, value)| value.clone())
@@ -79,29 +82,47 @@ pub(crate) fn redirect(
         cwd: &agent.worktree,
     };
     let folder = app.home.agent_dir(&agent.id);
-    surrounded(app, config, &program, &folder, &var, &text_of, |around| {
-        redirect::redirect(&harness.name, around, base)
-    })
-    .unwrap_or_else(|| Err("its program is described by your settings".to_owned()))
+    let read = |path: &Path| text_for(config, agent, path);
+    pointed(app, config, &program, &folder, &var, &read, base)
 }
 
 /// The same for a program that `caller` would start where it stands, at no real address.
-pub(crate) fn redirect_of_caller(
-    app: &App,
-    caller: &Caller,
-    config: &Config,
-    harness: &Harness,
-) -> std::result::Result<Redirect, Why> {
+pub(crate) fn redirect_of_caller(app: &App, caller: &Caller, config: &Config, harness: &Harness) -> Pointed {
     let var = |name: &str| caller.var(name).map(str::to_owned);
     let program = Program {
         harness,
         argv: &harness.command,
         cwd: &caller.cwd,
     };
-    surrounded(app, config, &program, app.home.root(), &var, &text_of, |around| {
-        redirect::redirect(&harness.name, around, "http://127.0.0.1:1")
+    pointed(
+        app,
+        config,
+        &program,
+        app.home.root(),
+        &var,
+        &text_of,
+        "http://127.0.0.1:1",
+    )
+}
+
+fn pointed(
+    app: &App,
+    config: &Config,
+    program: &Program<'_>,
+    folder: &Path,
+    var: &dyn Fn(&str) -> Option<String>,
+    read: &dyn Fn(&Path) -> Option<String>,
+    base: &str,
+) -> Pointed {
+    let name = &program.harness.name;
+    surrounded(app, config, program, folder, var, read, |around| Pointed {
+        redirect: redirect::redirect(name, around, base),
+        unasked: redirect::why_not_by_itself(name, around),
     })
-    .unwrap_or_else(|| Err("its program is described by your settings".to_owned()))
+    .unwrap_or_else(|| Pointed {
+        redirect: Err("its program is described by your settings".to_owned()),
+        unasked: None,
+    })
 }
 
 /// What is started, and where.
@@ -118,9 +139,10 @@ fn around(
     folder: &Path,
     var: &dyn Fn(&str) -> Option<String>,
     read: &dyn Fn(&Path) -> Option<String>,
+    how: fn(&str, &Surroundings<'_>) -> Reporting,
 ) -> Reporting {
     surrounded(app, config, program, folder, var, read, |surroundings| {
-        harness::reporting(&program.harness.name, surroundings)
+        how(&program.harness.name, surroundings)
     })
     .unwrap_or_default()
 }
@@ -153,6 +175,18 @@ fn surrounded<T>(
 
 fn text_of(path: &Path) -> Option<String> {
     std::fs::read_to_string(path).ok()
+}
+
+/// The text of a file as the program of `agent` will find it: one that is copied into the worktree before the program
+/// starts is not there yet.
+fn text_for(config: &Config, agent: &Agent, path: &Path) -> Option<String> {
+    let main = agent.repo.parent().unwrap_or(&agent.repo);
+    let copied = || {
+        let path = path.strip_prefix(&agent.worktree).ok()?;
+        let listed = config.credential_files.iter().any(|each| Path::new(each) == path);
+        listed.then(|| main.join(path))
+    };
+    text_of(path).or_else(|| text_of(&copied()?))
 }
 
 /// Whether nobody but root can write `path`, be it there or not, or put another in its place.

@@ -184,7 +184,8 @@ pub enum Fact {
         /// What was used of what, in words.
         about: String,
     },
-    /// The proxy through which the program reaches its service went away, or came back. Without it nothing is spent.
+    /// The proxy through which the program reaches its service went away, or came back, or has something to tell. Without
+    /// it nothing is spent, unless the program was never led through it.
     Meter {
         /// Whether it is there.
         there: bool,

@@ -273,6 +273,24 @@ pub fn reporting(name: &str, surroundings: &Surroundings<'_>) -> Reporting {
     }
 }
 
+/// The same without a terminal, where its stream leaves something out that it tells otherwise.
+pub fn reporting_beside_stream(name: &str, surroundings: &Surroundings<'_>) -> Reporting {
+    match name {
+        "opencode" => opencode::reporting(surroundings),
+        _ => Reporting::default(),
+    }
+}
+
+/// Whether the program of this harness tells of each reply by itself, and not of several in sum.
+pub fn tells_each_reply(name: &str) -> bool {
+    matches!(name, "opencode" | "pi")
+}
+
+/// Whether the stream of this harness's program leaves out what it tells otherwise.
+pub fn leaves_out(name: &str) -> bool {
+    name == "opencode"
+}
+
 /// The id of the newest conversation in `folder`, of those that the program of this harness has `listed`; none when
 /// there is none. Error: what it listed cannot be read.
 pub fn newest_conversation(name: &str, listed: &str, folder: &Path) -> serde_json::Result<Option<String>> {

@@ -29,8 +29,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-pub use self::forward::check_upstream;
 use self::forward::{Client, client};
+pub use self::forward::{Trust, check_upstream};
 
 /// Whose requests are handed on, and what becomes of their accounts. Its functions may block.
 pub trait Ledger: Send + Sync + 'static {
@@ -109,11 +109,11 @@ struct Shared<L> {
 const NO_DESCRIPTOR: Duration = Duration::from_millis(50);
 
 impl Meter {
-    /// Begins to serve `listener`, a socket of 127.0.0.1.
+    /// Begins to serve `listener`, a socket of 127.0.0.1, for services that `trust` vouches for.
     ///
     /// # Errors
-    /// `Unavailable`: the socket or the roots of trust of this machine cannot be used.
-    pub fn start<L: Ledger>(listener: TcpListener, ledger: Arc<L>) -> Result<Meter> {
+    /// `Unavailable`: the socket cannot be used.
+    pub fn start<L: Ledger>(listener: TcpListener, trust: Trust, ledger: Arc<L>) -> Result<Meter> {
         let cannot = |error: std::io::Error| Error::unavailable(format!("the meter cannot serve its port: {error}"));
         let port = listener.local_addr().map_err(cannot)?.port();
         listener.set_nonblocking(true).map_err(cannot)?;
@@ -122,7 +122,7 @@ impl Meter {
         let open = Arc::new(AtomicUsize::new(0));
         let shared = Arc::new(Shared {
             ledger,
-            client: client()?,
+            client: client(trust),
             open: Arc::clone(&open),
         });
         let serve = move || {

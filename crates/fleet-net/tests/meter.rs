@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 use fleet_core::Time;
 use fleet_core::meter::Limited;
 use fleet_core::usage::Tokens;
-use fleet_net::meter::{Admission, Ask, Ledger, Meter, Used};
+use fleet_net::meter::{Admission, Ask, Ledger, Meter, Trust, Used};
 use fleet_testkit::model::{ApiError, Fault, FaultRule, ModelServer, Script, Trouble, Turn, Usage, When, WithoutTools};
 use fleet_testkit::wait_until;
 
@@ -84,7 +84,8 @@ fn serve(upstream: &str, refuses: Option<&str>) -> (Arc<Notes>, String) {
         ..Notes::default()
     });
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let meter = Meter::start(listener, Arc::clone(&notes)).expect("a meter");
+    let trust = Trust::of_this_machine().expect("certificates");
+    let meter = Meter::start(listener, trust, Arc::clone(&notes)).expect("a meter");
     let base = format!("http://127.0.0.1:{}/a1/secret/main", meter.port());
     (notes, base)
 }

@@ -9,6 +9,7 @@ use fleet_core::plan::model::Act;
 use fleet_core::plan::rule::{Finding, Level};
 use fleet_core::plan::word::PlanType;
 use fleet_core::plan::{Plan, Reach, Shape};
+use fleet_core::spend::Meter;
 use fleet_core::{Kind, Result, plan};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,9 +63,26 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
     /// What workers are kept from by the tools of their program, and not by the commands that they may run.
     pub reach: Vec<Reach>,
+    /// What counts what workers use, for each harness.
+    pub meters: Vec<MeterOf>,
     /// Which harnesses cannot be pointed at the meter, where the settings want it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unmetered: Vec<Unmetered>,
+}
+
+/// What counts what workers of a harness use.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct MeterOf {
+    /// The harness.
+    pub provider: String,
+    /// What counts.
+    pub meter: Meter,
+    /// Why it is not the proxy, where the settings leave that open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Whether the settings describe the harness: what fleet does not know is never the proxy's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own: bool,
 }
 
 /// A harness that cannot be pointed at the meter.
@@ -77,6 +95,14 @@ pub struct Unmetered {
 }
 
 impl Verdict {
+    fn show_meters(&self, page: &mut Page) {
+        let all = self.meters.iter().filter(|each| !each.own);
+        for (provider, why) in all.filter_map(|each| Some((&each.provider, each.why.as_ref()?))) {
+            let message = format!(" `{provider}` is counted by what it tells, not by the proxy: {why}");
+            page.spans(vec![span(Label::Dim, "note:"), plain(message)]);
+        }
+    }
+
     fn show_unmetered(&self, page: &mut Page) {
         for each in &self.unmetered {
             let message = format!(" `{}` cannot be pointed at the meter: {}", each.provider, each.why);
@@ -130,6 +156,10 @@ pub(crate) fn look(
     let checked = draft.check(&around);
     let errors = checked.findings.iter().filter(|finding| finding.level == Level::Error);
     let errors = errors.count();
+    let (meters, unmetered) = match &checked.plan {
+        Some(plan) => meters(app, caller, plan)?,
+        None => Default::default(),
+    };
     let verdict = Verdict {
         root: found.root.clone(),
         name: checked.name,
@@ -140,35 +170,43 @@ pub(crate) fn look(
         warnings: checked.findings.len() - errors,
         findings: checked.findings,
         reach: checked.reach,
-        unmetered: match &checked.plan {
-            Some(plan) => unmetered(app, caller, plan)?,
-            None => Vec::new(),
-        },
+        meters,
+        unmetered,
     };
     Ok((verdict, checked.plan))
 }
 
-/// The harnesses of `plan` that cannot be pointed at the meter though the settings want it.
-fn unmetered(app: &App, caller: &Caller, plan: &Plan) -> Result<Vec<Unmetered>> {
+/// What counts for each harness of `plan`, and which cannot be pointed at the meter though the settings want it.
+fn meters(app: &App, caller: &Caller, plan: &Plan) -> Result<(Vec<MeterOf>, Vec<Unmetered>)> {
     let config = app.config(caller, app.repo(caller).ok().as_ref())?;
-    if config.meter != MeterChoice::Proxy {
-        return Ok(Vec::new());
-    }
     let research = match &plan.shape {
         Shape::Autoresearch(research) => Some(&research.choice),
         _ => None,
     };
     let choices = plan.workers.iter().map(|worker| &worker.choice).chain(research);
     let providers: BTreeSet<&str> = choices.map(|choice| choice.provider.as_str()).collect();
-    let mut unmetered = Vec::new();
+    let (mut meters, mut unmetered) = (Vec::new(), Vec::new());
     for provider in providers {
         let harness = app.harness(&config, provider)?;
-        if let Some(why) = meter::why_not(app, caller, &config, &harness) {
-            let provider = provider.to_owned();
-            unmetered.push(Unmetered { provider, why });
-        }
+        let expected = meter::expected(app, caller, &config, &harness);
+        let own = config.harness.contains_key(&harness.name);
+        let provider = provider.to_owned();
+        let (meter, why) = match (expected.why, config.meter) {
+            (None, _) if expected.proxy => (Meter::Proxy, None),
+            (Some(why), MeterChoice::Proxy) if !own => {
+                unmetered.push(Unmetered { provider, why });
+                continue;
+            }
+            (why, _) => (Meter::Transcript, why),
+        };
+        meters.push(MeterOf {
+            provider,
+            meter,
+            why,
+            own,
+        });
     }
-    Ok(unmetered)
+    Ok((meters, unmetered))
 }
 
 impl Show for Verdict {
@@ -176,6 +214,7 @@ impl Show for Verdict {
         show_findings(&self.findings, crate::plan::FILE, page);
         if self.errors == 0 {
             self.show_reach(page);
+            self.show_meters(page);
             self.show_unmetered(page);
         }
         let warnings = plural(self.warnings, "warning");

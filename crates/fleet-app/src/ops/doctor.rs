@@ -108,6 +108,7 @@ impl Operation for Doctor {
                 }
                 checks.add_harnesses(app, caller, config, &harnesses);
                 checks.add_trust(app, config);
+                checks.add_meter(app, config);
             }
         }
         if let Ok(agents) = app.store().and_then(|store| store.agents_live()) {
@@ -183,6 +184,33 @@ fn installed(harness: &Harness, program: &Path, line: &str) -> Check {
     }
 }
 
+/// What counts what the program uses; nothing where the settings have decided for the transcript.
+fn counted(app: &App, caller: &Caller, config: &Config, harness: &Harness) -> Option<Check> {
+    let expected = meter::expected(app, caller, config, harness);
+    let own = config.harness.contains_key(&harness.name);
+    let (level, found, hint) = match (expected.why, config.meter) {
+        _ if expected.proxy => ("info", "without a terminal it is counted by the proxy".to_owned(), None),
+        (None, _) => return None,
+        (Some(why), MeterChoice::Proxy) if !own => (
+            "warning",
+            format!("it cannot be pointed at the meter: {why}"),
+            Some(meter::WITHOUT.to_owned()),
+        ),
+        (Some(why), _) => (
+            "info",
+            format!("it is counted by what it tells, not by the proxy: {why}"),
+            None,
+        ),
+    };
+    Some(Check {
+        what: format!("harness {}", harness.name),
+        level: level.to_owned(),
+        found,
+        hint,
+        detail: None,
+    })
+}
+
 fn missing(harness: &Harness, default: bool) -> Check {
     let program = harness.command.first().map(String::as_str).unwrap_or_default();
     let install = harness.install.as_ref().filter(|_| default);
@@ -246,22 +274,8 @@ impl Checks {
                 hint: None,
                 detail: None,
             }));
-            if let Some(why) = meter::why_not(app, caller, config, harness)
-                && runs
-            {
-                let found = format!("it cannot be pointed at the meter: {why}");
-                self.checks.push(Check {
-                    what: format!("harness {}", harness.name),
-                    level: if config.meter == MeterChoice::Proxy {
-                        "warning"
-                    } else {
-                        "info"
-                    }
-                    .to_owned(),
-                    found,
-                    hint: (config.meter == MeterChoice::Proxy).then(|| meter::WITHOUT.to_owned()),
-                    detail: None,
-                });
+            if runs {
+                self.checks.extend(counted(app, caller, config, harness));
             }
             if let Err(refused) = trust::check_root(config, harness, &env)
                 && runs
@@ -269,6 +283,17 @@ impl Checks {
                 let hint = refused.hint.unwrap_or_default();
                 self.push_warning(&format!("harness {}", harness.name), refused.message, &hint);
             }
+        }
+    }
+
+    /// Whether the meter can be started.
+    fn add_meter(&mut self, app: &App, config: &Config) {
+        if config.meter == MeterChoice::Transcript {
+            return;
+        }
+        if let Some(trouble) = meter::trouble(app) {
+            let hint = trouble.hint.unwrap_or_default();
+            self.push_warning("meter", trouble.message, &hint);
         }
     }
 

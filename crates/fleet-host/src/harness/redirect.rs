@@ -9,6 +9,8 @@
 //! - OpenCode has a last layer of settings in a variable, one address for each provider.
 //! - Pi is told by an extension, one address for each provider.
 
+mod key;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +18,8 @@ use serde_json::{Map, Value, json};
 
 use super::own_arguments;
 use super::reporting::Surroundings;
+
+pub use self::key::why_not_by_itself;
 
 /// What is added to a launch, and where requests go from the meter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,6 +70,26 @@ fn claude(around: &Surroundings<'_>, base: &str) -> Result<Redirect, Why> {
         "CLAUDE_CODE_USE_VERTEX",
         "CLAUDE_CODE_USE_FOUNDRY",
     ];
+    let layers = layers_of_claude(around)?;
+    for name in CLOUDS {
+        let named = layers.iter().any(|(layer, _)| !layer["env"][name].is_null());
+        if named || set(around, name).is_some_and(|value| value != "0") {
+            return Err(format!("`{name}` is set: it speaks to a cloud in another way"));
+        }
+    }
+    if let Some((_, place)) = layers.iter().find(|(layer, _)| !layer["env"][NAME].is_null()) {
+        return Err(format!("{place} sets `{NAME}`, which goes before what fleet says"));
+    }
+    let upstream = set(around, NAME).unwrap_or_else(|| "https://api.anthropic.com".to_owned());
+    Ok(Redirect {
+        routes: route("anthropic", upstream),
+        env: vec![(NAME.to_owned(), format!("{base}/anthropic"))],
+        ..Redirect::default()
+    })
+}
+
+/// The settings of Claude Code, each with its place.
+fn layers_of_claude(around: &Surroundings<'_>) -> Result<Vec<(Value, String)>, Why> {
     let folder = folder(around, "CLAUDE_CONFIG_DIR", ".claude");
     let files = [
         folder.join("settings.json"),
@@ -90,21 +114,7 @@ fn claude(around: &Surroundings<'_>, base: &str) -> Result<Redirect, Why> {
             "`--settings`".to_owned(),
         ));
     }
-    for name in CLOUDS {
-        let named = layers.iter().any(|(layer, _)| !layer["env"][name].is_null());
-        if named || set(around, name).is_some_and(|value| value != "0") {
-            return Err(format!("`{name}` is set: it speaks to a cloud in another way"));
-        }
-    }
-    if let Some((_, place)) = layers.iter().find(|(layer, _)| !layer["env"][NAME].is_null()) {
-        return Err(format!("{place} sets `{NAME}`, which goes before what fleet says"));
-    }
-    let upstream = set(around, NAME).unwrap_or_else(|| "https://api.anthropic.com".to_owned());
-    Ok(Redirect {
-        routes: route("anthropic", upstream),
-        env: vec![(NAME.to_owned(), format!("{base}/anthropic"))],
-        ..Redirect::default()
-    })
+    Ok(layers)
 }
 
 fn codex(around: &Surroundings<'_>, base: &str) -> Result<Redirect, Why> {
@@ -120,12 +130,8 @@ fn codex(around: &Surroundings<'_>, base: &str) -> Result<Redirect, Why> {
     if let Some(arg) = own.iter().find(|arg| chosen(arg)) {
         return Err(format!("its argument `{arg}` chooses a service"));
     }
-    let read = |path: PathBuf| -> Result<toml::Table, Why> {
-        let text = (around.read)(&path).unwrap_or_default();
-        text.parse().map_err(|_| format!("{} is no TOML", path.display()))
-    };
-    let config = read(folder.join("config.toml"))?;
-    let local = read(around.cwd.join(".codex/config.toml"))?;
+    let config = text_of_toml(around, &folder.join("config.toml"))?;
+    let local = text_of_toml(around, &around.cwd.join(".codex/config.toml"))?;
     let names = ["profile", "model_provider", "model_providers", "openai_base_url"];
     if names.iter().any(|name| local.contains_key(*name)) {
         return Err(format!(
@@ -219,38 +225,13 @@ const PROVIDERS: [(&str, &str, &str); 4] = [
     ),
 ];
 
-fn opencode(around: &Surroundings<'_>, base: &str) -> Result<Redirect, Why> {
-    const LAYER: &str = "OPENCODE_CONFIG_CONTENT";
-    let config = set(around, "XDG_CONFIG_HOME").map_or_else(|| around.home.join(".config"), PathBuf::from);
-    let data = set(around, "XDG_DATA_HOME").map_or_else(|| around.home.join(".local/share"), PathBuf::from);
-    let top = around
-        .cwd
-        .ancestors()
-        .find(|folder| (around.exists)(&folder.join(".git")));
-    let project = around.cwd.ancestors();
-    let project: Vec<&Path> = project
-        .take_while(|folder| top.is_some_and(|top| folder.starts_with(top)))
-        .collect();
-    let mut files: Vec<PathBuf> = ["config.json", "opencode.json", "opencode.jsonc"]
-        .iter()
-        .map(|name| config.join("opencode").join(name))
-        .collect();
-    files.extend(set(around, "OPENCODE_CONFIG").map(PathBuf::from));
-    for folder in project.iter().rev() {
-        files.extend([folder.join("opencode.json"), folder.join("opencode.jsonc")]);
-    }
-    let mut layers = Vec::new();
-    for path in files {
-        if let Some(text) = (around.read)(&path) {
-            layers.push(json_of(&path, &text)?);
-        }
-    }
-    let mut last = match set(around, LAYER) {
-        Some(text) => serde_json::from_str(&text).map_err(|_| format!("its `{LAYER}` is no JSON"))?,
-        None => Value::Object(Map::new()),
-    };
-    layers.push(last.clone());
+/// OpenCode's last layer of settings.
+const LAYER: &str = "OPENCODE_CONFIG_CONTENT";
 
+fn opencode(around: &Surroundings<'_>, base: &str) -> Result<Redirect, Why> {
+    let data = set(around, "XDG_DATA_HOME").map_or_else(|| around.home.join(".local/share"), PathBuf::from);
+    let layers = layers_of_opencode(around)?;
+    let mut last = layers.last().cloned().unwrap_or_default();
     let mut needed: Vec<String> = Vec::new();
     let mut urls: BTreeMap<String, String> = PROVIDERS
         .iter()
@@ -280,6 +261,39 @@ fn opencode(around: &Surroundings<'_>, base: &str) -> Result<Redirect, Why> {
         routes,
         ..Redirect::default()
     })
+}
+
+/// The settings of OpenCode; the last of them is that of its variable.
+fn layers_of_opencode(around: &Surroundings<'_>) -> Result<Vec<Value>, Why> {
+    let config = set(around, "XDG_CONFIG_HOME").map_or_else(|| around.home.join(".config"), PathBuf::from);
+    let top = around
+        .cwd
+        .ancestors()
+        .find(|folder| (around.exists)(&folder.join(".git")));
+    let project = around.cwd.ancestors();
+    let project: Vec<&Path> = project
+        .take_while(|folder| top.is_some_and(|top| folder.starts_with(top)))
+        .collect();
+    let mut files: Vec<PathBuf> = ["config.json", "opencode.json", "opencode.jsonc"]
+        .iter()
+        .map(|name| config.join("opencode").join(name))
+        .collect();
+    files.extend(set(around, "OPENCODE_CONFIG").map(PathBuf::from));
+    for folder in project.iter().rev() {
+        files.extend([folder.join("opencode.json"), folder.join("opencode.jsonc")]);
+    }
+    let mut layers = Vec::new();
+    for path in files {
+        if let Some(text) = (around.read)(&path) {
+            layers.push(json_of(&path, &text)?);
+        }
+    }
+    let last = match set(around, LAYER) {
+        Some(text) => serde_json::from_str(&text).map_err(|_| format!("its `{LAYER}` is no JSON"))?,
+        None => Value::Object(Map::new()),
+    };
+    layers.push(last);
+    Ok(layers)
 }
 
 fn pi(around: &Surroundings<'_>, base: &str) -> Result<Redirect, Why> {
@@ -335,11 +349,14 @@ fn known(urls: BTreeMap<String, String>, needed: &[String]) -> Result<BTreeMap<S
     }
 }
 
-/// The providers that the user has logged in to.
+/// The providers that the user has logged in to, each with what it keeps of that.
+fn logins_of(around: &Surroundings<'_>, path: &Path) -> Value {
+    let text = (around.read)(path).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
 fn logins(around: &Surroundings<'_>, path: &Path) -> Vec<String> {
-    let logins: Value = (around.read)(path)
-        .and_then(|text| serde_json::from_str(&text).ok())
-        .unwrap_or_default();
+    let logins = logins_of(around, path);
     logins
         .as_object()
         .into_iter()
@@ -375,6 +392,11 @@ fn set(around: &Surroundings<'_>, name: &str) -> Option<String> {
 /// The folder of the program's settings.
 fn folder(around: &Surroundings<'_>, variable: &str, usual: &str) -> PathBuf {
     set(around, variable).map_or_else(|| around.home.join(usual), PathBuf::from)
+}
+
+fn text_of_toml(around: &Surroundings<'_>, path: &Path) -> Result<toml::Table, Why> {
+    let text = (around.read)(path).unwrap_or_default();
+    text.parse().map_err(|_| format!("{} is no TOML", path.display()))
 }
 
 fn json_of(path: &Path, text: &str) -> Result<Value, Why> {

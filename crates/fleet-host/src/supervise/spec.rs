@@ -96,6 +96,9 @@ pub struct Spec {
     /// The proxy through which the program reaches its service, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metered: Option<Metered>,
+    /// Why it does not, where it should and its agent is to work all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unmetered: Option<String>,
     /// How long the polite steps of an end may take together.
     pub grace_ms: u64,
     /// Bytes of output to keep.

@@ -30,19 +30,32 @@ const CONNECT: Duration = Duration::from_secs(30);
 /// How long an unused connection is kept.
 const KEEP: Duration = Duration::from_secs(60);
 
-/// A client that trusts whom this machine trusts.
-pub(super) fn client() -> Result<Client> {
-    let no_roots = |error: rustls::Error| {
-        Error::unavailable("this machine's list of trusted certificates cannot be used")
-            .hint("install it: `apt-get install ca-certificates`")
-            .detail(error.to_string())
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.try_with_platform_verifier())
-        .map_err(no_roots)?
-        .with_no_client_auth();
+/// Whom this machine trusts.
+#[derive(Clone, Debug)]
+pub struct Trust(rustls::ClientConfig);
+
+impl Trust {
+    /// The certificates that this machine trusts: those of the platform, or of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+    ///
+    /// # Errors
+    /// `Unavailable`: there are none.
+    pub fn of_this_machine() -> Result<Trust> {
+        let no_roots = |error: rustls::Error| {
+            Error::unavailable("this machine's list of trusted certificates cannot be used")
+                .hint("install it: `apt-get install ca-certificates`")
+                .detail(error.to_string())
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.try_with_platform_verifier())
+            .map_err(no_roots)?;
+        Ok(Trust(config.with_no_client_auth()))
+    }
+}
+
+/// A client that trusts whom `trust` says.
+pub(super) fn client(Trust(config): Trust) -> Client {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);
@@ -52,10 +65,10 @@ pub(super) fn client() -> Result<Client> {
         .https_or_http()
         .enable_http1()
         .wrap_connector(http);
-    Ok(legacy::Client::builder(TokioExecutor::new())
+    legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(KEEP)
-        .build(connector))
+        .build(connector)
 }
 
 /// Refuses what is no address of a service: one with a scheme, a host and nothing behind its path.

@@ -36,12 +36,17 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
+        Self::with("meter = \"proxy\"\n")
+    }
+
+    /// A stage whose settings have these lines.
+    fn with(lines: &str) -> Self {
         let env = TestEnv::new();
         let repo = env.repo("shop", 2);
         let programs = env.root().join("bin");
         fs::create_dir(&programs).expect("a fresh root");
         symlink(binary("asker"), programs.join("claude")).expect("a link");
-        env.write_config("claude_flags = \"\"\nmeter = \"proxy\"\n");
+        env.write_config(&format!("claude_flags = \"\"\n{lines}"));
         let endpoint = ModelServer::start(Script::of([Turn::say("an answer").with_usage(USAGE)]));
         Self { env, repo, endpoint }
     }
@@ -61,6 +66,31 @@ impl Stage {
         let create = ["create", branch, "--headless", "-p", prompt, "--wait", "exited"];
         let _ = self.fleet(&create).output();
         self.agent(branch)
+    }
+
+    /// The same with an API key, where the settings say nothing of the meter.
+    #[track_caller]
+    fn run_with_key(&self, branch: &str, prompt: &str) -> Value {
+        let create = ["create", branch, "--headless", "-p", prompt, "--wait", "exited"];
+        let _ = self.fleet(&create).env("ANTHROPIC_API_KEY", "made-up").output();
+        self.agent(branch)
+    }
+
+    /// How many of the agent's requests the proxy has counted.
+    #[track_caller]
+    fn counted(&self, branch: &str) -> usize {
+        let used = self.facts(branch, "used");
+        used.iter().filter(|fact| fact["request"].is_u64()).count()
+    }
+
+    /// Gives the meter's port to somebody else.
+    fn take_port(&self) -> TcpListener {
+        let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = other.local_addr().expect("an address").port();
+        let folder = self.env.fleet_home().join("meter");
+        fs::create_dir_all(&folder).expect("the fleet home can be written");
+        fs::write(folder.join("port"), port.to_string()).expect("written");
+        other
     }
 
     #[track_caller]
@@ -105,6 +135,17 @@ impl Stage {
     /// Starts an agent whose first reply has begun and does not go on before a release.
     #[track_caller]
     fn hang_in(&self, branch: &str, prompt: &str) {
+        self.hang(self.fleet(&["create", branch, "--headless", "-p", prompt]));
+    }
+
+    #[track_caller]
+    fn hang_in_with_key(&self, branch: &str, prompt: &str) {
+        let create = self.fleet(&["create", branch, "--headless", "-p", prompt]);
+        self.hang(create.env("ANTHROPIC_API_KEY", "made-up"));
+    }
+
+    #[track_caller]
+    fn hang(&self, create: Cmd) {
         let rule = FaultRule {
             when: When::default(),
             nth: Some(1),
@@ -114,8 +155,7 @@ impl Stage {
         };
         let script = Script::of([Turn::say("an answer").with_usage(USAGE)]);
         self.endpoint.set_script(script.with_fault(rule));
-        let create = ["create", branch, "--headless", "-p", prompt];
-        let _ = self.fleet(&create).output().success();
+        let _ = create.output().success();
         let begun = |request: &Request| request.format.is_some();
         let _ = self.endpoint.wait_for_request(LONG, "the first request", begun);
     }
@@ -190,11 +230,8 @@ fn its_death_stops_spending_and_not_the_work_and_it_comes_back_on_its_port() {
 #[test]
 fn a_port_that_is_taken_is_named_and_nothing_is_started() {
     let stage = Stage::new();
-    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let other = stage.take_port();
     let port = other.local_addr().expect("an address").port();
-    let folder = stage.env.fleet_home().join("meter");
-    fs::create_dir_all(&folder).expect("the fleet home can be written");
-    fs::write(folder.join("port"), port.to_string()).expect("written");
     let refused = stage
         .fleet(&["create", "one", "--headless", "-p", "ask for one"])
         .output();
@@ -300,5 +337,96 @@ fn a_program_that_cannot_be_pointed_at_it_is_not_started_and_doctor_says_why() {
     );
     stage.env.write_config("claude_flags = \"\"\n");
     assert_eq!(stage.run("two", "ask for one")["outcome"], "success");
+    stage.end();
+}
+
+#[test]
+fn unasked_the_proxy_counts_a_program_without_a_terminal_that_has_an_api_key() {
+    let stage = Stage::with("");
+    assert_eq!(
+        stage.run_with_key("one", "ask for one\nask for two")["outcome"],
+        "success"
+    );
+    assert_eq!(stage.counted("one"), 2);
+    let doctor = stage.fleet(&["doctor", "--harness", "claude"]);
+    let doctor = doctor.env("ANTHROPIC_API_KEY", "made-up").output().stdout;
+    assert!(
+        doctor.contains("without a terminal it is counted by the proxy"),
+        "{doctor}"
+    );
+    stage.end();
+}
+
+#[test]
+fn unasked_a_program_without_an_api_key_is_counted_by_what_it_tells_and_doctor_says_why() {
+    let stage = Stage::with("");
+    assert_eq!(stage.run("one", "ask for one\nask for two")["outcome"], "success");
+    assert_eq!(stage.counted("one"), 0);
+    let used = stage.facts("one", "used");
+    assert_eq!(used.len(), 1, "{used:?}");
+    assert_eq!(used[0]["cost"], 2.0 * COST, "{}", used[0]);
+    assert_eq!(stage.meter(), None);
+    let doctor = stage.fleet(&["doctor", "--harness", "claude"]).output().stdout;
+    let wanted = "it is counted by what it tells, not by the proxy: it has no API key";
+    assert!(doctor.contains(wanted), "{doctor}");
+    stage.end();
+}
+
+#[test]
+fn unasked_a_port_that_is_taken_is_an_event_and_the_work_is_done() {
+    let stage = Stage::with("");
+    let other = stage.take_port();
+    assert_eq!(stage.run_with_key("one", "ask for one")["outcome"], "success");
+    assert_eq!(stage.counted("one"), 0);
+    let used = stage.facts("one", "used");
+    assert_eq!(used[0]["cost"], COST, "{used:?}");
+    let told = stage.facts("one", "meter");
+    let port = other.local_addr().expect("an address").port();
+    let wanted =
+        format!("what it uses is counted by what it tells: port {port} of the meter is taken by another process");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["about"], wanted.as_str());
+    let doctor = stage.fleet(&["doctor"]).output().stdout;
+    assert!(
+        doctor.contains(&format!("port {port} of the meter is taken")),
+        "{doctor}"
+    );
+    stage.end();
+}
+
+#[test]
+fn what_an_agent_starts_goes_to_the_service_by_an_address_of_its_own() {
+    let stage = Stage::with("");
+    stage.hang_in_with_key("one", "ask for one");
+    let pid = stage.agent("one")["pid"].as_u64().expect("it runs");
+    let environment = fs::read(format!("/proc/{pid}/environ")).expect("it runs");
+    let environment: Vec<(String, String)> = environment
+        .split(|byte| *byte == 0)
+        .filter_map(|each| String::from_utf8(each.to_vec()).ok())
+        .filter_map(|each| {
+            each.split_once('=')
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        })
+        .filter(|(name, _)| name.starts_with("FLEET_") || name.starts_with("ANTHROPIC_"))
+        .collect();
+    let address = |name: &str| {
+        environment
+            .iter()
+            .find(|(each, _)| each == name)
+            .expect("set")
+            .1
+            .clone()
+    };
+    assert!(address("ANTHROPIC_BASE_URL").contains("/anthropic"), "{environment:?}");
+    let create = ["create", "two", "--headless", "-p", "ask for two", "--wait", "exited"];
+    let mut create = stage.fleet(&create);
+    for (name, value) in &environment {
+        create = create.env(name, value);
+    }
+    let _ = create.output().success();
+    assert_eq!(stage.counted("two"), 1);
+    stage.endpoint.release();
+    let _ = stage.fleet(&["wait", "one", "--until", "exited"]).output().success();
+    assert_eq!(stage.counted("one"), 1, "and none of the other's");
     stage.end();
 }

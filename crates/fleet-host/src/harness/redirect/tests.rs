@@ -18,6 +18,10 @@ const NOTHING: Around<'_> = Around {
 };
 
 fn redirected(name: &str, around: &Around<'_>) -> Result<Redirect, Why> {
+    within(around, |surroundings| redirect(name, surroundings, BASE))
+}
+
+fn within<T>(around: &Around<'_>, look: impl FnOnce(&Surroundings<'_>) -> T) -> T {
     let command: Vec<String> = around.command.iter().map(|arg| (*arg).to_owned()).collect();
     let text = |path: &Path| {
         around
@@ -43,7 +47,7 @@ fn redirected(name: &str, around: &Around<'_>) -> Result<Redirect, Why> {
         exists: &|path| text(path).is_some() || path == Path::new("/home/project/.git"),
         only_root_writes: &|_| false,
     };
-    redirect(name, &surroundings, BASE)
+    look(&surroundings)
 }
 
 fn routes(redirect: &Redirect) -> Vec<(&str, &str)> {
@@ -229,5 +233,117 @@ fn what_is_not_certain_is_not_pointed_elsewhere_and_says_why() {
     for (name, around, wanted) in table {
         let why = redirected(name, around).expect_err("it cannot");
         assert!(why.contains(wanted), "{name}: {why}");
+    }
+}
+
+#[test]
+fn only_a_program_with_a_key_of_the_service_that_it_asks_goes_by_the_meter_unasked() {
+    let opencode =
+        r#"{"model": "own/m", "provider": {"own": {"options": {"baseURL": "http://h:1/v1", "apiKey": "k"}}}}"#;
+    let codex =
+        "model_provider = \"own\"\n[model_providers.own]\nbase_url = \"http://h:1/v1\"\nenv_key = \"OWN_KEY\"\n";
+    let pi = (".pi/agent/settings.json", r#"{"defaultProvider": "anthropic"}"#);
+    let key = ("ANTHROPIC_API_KEY", "k");
+    type Row<'a> = (
+        &'a str,
+        &'a [(&'a str, &'a str)],
+        &'a [(&'a str, &'a str)],
+        &'a [&'a str],
+        Option<&'a str>,
+    );
+    let table: &[Row<'_>] = &[
+        ("claude", &[key], &[], &[], None),
+        ("claude", &[("ANTHROPIC_AUTH_TOKEN", "t")], &[], &[], None),
+        (
+            "claude",
+            &[],
+            &[(".claude/settings.json", r#"{"apiKeyHelper": "pass show key"}"#)],
+            &[],
+            None,
+        ),
+        ("claude", &[], &[], &[], Some("no API key")),
+        (
+            "claude",
+            &[("CLAUDE_CODE_OAUTH_TOKEN", "t")],
+            &[],
+            &[],
+            Some("no API key"),
+        ),
+        (
+            "claude",
+            &[key, ("NODE_EXTRA_CA_CERTS", "/ca.pem")],
+            &[],
+            &[],
+            Some("NODE_EXTRA_CA_CERTS"),
+        ),
+        (
+            "codex",
+            &[("OWN_KEY", "k")],
+            &[(".codex/config.toml", codex)],
+            &[],
+            None,
+        ),
+        ("codex", &[], &[(".codex/config.toml", codex)], &[], Some("no API key")),
+        (
+            "codex",
+            &[],
+            &[(".codex/auth.json", r#"{"auth_mode": "apikey", "OPENAI_API_KEY": "k"}"#)],
+            &[],
+            None,
+        ),
+        (
+            "codex",
+            &[],
+            &[(".codex/auth.json", r#"{"auth_mode": "chatgpt", "OPENAI_API_KEY": "k"}"#)],
+            &[],
+            Some("by an account"),
+        ),
+        ("gemini", &[], &[], &[], None),
+        (
+            "opencode",
+            &[],
+            &[(".config/opencode/opencode.json", opencode)],
+            &[],
+            None,
+        ),
+        ("opencode", &[key], &[], &["opencode", "--model", "anthropic/m"], None),
+        (
+            "opencode",
+            &[key],
+            &[],
+            &["opencode", "--model", "openai/m"],
+            Some("no API key"),
+        ),
+        ("opencode", &[key], &[], &[], Some("name a model")),
+        (
+            "opencode",
+            &[key],
+            &[(".local/share/opencode/auth.json", r#"{"anthropic": {"type": "oauth"}}"#)],
+            &["opencode", "--model=anthropic/m"],
+            Some("signs in to `anthropic` by an account"),
+        ),
+        (
+            "opencode",
+            &[],
+            &[(
+                ".local/share/opencode/auth.json",
+                r#"{"openai": {"type": "api", "key": "k"}}"#,
+            )],
+            &["opencode", "-m", "openai/m"],
+            None,
+        ),
+        ("pi", &[key], &[pi], &[], None),
+        ("pi", &[], &[pi], &[], Some("no API key")),
+        ("pi", &[key], &[], &[], Some("name a model")),
+        ("pi", &[key], &[pi], &["pi", "--provider", "openai"], Some("no API key")),
+    ];
+    for (name, env, files, command, wanted) in table {
+        let around = Around { env, files, command };
+        let why = within(&around, |surroundings| why_not_by_itself(name, surroundings));
+        match (&why, wanted) {
+            (None, None) => {}
+            (Some(why), Some(wanted)) => assert!(why.contains(wanted), "{name}: {why}"),
+            _ => panic!("{name} {env:?} {files:?} {command:?}: {why:?}"),
+        }
     }
 }

@@ -91,6 +91,10 @@ impl Link {
 impl Supervisor {
     /// Takes hold of the meter, where the program is to reach its service through it.
     pub(super) fn join_meter(&mut self) -> Result<()> {
+        if let Some(why) = self.spec.unmetered.take() {
+            let about = format!("what it uses is counted by what it tells: {why}");
+            self.record(Source::Supervisor, Fact::Meter { there: false, about });
+        }
         let Some(metered) = &self.spec.metered else {
             return Ok(());
         };
