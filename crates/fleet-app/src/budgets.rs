@@ -2,20 +2,24 @@
 //!
 //! A launch reserves what its agent may still spend, with its names or before its program starts. Nobody gives that back
 //! at the end: whoever looks next finds that the agent's lock is free and [`settle`]s it. So a killed supervisor leaves
-//! nothing reserved for good, and no process has to be alive for the sums to be right.
+//! nothing reserved for good, and no process has to be alive for the sums to be right. What agents may spend that work for a
+//! task with a ceiling is [`shares`].
 
 pub(crate) mod change;
+pub(crate) mod shares;
 
 use fleet_core::agent::Agent;
 use fleet_core::budget::{Cap, Limits, Scope, Used};
 use fleet_core::fact::{Entry, Fact};
 use fleet_core::money::Usd;
 use fleet_core::name::{plural, word};
+use fleet_core::task::TaskId;
 use fleet_core::{Error, Kind, Result};
 use fleet_host::lock::Lock;
 use fleet_host::supervise::journal;
-use fleet_store::{Hold, Of};
+use fleet_store::{Hold, NewTask, Of};
 
+use self::shares::Turn;
 use crate::app::App;
 use crate::config::Config;
 
@@ -61,31 +65,63 @@ pub(crate) fn asked(budget: Option<f64>, hard: bool) -> Result<Option<Cap>> {
     }
 }
 
+/// What the agents of one request may spend.
+pub(crate) struct Shared {
+    /// Each of them.
+    pub(crate) caps: Vec<Option<Cap>>,
+    /// Whether that is their share of what their task has left.
+    pub(crate) of_task: bool,
+    /// What was made free for them is theirs until it is reserved.
+    pub(crate) _turn: Option<Turn>,
+}
+
 /// What each of `count` agents of one request may spend, with the model that all of them are asked to use. `total` is
-/// shared out evenly. Without it they have no ceiling, unless all agents of this user have one: then each has the amount
-/// of the settings.
+/// shared out evenly. Without it they share what the ceiling of `task` leaves; where there is none, they have no ceiling,
+/// unless all agents of this user have one: then each has the amount of the settings.
 ///
 /// # Errors
-/// `Refused`: nobody knows what the model costs, and the ceiling is hard.
+/// `Refused`: nobody knows what the model costs, and the ceiling is hard. `OverBudget`: the task has nothing left.
 pub(crate) fn shares(
     app: &App,
     config: &Config,
     total: Option<Cap>,
     count: usize,
     model: Option<&str>,
-) -> Result<Vec<Option<Cap>>> {
-    let each = match total {
-        Some(total) => share(total, count)?,
-        None => vec![usual(app, config)?; count],
+    task: Option<TaskId>,
+) -> Result<Shared> {
+    let turn = match task {
+        Some(task) if !app.store()?.task_rooms(task)?.is_empty() => {
+            give_back_all(app)?;
+            Some(Turn::take(app)?)
+        }
+        _ => None,
     };
-    let is_hard = each.iter().flatten().any(|cap| cap.hard);
+    let mut of_task = false;
+    let caps = match (total, task, &turn) {
+        (Some(total), ..) => share(total, count)?,
+        (None, Some(task), Some(turn)) => {
+            let each = shares::deal(app, config, turn, task, count)?;
+            of_task = each.is_some();
+            vec![each; count]
+        }
+        (None, ..) => vec![usual(app, config)?; count],
+    };
+    // Those without a budget of their own make room for one that has.
+    if let (Some(total), Some(task), Some(turn)) = (total, task, &turn) {
+        shares::make_room(app, turn, task, total.ceiling)?;
+    }
+    let is_hard = caps.iter().flatten().any(|cap| cap.hard);
     if let Some(model) = model.filter(|_| is_hard) {
         require_price(app, model)?;
     }
-    if each.iter().any(Option::is_some) {
+    if turn.is_none() && caps.iter().any(Option::is_some) {
         settle(app)?;
     }
-    Ok(each)
+    Ok(Shared {
+        caps,
+        of_task,
+        _turn: turn,
+    })
 }
 
 fn share(total: Cap, count: usize) -> Result<Vec<Option<Cap>>> {
@@ -104,6 +140,26 @@ fn share(total: Cap, count: usize) -> Result<Vec<Option<Cap>>> {
         ..total
     };
     Ok((0..count).map(|place| Some(cap(place))).collect())
+}
+
+/// Makes room for a new task within the ceiling of what it is a part of; nobody else reserves that until the answer is
+/// dropped.
+pub(crate) fn begin_part(app: &App, new: &NewTask) -> Result<Option<Turn>> {
+    let (Some(whole), Some(share)) = (new.parent, new.ceiling) else {
+        return Ok(None);
+    };
+    give_back_all(app)?;
+    let turn = Turn::take(app)?;
+    shares::make_room(app, &turn, whole, share)?;
+    Ok(Some(turn))
+}
+
+/// Shares out what a part of a task has left that is over.
+pub(crate) fn end_part(app: &App, part: TaskId) -> Result<()> {
+    match app.store()?.task(part)?.and_then(|task| task.parent) {
+        Some(whole) => shares::give_out(app, whole, None).map(drop),
+        None => Ok(()),
+    }
 }
 
 /// What an agent may spend for which nobody has said it; none while all agents together may spend what they want.
@@ -132,54 +188,79 @@ fn require_price(app: &App, model: &str) -> Result<()> {
     )))
 }
 
-/// What launch `generation` of `agent` reserves: all that its ceiling leaves. None where it has no ceiling. The caller holds
-/// the agent's lock.
+/// Reserves for launch `generation` of `agent` all that its ceiling leaves, if it has one. The caller holds the agent's
+/// lock.
 ///
 /// # Errors
-/// `OverBudget`: its ceiling is used up.
-pub(crate) fn hold_of(app: &App, config: &Config, agent: &Agent, generation: u32) -> Result<Option<Hold>> {
+/// `OverBudget`: its ceiling is used up, or another one has no room for it.
+pub(crate) fn reserve(app: &App, config: &Config, agent: &Agent, generation: u32) -> Result<()> {
     let store = app.store()?;
-    let scope = Scope::Agent(agent.id.to_string());
-    settle(app)?;
+    give_back_all(app)?;
     settle_own(app, agent)?;
+    let turn = match agent.task {
+        Some(task) if !store.task_rooms(task)?.is_empty() => Some(Turn::take(app)?),
+        _ => None,
+    };
     let spent = spent(app, agent)?;
-    let cap = match store.cap(&scope)? {
-        Some(cap) => cap,
-        None => {
-            let Some(usual) = usual(app, config)? else {
-                return Ok(None);
-            };
-            let cap = Cap {
-                ceiling: spent.usd + usual.ceiling,
-                ..usual
-            };
-            store.set_cap("budget.usual", &scope, Some(cap), app.now())?;
-            cap
-        }
+    let Some(cap) = cap_of(app, config, agent, spent.usd, turn.as_ref())? else {
+        return Ok(());
     };
     let amount = cap.ceiling.less(spent.usd);
     if amount.is_zero() {
-        let name = word(&agent.branch);
-        return Err(Error::new(
-            Kind::OverBudget,
-            match store.charged(&agent.id)? {
-                unknown if unknown.is_zero() => {
-                    format!("`{}` has spent {} of {}", agent.branch, spent.usd, cap.ceiling)
-                }
-                unknown => format!(
-                    "`{}` has spent {} of {}, {unknown} of it for what has no known cost",
-                    agent.branch, spent.usd, cap.ceiling
-                ),
-            },
-        )
-        .hint(format!("allow more, and it goes on: `fleet budget raise {name} +5`")));
+        return Err(used_up(app, agent, cap, spent.usd)?);
     }
-    Ok(Some(Hold {
+    if let (Some(task), Some(turn)) = (agent.task, &turn) {
+        shares::make_room(app, turn, task, amount)?;
+    }
+    let hold = Hold {
         agent: agent.id.clone(),
         generation,
         amount,
         made_at: app.now(),
-    }))
+    };
+    store.hold("budget.hold", &hold)
+}
+
+/// The ceiling of `agent`, which has spent so much. One without a budget of its own is dealt its share of what its task has
+/// left, or has the amount of the settings where all agents together have a ceiling.
+fn cap_of(app: &App, config: &Config, agent: &Agent, spent: Usd, turn: Option<&Turn>) -> Result<Option<Cap>> {
+    let store = app.store()?;
+    let scope = Scope::Agent(agent.id.to_string());
+    let own = store.cap(&scope)?;
+    if own.is_some() && !store.shares(&agent.id)? {
+        return Ok(own);
+    }
+    let dealt = match (agent.task, turn) {
+        (Some(task), Some(turn)) => shares::deal(app, config, turn, task, 1)?,
+        _ => None,
+    };
+    if dealt.is_some() {
+        store.set_shares("budget.share", &agent.id, true)?;
+    } else if own.is_some() {
+        return Ok(own);
+    }
+    let Some(more) = dealt.or(usual(app, config)?) else {
+        return Ok(None);
+    };
+    let cap = Cap {
+        ceiling: spent + more.ceiling,
+        ..more
+    };
+    store.set_cap("budget.usual", &scope, Some(cap), app.now())?;
+    Ok(Some(cap))
+}
+
+/// The refusal of an agent that has spent what it may.
+fn used_up(app: &App, agent: &Agent, cap: Cap, spent: Usd) -> Result<Error> {
+    let (branch, ceiling) = (&agent.branch, cap.ceiling);
+    let message = match app.store()?.charged(&agent.id)? {
+        unknown if unknown.is_zero() => format!("`{branch}` has spent {spent} of {ceiling}"),
+        unknown => format!("`{branch}` has spent {spent} of {ceiling}, {unknown} of it for what has no known cost"),
+    };
+    Ok(Error::new(Kind::OverBudget, message).hint(format!(
+        "allow more, and it goes on: `fleet budget raise {} +5`",
+        word(branch)
+    )))
 }
 
 /// What `agent` may spend, and what it has: for its supervisor.
@@ -214,14 +295,28 @@ fn spent(app: &App, agent: &Agent) -> Result<Used> {
     })
 }
 
-/// Gives back what launches reserved that are over, after their accounts are taken in.
+/// Gives back what launches reserved that are over, after their accounts are taken in; what that leaves free of the ceiling
+/// of a task is shared out among those that still work for it.
 pub(crate) fn settle(app: &App) -> Result<()> {
-    for hold in app.store()?.holds()? {
-        if !Lock::is_held(&app.home.agent_lock(&hold.agent)) {
-            give_back(app, &hold)?;
-        }
+    for task in give_back_all(app)? {
+        shares::give_out(app, task, None)?;
     }
     Ok(())
+}
+
+/// Gives back what launches reserved that are over; the tasks that they worked for.
+fn give_back_all(app: &App) -> Result<Vec<TaskId>> {
+    let store = app.store()?;
+    let mut tasks = Vec::new();
+    for hold in store.holds()? {
+        if !Lock::is_held(&app.home.agent_lock(&hold.agent)) {
+            give_back(app, &hold)?;
+            tasks.extend(store.agent(&hold.agent)?.and_then(|agent| agent.task));
+        }
+    }
+    tasks.sort_unstable();
+    tasks.dedup();
+    Ok(tasks)
 }
 
 /// The same for the earlier launches of `agent`, whose lock the caller holds.

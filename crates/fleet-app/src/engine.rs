@@ -6,6 +6,7 @@
 
 mod came;
 mod layout;
+mod money;
 pub(crate) mod pipeline;
 mod prompts;
 mod research;
@@ -24,11 +25,11 @@ use std::time::Duration;
 use fleet_core::agent::Agent;
 use fleet_core::budget::Scope;
 use fleet_core::id::AgentId;
-use fleet_core::money::Usd;
 use fleet_core::plan::{self, Plan, Shape};
 use fleet_core::run::record::{Event, RoundRecord, Run, StepName, StepRecord};
 use fleet_core::run::{self, Action, Control, Finish, Key, Part, Pause, Seen, Tick, Why, decide, verdict};
 use fleet_core::{Error, Kind, Result};
+use fleet_host::alarm::Alarm;
 use fleet_host::lock::Lock;
 use fleet_host::supervise::client::Client;
 use fleet_host::supervise::driver;
@@ -217,32 +218,9 @@ impl<'a> Engine<'a> {
             self.let_go(step)?;
         }
         self.rounds = rounds.into_iter().map(|round| (round.round, round)).collect();
+        self.seen.iterations = runs::iterations(self.app, &id)?;
         self.seen.ceiling = store.cap(&Scope::Run(id))?;
         Ok(())
-    }
-
-    /// Looks at what all agents together may still reserve.
-    fn look_at_room(&mut self) -> Result<()> {
-        let (store, now) = (self.app.store()?, self.app.now());
-        let mut room: Option<Usd> = None;
-        for scope in [Scope::Day, Scope::Week] {
-            let left = store.room(&scope, now)?.map(|each| each.left());
-            room = room.into_iter().chain(left).min();
-        }
-        self.seen.room = room;
-        Ok(())
-    }
-
-    /// Which limit does not reach, in words.
-    fn what_is_missing(&self) -> String {
-        let committed = self.seen.committed();
-        match (self.seen.ceiling, self.seen.room) {
-            (Some(cap), room) if room.is_none_or(|room| cap.ceiling.less(committed) <= room) => {
-                format!("{committed} of {} are spent or reserved", cap.ceiling)
-            }
-            (_, Some(room)) => format!("of the ceiling of all agents {room} are left"),
-            (_, None) => format!("{committed} are spent or reserved"),
-        }
     }
 
     /// Records what has happened, and reserves the names in `reservations`.
@@ -313,6 +291,7 @@ impl<'a> Engine<'a> {
                     }
                 }
                 Action::Pause(why) => self.pause(why),
+                Action::GoOn => self.go_on(),
                 Action::Finish(finish) => {
                     self.finish(finish)?;
                     return Ok(Did::Everything);
@@ -351,6 +330,7 @@ impl<'a> Engine<'a> {
         let (worker, about) = match why {
             Pause::Stuck => (None, String::new()),
             Pause::Budget => (None, self.what_is_missing()),
+            Pause::Room { until } => (None, format!("{}; it goes on at {until}", self.what_is_missing())),
             Pause::Escalated { round } => (None, format!("the reviewer asks for a person in round {round}")),
             Pause::RootGone => (None, "the fleet root was moved or deleted".to_owned()),
             Pause::Blocked { worker } => {
@@ -464,8 +444,14 @@ impl<'a> Engine<'a> {
         let timeout = wait.map_or(PollTimeout::NONE, |wait| {
             PollTimeout::try_from(wait.as_micros().div_ceil(1000).min(1_000_000_000) as i32).unwrap_or(PollTimeout::MAX)
         });
+        // The wall clock may be set, and the machine may sleep: neither is seen by a timeout.
+        let alarm = self
+            .room_again()
+            .map(|until| Alarm::in_millis(until.since(self.app.now())));
+        let alarm = alarm.transpose()?;
         let clients = self.live.values().filter_map(|live| live.client.as_ref());
         let mut fds = vec![PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+        fds.extend(alarm.iter().map(|alarm| PollFd::new(alarm.as_fd(), PollFlags::POLLIN)));
         fds.extend(clients.map(|client| PollFd::new(client.fd(), PollFlags::POLLIN)));
         match poll(&mut fds, timeout) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
@@ -523,6 +509,7 @@ impl<'a> Engine<'a> {
             (Shape::Iterative(rounds), Shape::Iterative(new)) => {
                 rounds.max_iterations = new.max_iterations;
                 rounds.lgtm_count = new.lgtm_count;
+                rounds.budget = new.budget;
             }
             (Shape::Autoresearch(research), Shape::Autoresearch(new)) => {
                 research.max_iterations = new.max_iterations;

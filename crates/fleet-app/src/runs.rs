@@ -6,10 +6,11 @@
 pub mod branches;
 pub mod view;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fleet_core::budget::Scope;
+use fleet_core::budget::{Cap, Scope};
 use fleet_core::name::word;
 use fleet_core::pipeline::{self, Pipeline};
 use fleet_core::plan::{self, Plan, Shape};
@@ -134,6 +135,14 @@ pub fn raise(app: &App, run: &Run, plan: &mut Plan) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What somebody allows single rounds of the run `id` to spend.
+pub fn iterations(app: &App, id: &str) -> Result<BTreeMap<u32, Cap>> {
+    let before = format!("iteration:{id}:");
+    let caps = app.store()?.caps()?.into_iter();
+    let own = caps.filter_map(|(scope, cap)| Some((scope.strip_prefix(&before)?.parse().ok()?, cap)));
+    Ok(own.collect())
 }
 
 /// The place of the worker that somebody calls `worker`.

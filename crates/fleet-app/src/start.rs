@@ -156,7 +156,12 @@ pub fn start(
         checks::check_branches(&repo, options, wanted)?;
         checks::check_copies(&repo, &config)?;
     }
-    let task = options.task.map(|id| task::check_open(app, &repo, id)).transpose()?;
+    let task = match options.task {
+        Some(id) => Some(task::check_open(app, &repo, id)?),
+        // What an agent starts belongs to what it works for.
+        None => task::of_caller(caller).and_then(|id| task::check_open(app, &repo, id).ok()),
+    };
+    let task_id = task.as_ref().map(|task| task.id);
     let classes: Vec<Class> = (0..wanted.len())
         .map(|index| Class {
             kind: task.as_ref().map(|task| task.kind.clone()),
@@ -173,7 +178,8 @@ pub fn start(
         .collect();
     let env_names: Vec<String> = env_names;
 
-    let caps = budgets::shares(app, &config, under.budget, wanted.len(), options.model.as_deref())?;
+    let model = options.model.as_deref();
+    let shared = budgets::shares(app, &config, under.budget, wanted.len(), model, task_id)?;
     let mut jobs = Vec::with_capacity(wanted.len());
     let mut reservations = Vec::with_capacity(wanted.len());
     for (index, each) in wanted.iter().enumerate() {
@@ -202,7 +208,7 @@ pub fn start(
             worktree_root: config.worktree_root.clone(),
             batch_id: batch.to_owned(),
             batch_exclusive: exclusive,
-            task: options.task,
+            task: task_id,
             harness: harness.name.clone(),
             model: options.model.clone(),
             headless: harness.is_headless(),
@@ -210,7 +216,8 @@ pub fn start(
             conversation,
             base: base.clone(),
             made_branch: !options.here && !options.existing,
-            cap: caps[index],
+            cap: shared.caps[index],
+            shares: shared.of_task,
             now: app.now(),
             ports: PortRange {
                 first: config.port_base,
@@ -233,6 +240,7 @@ pub fn start(
             let _ = files::remove_tree("create.unreserve", &app.home.agent_dir(&reservation.id));
         }
     })?;
+    drop(shared);
     let mut jobs: Vec<Job> = agents
         .into_iter()
         .zip(jobs)

@@ -24,6 +24,7 @@ use fleet_host::supervise::journal;
 use fleet_store::{Account, NewTask, Of, Place, Store};
 
 use crate::app::App;
+use crate::budgets;
 use crate::caller::{Caller, Who};
 
 pub use hear::{Heard, Received, Reception, hear};
@@ -95,6 +96,7 @@ pub fn create(app: &App, caller: &Caller, repo: &Repo, mut new: NewTask) -> Resu
     if new.parent.is_none() && new.promoted.is_none() {
         new.parent = of_caller(caller);
     }
+    let _turn = budgets::begin_part(app, &new)?;
     let root = repo.main_root.clone();
     let is_taken = |id: TaskId| {
         let folder = root.as_ref().map(|root| root.join(file::folder(id)));

@@ -20,6 +20,8 @@ pub enum Scope {
     Run(String),
     /// One worker of a run, by the run's id and its own; in a plan of rounds in each.
     Worker(String, String),
+    /// One round of a run, by the run's id and its number: all workers together.
+    Iteration(String, u32),
     /// One agent, by its id.
     Agent(String),
     /// One task, by its id.
@@ -163,6 +165,16 @@ impl Limits {
 }
 
 impl Scope {
+    /// When that begins anew: the next midnight, or the next Monday; none where it is for a whole life.
+    pub fn until(&self, now: Time) -> Option<Time> {
+        let days = match self {
+            Scope::Day => 1,
+            Scope::Week => 7,
+            _ => return None,
+        };
+        Some(Time(self.since(now)?.0 + days * 86_400_000))
+    }
+
     /// The beginning of the time that the ceiling is for; none where it is for a whole life.
     pub fn since(&self, now: Time) -> Option<Time> {
         let today = now.day();
@@ -172,7 +184,7 @@ impl Scope {
                 let past = i64::from(today.weekday().to_monday_zero_offset());
                 today.checked_sub(past.days()).unwrap_or(today)
             }
-            Scope::Run(_) | Scope::Worker(..) | Scope::Agent(_) | Scope::Task(_) => return None,
+            Scope::Run(_) | Scope::Worker(..) | Scope::Iteration(..) | Scope::Agent(_) | Scope::Task(_) => return None,
         };
         let begin = first.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
         Some(Time(begin.timestamp().as_millisecond()))
@@ -187,6 +199,7 @@ impl fmt::Display for Scope {
             Scope::Week => f.write_str("week"),
             Scope::Run(id) => write!(f, "run:{id}"),
             Scope::Worker(run, worker) => write!(f, "worker:{run}:{worker}"),
+            Scope::Iteration(run, round) => write!(f, "iteration:{run}:{round}"),
             Scope::Agent(id) => write!(f, "agent:{id}"),
             Scope::Task(id) => write!(f, "task:{id}"),
         }
@@ -258,5 +271,14 @@ mod tests {
         let monday = at("2026-11-16T00:00:00Z");
         assert_eq!(Scope::Week.since(monday), Some(monday));
         assert_eq!(Scope::Run("r".into()).since(now), None);
+        assert_eq!(Scope::Day.until(now), Some(at("2026-11-22T00:00:00Z")));
+        assert_eq!(Scope::Week.until(now), Some(at("2026-11-23T00:00:00Z")));
+        assert_eq!(Scope::Week.until(monday), Some(at("2026-11-23T00:00:00Z")));
+        // Over the end of a month and of a year.
+        assert_eq!(
+            Scope::Day.until(at("2026-12-31T23:59:59Z")),
+            Some(at("2027-01-01T00:00:00Z"))
+        );
+        assert_eq!(Scope::Run("r".into()).until(now), None);
     }
 }

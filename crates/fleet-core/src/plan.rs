@@ -91,6 +91,8 @@ pub struct Rounds {
     pub lgtm_count: u32,
     /// The place of the reviewer among the workers. It waits for all others.
     pub reviewer: usize,
+    /// What each round may spend; none for what its workers may.
+    pub budget: Option<Usd>,
 }
 
 /// What an autoresearch plan does.
@@ -321,7 +323,10 @@ impl Plan {
         let workers: Usd = self.workers.iter().map(|worker| worker.budget).sum();
         let whole = match &self.shape {
             Shape::Worktree | Shape::Dag => workers,
-            Shape::Iterative(rounds) => workers * rounds.max_iterations,
+            Shape::Iterative(rounds) => {
+                let round = rounds.budget.map_or(workers, |budget| budget.min(workers));
+                round * rounds.max_iterations
+            }
             Shape::Autoresearch(research) => research.budget * research.max_iterations,
             Shape::Pipeline(pipeline) => pipeline.contract.budget.ceiling_usd.unwrap_or(workers),
         };

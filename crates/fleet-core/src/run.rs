@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Time;
 use crate::budget::{Cap, Used};
 use crate::money::Usd;
 use crate::plan::{Plan, Shape};
@@ -149,16 +150,33 @@ pub struct Seen {
     pub rounds: BTreeMap<u32, Round>,
     /// What steps cost that count no more because their worker was started over.
     pub spent_before: Usd,
+    /// The same by rounds.
+    pub spent_before_in: BTreeMap<u32, Usd>,
     /// How many tries at each piece of work count no more because their worker was started over.
     pub forgotten: BTreeMap<(usize, u32, Part), u32>,
     /// What somebody allows the run to spend, in place of what its plan says.
     pub ceiling: Option<Cap>,
-    /// What all agents together may still reserve; none where nobody has set a limit.
-    pub room: Option<Usd>,
+    /// What somebody allows a round to spend, in place of what the plan says.
+    pub iterations: BTreeMap<u32, Cap>,
+    /// The ceilings of all agents together.
+    pub windows: Vec<Window>,
+    /// When a pause until there is room again is over.
+    pub again: Option<Tick>,
     /// What the sessions of a pipeline that are over have used, money apart.
     pub used: Used,
     /// When the last step was started.
     pub last_start: Option<Tick>,
+}
+
+/// The ceiling of a day or a week, for all agents together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// What may be reserved until it ends.
+    pub left: Usd,
+    /// What may be spent in each.
+    pub ceiling: Usd,
+    /// When the next one begins.
+    pub until: Time,
 }
 
 /// How a run ended.
@@ -203,6 +221,11 @@ pub enum Pause {
     RootGone,
     /// What the run may spend does not reach for what is to be started next.
     Budget,
+    /// What all agents together may spend is used up until then. It goes on by itself.
+    Room {
+        /// When there is room again.
+        until: Time,
+    },
     /// Something that is none of the workers' failed, such as git or the configuration, and would fail again.
     Stuck,
     /// A program has no login or no credit, or somebody ended the worker: nothing fares better before a person has looked.
@@ -210,6 +233,13 @@ pub enum Pause {
         /// The place of the worker that met it.
         worker: usize,
     },
+}
+
+impl Pause {
+    /// Whether more money would end it.
+    pub const fn is_for_money(self) -> bool {
+        matches!(self, Pause::Budget | Pause::Room { .. })
+    }
 }
 
 impl Step {
@@ -292,6 +322,24 @@ impl Seen {
     /// What the run has spent and what is reserved for the steps that run.
     pub fn committed(&self) -> Usd {
         self.spent_before + self.all().map(Step::takes).sum()
+    }
+
+    /// What of that is for `round`.
+    pub fn committed_in(&self, round: u32) -> Usd {
+        let before = self.spent_before_in.get(&round).copied().unwrap_or_default();
+        let own = self.all().filter(|step| step.key.round == round);
+        before + own.map(Step::takes).sum()
+    }
+
+    /// What all workers may spend together in `round`; none where nobody says it.
+    pub fn iteration(&self, plan: &Plan, round: u32) -> Option<Cap> {
+        let of_plan = match &plan.shape {
+            Shape::Iterative(rounds) => rounds.budget,
+            Shape::Autoresearch(research) => Some(research.budget),
+            Shape::Worktree | Shape::Dag | Shape::Pipeline(_) => return None,
+        };
+        let of_plan = of_plan.map(|ceiling| Cap { ceiling, hard: true });
+        self.iterations.get(&round).copied().or(of_plan)
     }
 
     /// What the tries at the piece of work of `key` cost that came before it, as far as that is known.

@@ -93,6 +93,9 @@ pub struct Task {
     /// Its share of the ceiling of its parent, or a ceiling of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ceiling: Option<Usd>,
+    /// Whether its agents end at once when that is used up; otherwise they pause.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hard: bool,
     /// What its crew says that it cost. It is kept beside the account and never taken for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported: Option<Usd>,
@@ -138,7 +141,8 @@ pub struct Event {
     /// The task; none where a report names none that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskId>,
-    /// One word: `created`, `started`, `reported`, `refused`, `doubled`, `promoted`, `ended`.
+    /// One word: `created`, `started`, `reported`, `refused`, `doubled`, `promoted`, `ended`; of its ceiling
+    /// `ceiling` where it was changed, `near` at 80 % of it, `reached` at its end.
     pub event: String,
     /// What there is to say about it.
     pub about: String,

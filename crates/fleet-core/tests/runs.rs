@@ -10,7 +10,7 @@
 //! stop {"max_iterations": 3, …}       its stop rule
 //! worker build after a b: done 10s 0.50, done 5s      a worker, and what comes of its tries
 //! reviewer judge: done 5s says iterate
-//! at 30s pause | resume | stop | launch | relaunch build | cap 5 | rounds 2
+//! at 30s pause | resume | stop | launch | relaunch build | cap 5 | rounds 2 | iteration 1 5 | room 0.5 2 90
 //! ```
 //!
 //! A try is `done`, `denied`, `failed`, `trouble`, `limited`, `blocked`, `budget`, `lost`, `not-started` or `hangs`, how long

@@ -4,6 +4,7 @@
 //! changes the file system, [`git`] and [`tmux`] speak to those programs, [`supervise`] owns an agent's
 //! terminal. Every door passes the fault points of [`fleet_core::fault`].
 
+pub mod alarm;
 pub mod alone;
 pub mod boundary;
 pub mod exec;

@@ -14,6 +14,7 @@ mod intents;
 mod migrate;
 mod money;
 mod open;
+mod parts;
 mod reserve;
 mod runs;
 mod salvage;

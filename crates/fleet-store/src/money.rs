@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::failure::Attempt;
 use crate::open::Store;
-use crate::values;
+use crate::{parts, values};
 
 /// One entry of the account, with all that it can be summed by.
 #[derive(Clone, Debug, PartialEq)]
@@ -188,13 +188,13 @@ impl Store {
             let mut resize = transaction.prepare_cached(sql)?;
             resize.execute(params![agent.as_str(), generation, values::int(amount.micros())])?;
             match amount > held {
-                true => refuse_beyond(transaction, at, amount.less(held)),
+                true => refuse_beyond(transaction, at, amount.less(held), [agent]),
                 false => Ok(()),
             }
         })
     }
 
-    /// How the ceiling of a day or a week stands; none where there is none.
+    /// How the ceiling of a day, a week or a task stands; none where there is none.
     pub fn room(&self, scope: &Scope, now: Time) -> Result<Option<Room>> {
         self.read(|connection| room(connection, scope, now))
     }
@@ -268,7 +268,8 @@ pub(crate) fn take(transaction: &Transaction<'_>, holds: &[Hold]) -> Attempt<()>
             hold.made_at.0
         ])?;
     }
-    refuse_beyond(transaction, now, holds.iter().map(|hold| hold.amount).sum())
+    let wanted = holds.iter().map(|hold| hold.amount).sum();
+    refuse_beyond(transaction, now, wanted, holds.iter().map(|hold| &hold.agent))
 }
 
 /// What the account of `agent` comes to, as far as it is known.
@@ -278,8 +279,14 @@ fn spent_by(connection: &Connection, agent: &AgentId) -> Attempt<Usd> {
     Ok(usd(statement.query_row([agent.as_str()], |row| row.get(0))?))
 }
 
-/// Refuses when, with `wanted` reserved just now, a ceiling of all agents is passed.
-fn refuse_beyond(transaction: &Transaction<'_>, now: Time, wanted: Usd) -> Attempt<()> {
+/// Refuses when, with `wanted` reserved just now for `agents`, a ceiling of all agents or of a task of theirs is passed.
+fn refuse_beyond<'a>(
+    transaction: &Transaction<'_>,
+    now: Time,
+    wanted: Usd,
+    agents: impl IntoIterator<Item = &'a AgentId>,
+) -> Attempt<()> {
+    parts::refuse_beyond(transaction, agents)?;
     for scope in [Scope::Day, Scope::Week] {
         let Some(room) = room(transaction, &scope, now)? else {
             continue;
@@ -289,7 +296,13 @@ fn refuse_beyond(transaction: &Transaction<'_>, now: Time, wanted: Usd) -> Attem
             let ceiling = room.cap.ceiling;
             let message =
                 format!("the ceiling of this {scope} is {ceiling}: {left} of it are free, and {wanted} are needed");
-            let hint = format!("see what has it: `fleet budget show`; to allow more: `fleet budget raise {scope} USD`");
+            let until = scope
+                .until(now)
+                .map(|until| format!("; a new {scope} begins at {until}"));
+            let hint = format!(
+                "see what has it: `fleet budget show`; to allow more: `fleet budget raise {scope} USD`{}",
+                until.unwrap_or_default()
+            );
             return Err(Error::new(Kind::OverBudget, message).hint(hint).into());
         }
     }
@@ -298,6 +311,9 @@ fn refuse_beyond(transaction: &Transaction<'_>, now: Time, wanted: Usd) -> Attem
 
 /// Sets a ceiling; see [`Store::set_cap`].
 pub(crate) fn set(transaction: &Transaction<'_>, scope: &Scope, to: Option<Cap>, at: Time) -> Attempt<()> {
+    if let Scope::Task(id) = scope {
+        return parts::set(transaction, id, to, at);
+    }
     let scope = scope.to_string();
     match to {
         None => transaction.execute("DELETE FROM caps WHERE scope = ?1", [scope])?,
@@ -315,6 +331,7 @@ pub(crate) fn set(transaction: &Transaction<'_>, scope: &Scope, to: Option<Cap>,
 pub(crate) fn forget(transaction: &Transaction<'_>, agent: &AgentId) -> Attempt<()> {
     set(transaction, &Scope::Agent(agent.to_string()), None, Time(0))?;
     transaction.execute("DELETE FROM holds WHERE agent = ?1", [agent.as_str()])?;
+    transaction.execute("DELETE FROM shares WHERE agent = ?1", [agent.as_str()])?;
     Ok(())
 }
 
@@ -349,10 +366,15 @@ pub(crate) fn add(transaction: &Transaction<'_>, agent: &AgentId, entries: &[Spe
         .prepare_cached(sql)?
         .query_row([agent.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
+    let watch = match beside {
+        true => parts::Watch::default(),
+        false => parts::Watch::begin(transaction, &record, entries)?,
+    };
     let mut new = 0;
     for entry in entries {
         new += insert(transaction, &record, place.as_ref(), entry, beside)?;
     }
+    watch.tell(transaction, entries)?;
     Ok(new)
 }
 
@@ -395,8 +417,15 @@ fn insert(
 }
 
 fn cap(connection: &Connection, scope: &Scope) -> Attempt<Option<Cap>> {
-    let sql = "SELECT ceiling, hard FROM caps WHERE scope = ?1";
-    let found = connection.prepare_cached(sql)?.query_row([scope.to_string()], |row| {
+    // A task's ceiling is a part of its record.
+    let (sql, key) = match scope {
+        Scope::Task(id) => (
+            "SELECT ceiling, hard FROM tasks WHERE id = ?1 AND ceiling IS NOT NULL",
+            id.clone(),
+        ),
+        _ => ("SELECT ceiling, hard FROM caps WHERE scope = ?1", scope.to_string()),
+    };
+    let found = connection.prepare_cached(sql)?.query_row([key], |row| {
         Ok(Cap {
             ceiling: usd(row.get(0)?),
             hard: row.get(1)?,
@@ -406,6 +435,9 @@ fn cap(connection: &Connection, scope: &Scope) -> Attempt<Option<Cap>> {
 }
 
 fn room(connection: &Connection, scope: &Scope, now: Time) -> Attempt<Option<Room>> {
+    if let Scope::Task(id) = scope {
+        return parts::room(connection, id);
+    }
     let (Some(cap), Some(since)) = (cap(connection, scope)?, scope.since(now)) else {
         return Ok(None);
     };
@@ -427,7 +459,7 @@ fn room(connection: &Connection, scope: &Scope, now: Time) -> Attempt<Option<Roo
     }))
 }
 
-fn usd(micros: i64) -> Usd {
+pub(crate) fn usd(micros: i64) -> Usd {
     Usd::from_micros(values::uint(micros))
 }
 

@@ -14,7 +14,7 @@ use rusqlite::Transaction;
 use crate::failure::Attempt;
 use crate::money::{self, Hold};
 use crate::open::Store;
-use crate::{agents, tasks, values};
+use crate::{agents, parts, tasks, values};
 
 /// What is asked for one agent; the rest of its record is chosen.
 #[derive(Clone, Debug)]
@@ -59,6 +59,8 @@ pub struct Reservation {
     pub made_branch: bool,
     /// What it may spend, which is reserved for its first launch; none where nobody has set a limit.
     pub cap: Option<Cap>,
+    /// Whether that is an even share of what its task has left, which is dealt anew when another agent begins or ends.
+    pub shares: bool,
     /// The time of the request.
     pub now: Time,
     /// Where its ports come from.
@@ -89,7 +91,8 @@ impl Store {
     ///
     /// # Errors
     /// `Conflict` when a branch, directory or batch has a live agent already, all of them named; `Unavailable` when no
-    /// ports are left; `OverBudget` when what they may spend passes a ceiling of all agents.
+    /// ports are left; `OverBudget` when what they may spend passes a ceiling of all agents or of
+    /// a task.
     pub fn reserve(
         &self,
         site: &'static str,
@@ -113,6 +116,9 @@ pub(crate) fn take(
         let holder = choose(reservation, &live, exists)?;
         agents::insert(transaction, &holder)?;
         tasks::take(transaction, &holder.agent)?;
+        if reservation.shares {
+            parts::share(transaction, &reservation.id)?;
+        }
         live.push(holder);
     }
     let holds: Vec<Hold> = wanted.iter().filter_map(hold).collect();

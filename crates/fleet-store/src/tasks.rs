@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, named_par
 
 use crate::failure::Attempt;
 use crate::open::Store;
-use crate::values;
+use crate::{parts, values};
 
 /// What is asked for a new task; its id is chosen.
 #[derive(Clone, Debug, Default)]
@@ -364,26 +364,25 @@ pub(crate) fn unknown_here(id: TaskId) -> Error {
 
 fn check_parent(transaction: &Transaction<'_>, new: &NewTask) -> Attempt<()> {
     let Some(parent) = new.parent else { return Ok(()) };
-    let task = one(transaction, parent)?.filter(|task| task.repo == new.repo);
-    let Some(task) = task else {
+    if one(transaction, parent)?.is_none_or(|task| task.repo != new.repo) {
         return Err(unknown_here(parent).into());
-    };
-    let (Some(ceiling), Some(share)) = (task.ceiling, new.ceiling) else {
-        return Ok(());
-    };
-    let sql = "SELECT coalesce(sum(ceiling), 0) FROM tasks WHERE parent = ?1";
-    let given: i64 = transaction.query_row(sql, [parent.to_string()], |row| row.get(0))?;
-    let given = Usd::from_micros(values::uint(given));
-    if given + share > ceiling {
-        let message = format!(
-            "the ceiling of {parent} is {ceiling}: {} of it are not given out, and {share} are asked for",
-            ceiling.less(given)
-        );
-        return Err(Error::new(Kind::OverBudget, message)
-            .hint(format!(
-                "give a smaller share, or see how it is shared: `fleet task show {parent}`"
-            ))
-            .into());
+    }
+    let Some(share) = new.ceiling else { return Ok(()) };
+    for (id, room) in parts::rooms_above(transaction, &parent.to_string())? {
+        if share > room.left() {
+            let message = format!(
+                "the ceiling of {id} is {}: {} of it are not given out, and {share} are asked for",
+                room.cap.ceiling,
+                room.left()
+            );
+            return Err(Error::new(Kind::OverBudget, message)
+                .hint(format!(
+                    "give a smaller share, or see how it is shared: `fleet task show {id}`; to allow more: \
+                     `fleet budget raise {id} +{}`",
+                    share.less(room.left()).dollars()
+                ))
+                .into());
+        }
     }
     Ok(())
 }
@@ -421,7 +420,8 @@ fn add_follow_ups(transaction: &Transaction<'_>, id: TaskId, all: &[Named]) -> A
     Ok(())
 }
 
-fn note(
+/// Notes something about a task, or about none.
+pub(crate) fn note(
     transaction: &Transaction<'_>,
     repo: &str,
     task: Option<TaskId>,
@@ -510,6 +510,7 @@ fn read(row: &Row<'_>) -> Attempt<Task> {
         model: row.get("model")?,
         intensity: row.get("intensity")?,
         ceiling: usd("ceiling")?,
+        hard: row.get("hard")?,
         reported: usd("reported")?,
         commits: Vec::new(),
         follow_ups: Vec::new(),

@@ -52,6 +52,7 @@ fn wanted(number: u32, cap: Option<u64>, now: Time) -> Reservation {
             ceiling: usd(ceiling),
             hard: true,
         }),
+        shares: false,
         now,
         ports: PortRange {
             first: 10_000,

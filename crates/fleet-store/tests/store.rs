@@ -69,6 +69,7 @@ fn wanted(number: u32, repo: &str, branch: &str) -> Reservation {
         base: None,
         made_branch: true,
         cap: None,
+        shares: false,
         now: Time(1_700_000_000_000),
         ports: PORTS,
     }

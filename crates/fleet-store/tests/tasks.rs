@@ -87,6 +87,7 @@ fn agent(store: &Store, number: u8, task: TaskId) -> Result<Agent> {
         batch_exclusive: false,
         task: Some(task),
         cap: None,
+        shares: false,
         harness: "claude".into(),
         model: Some("opus".into()),
         headless: true,

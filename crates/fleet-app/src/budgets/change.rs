@@ -6,9 +6,10 @@ use fleet_core::money::Usd;
 use fleet_core::name::word;
 use fleet_core::outcome::Outcome;
 use fleet_core::plan::{Plan, Shape};
-use fleet_core::run::record::{Run, StepName};
+use fleet_core::run::record::Run;
 use fleet_core::run::standing::Word;
-use fleet_core::run::{Control, Finish, Pause};
+use fleet_core::run::{Control, Finish, Key, Pause, Seen};
+use fleet_core::task::{Task, TaskId};
 use fleet_core::{Error, Kind, Result};
 use fleet_host::lock::Lock;
 use fleet_host::supervise::journal;
@@ -16,13 +17,14 @@ use fleet_store::Change;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::shares::{self, Turn};
 use super::{ALL, amount, limits_of, settle, spent, usual};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::ops::launch::{bring_up, note};
 use crate::ops::prompt::send;
 use crate::ops::resume::{How, With, revive_all};
-use crate::runs;
+use crate::{runs, task};
 
 /// What an agent is told that goes on.
 pub(crate) const GO_ON: &str = "Your budget was raised. Go on where you stopped.";
@@ -35,6 +37,10 @@ pub(crate) enum Target {
     Run(Box<Run>),
     /// One worker of a run.
     Worker(Box<Run>, String),
+    /// One round of a run: all of its workers.
+    Iteration(Box<Run>, u32),
+    /// A task: all agents that work for it and for its parts.
+    Task(Box<Task>),
     /// Agents, each with a ceiling of its own.
     Agents(Vec<Agent>),
 }
@@ -63,7 +69,8 @@ pub(crate) struct Wish {
 /// A ceiling after a change.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Changed {
-    /// What it is for: `day`, `week`, the name of a run, `RUN/WORKER`, or a branch.
+    /// What it is for: `day`, `week`, the name of a run, `RUN/WORKER`, `RUN/round N`, a
+    /// task, or a branch.
     pub what: String,
     /// The ceiling now, in USD.
     pub ceiling_usd: Usd,
@@ -86,7 +93,18 @@ impl Target {
     ///
     /// # Errors
     /// `NotFound`: nothing; `Usage`: a run and an agent.
-    pub(crate) fn find(app: &App, caller: &Caller, target: &str, worker: Option<&str>) -> Result<Target> {
+    pub(crate) fn find(
+        app: &App,
+        caller: &Caller,
+        target: &str,
+        worker: Option<&str>,
+        iteration: Option<u32>,
+    ) -> Result<Target> {
+        if let Some(round) = iteration {
+            let run = runs::find(app, caller, Some(target))?;
+            require_round(app, &run, round)?;
+            return Ok(Target::Iteration(Box::new(run), round));
+        }
         if let Some(worker) = worker {
             let run = runs::find(app, caller, Some(target))?;
             let plan = runs::plan_of(app, &run)?;
@@ -95,6 +113,9 @@ impl Target {
         }
         if let Some(scope) = ALL.into_iter().find(|scope| scope.to_string() == target) {
             return Ok(Target::All(scope));
+        }
+        if let Some(id) = TaskId::parse(target) {
+            return require_own_agents(task::require_task(app, id)?).map(|task| Target::Task(Box::new(task)));
         }
         let run = runs::try_find(app, caller, target)?;
         let agents = app.select(caller, &[target.to_owned()], None);
@@ -108,7 +129,7 @@ impl Target {
             (None, Ok(agents)) => Ok(Target::Agents(agents)),
             (None, Err(error)) if error.kind == Kind::NotFound => {
                 Err(Error::not_found(format!("there is no run and no agent `{target}`"))
-                    .hint("name `day`, `week`, a fleet root or an agent: `fleet budget show`"))
+                    .hint("name `day`, `week`, a fleet root, a task or an agent: `fleet budget show`"))
             }
             (None, Err(error)) => Err(error),
         }
@@ -127,17 +148,31 @@ impl Target {
                 runs::wake(app, caller, &run.id)?;
                 Ok(vec![run.name.clone()])
             }
+            Target::Iteration(run, round) => {
+                drop(&Scope::Iteration(run.id.clone(), *round))?;
+                runs::wake(app, caller, &run.id)?;
+                Ok(vec![format!("{}/round {round}", run.name)])
+            }
             Target::Worker(run, worker) => Err(Error::usage(format!("every worker has a budget: `{worker}`, too"))
                 .hint(format!(
                     "raise it: `fleet budget raise {} +5 --worker {worker}`",
                     word(&run.name)
                 ))),
+            Target::Task(task) => {
+                drop(&Scope::Task(task.id.to_string()))?;
+                let store = app.store()?;
+                for (id, _) in store.task_agents(task.id)? {
+                    let nearest = store.agent(&id)?.filter(|_| store.shares(&id).unwrap_or_default());
+                    if let Some(agent) = nearest {
+                        unlimit(app, &agent)?;
+                    }
+                }
+                publish(app, task.id)?;
+                Ok(vec![task.id.to_string()])
+            }
             Target::Agents(agents) => {
                 for agent in agents {
-                    drop(&Scope::Agent(agent.id.to_string()))?;
-                    if app.see(agent).alive {
-                        app.client(agent)?.limit(&Limits::default())?;
-                    }
+                    unlimit(app, agent)?;
                 }
                 Ok(agents.iter().map(|agent| agent.branch.clone()).collect())
             }
@@ -150,6 +185,8 @@ impl Target {
             Target::All(scope) => all(app, caller, scope, wish).map(|changed| vec![changed]),
             Target::Run(run) => of_run(app, caller, run, wish).map(|changed| vec![changed]),
             Target::Worker(run, worker) => of_worker(app, caller, run, worker, wish).map(|changed| vec![changed]),
+            Target::Iteration(run, round) => of_round(app, caller, run, *round, wish).map(|changed| vec![changed]),
+            Target::Task(task) => of_task(app, caller, task, wish).map(|changed| vec![changed]),
             Target::Agents(agents) => agents.iter().map(|agent| of_agent(app, caller, agent, wish)).collect(),
         }
     }
@@ -211,7 +248,7 @@ fn all(app: &App, caller: &Caller, scope: &Scope, wish: &Wish) -> Result<Changed
     let waiting = store
         .runs()?
         .into_iter()
-        .filter(|run| run.finish.is_none() && run.control == Control::Paused && run.pause == Some(Pause::Budget));
+        .filter(|run| run.finish.is_none() && waits_for_money(run));
     for run in waiting {
         go_on(app, caller, &run, Vec::new(), scope.to_string())?;
         how = "goes on";
@@ -269,43 +306,128 @@ fn of_agent(app: &App, caller: &Caller, agent: &Agent, wish: &Wish) -> Result<Ch
     let scope = Scope::Agent(agent.id.to_string());
     let (before, spent) = (store.cap(&scope)?, spent(app, agent)?.usd);
     let cap = wish.cap(&agent.branch, before, spent)?;
+    // From now on it has a budget of its own.
+    store.set_shares("budget.unshare", &agent.id, false)?;
     let seen = app.see(agent);
     let how = if seen.alive {
         set_agent(app, agent, cap)?;
         // Who raises it knows what is not known.
-        let limits = Limits {
-            known: cap.hard,
-            ..limits_of(cap)
-        };
-        let goes_on = app.client(agent)?.limit(&limits)?;
-        match (goes_on, &wish.prompt) {
-            (true, Some(text)) => {
-                // What was held back is given to it anyway; only one that has nothing to do has to be told.
-                let standing = Standing::fold(&journal::read(&app.home.agent_dir(&agent.id))?);
-                if standing.queue.is_empty() && !agent.headless {
-                    send(app, agent, text, None, None)?;
-                }
-                "goes on"
-            }
-            (true, None) => "goes on",
-            (false, _) => "set",
+        match limit(app, agent, cap, cap.hard, wish.prompt.as_deref())? {
+            true => "goes on",
+            false => "set",
         }
     } else {
         set(app, &scope, Some(cap))?;
-        let over = matches!(seen.outcome, Some((Outcome::Budget, _)));
-        match wish.prompt.clone().filter(|_| over && cap.ceiling > spent) {
-            Some(prompt) => {
-                let with = With {
-                    env: &[],
-                    prompt: Some(prompt),
-                };
-                revive_all(app, caller, vec![agent.clone()], &with, How::Resume)?;
-                "goes on"
-            }
-            None => "set",
+        match cap.ceiling > spent && revive(app, caller, agent, wish)? {
+            true => "goes on",
+            false => "set",
         }
     };
     Ok(changed(agent.branch.clone(), cap, before, spent, how))
+}
+
+/// Revives an agent that was ended at its limit, unless nobody wants it told to go on. Answers whether it was.
+fn revive(app: &App, caller: &Caller, agent: &Agent, wish: &Wish) -> Result<bool> {
+    let over = matches!(app.see(agent).outcome, Some((Outcome::Budget, _)));
+    let Some(prompt) = wish.prompt.clone().filter(|_| over) else {
+        return Ok(false);
+    };
+    let with = With {
+        env: &[],
+        prompt: Some(prompt),
+    };
+    revive_all(app, caller, vec![agent.clone()], &with, How::Resume)?;
+    Ok(true)
+}
+
+/// Tells the supervisor of an agent what that may spend; `known` as in [`Limits::known`]. One that goes on by this and has
+/// nothing to do is told `text`. Answers whether it goes on.
+pub(super) fn limit(app: &App, agent: &Agent, cap: Cap, known: bool, text: Option<&str>) -> Result<bool> {
+    // What was held back is given to it anyway.
+    let standing = Standing::fold(&journal::read(&app.home.agent_dir(&agent.id))?);
+    let limits = Limits {
+        known,
+        ..limits_of(cap)
+    };
+    let goes_on = app.client(agent)?.limit(&limits)?;
+    if let Some(text) = text.filter(|_| goes_on && !agent.headless && standing.queue.is_empty()) {
+        send(app, agent, text, None, None)?;
+    }
+    Ok(goes_on)
+}
+
+fn unlimit(app: &App, agent: &Agent) -> Result<()> {
+    set(app, &Scope::Agent(agent.id.to_string()), None)?;
+    if app.see(agent).alive {
+        app.client(agent)?.limit(&Limits::default())?;
+    }
+    Ok(())
+}
+
+/// The task, where the agents that work for it are its own.
+///
+/// # Errors
+/// `Usage`: a run works for it, which has a ceiling itself.
+fn require_own_agents(task: Task) -> Result<Task> {
+    match &task.run {
+        None => Ok(task),
+        Some(run) => Err(
+            Error::usage(format!("{} is worked on by a run, which has the ceiling", task.id))
+                .hint(format!("name the run: `fleet budget raise {} +5`", word(run))),
+        ),
+    }
+}
+
+fn of_task(app: &App, caller: &Caller, task: &Task, wish: &Wish) -> Result<Changed> {
+    let store = app.store()?;
+    settle(app)?;
+    let scope = Scope::Task(task.id.to_string());
+    let before = store.room(&scope, app.now())?;
+    let spent = task::Costs::now(app)?.of(task.id).whole.cost;
+    let what = task.id.to_string();
+    if before.is_none() && wish.only_up {
+        return Err(
+            Error::usage(format!("{what} has no ceiling")).hint(format!("set one: `fleet budget set {what} 5`"))
+        );
+    }
+    let before = before.map(|room| room.cap);
+    let cap = wish.cap(&what, before, spent)?;
+    let more = cap
+        .ceiling
+        .less(before.map(|before| before.ceiling).unwrap_or_default());
+    let turn = Turn::take(app)?;
+    if let Some(whole) = task.parent {
+        shares::make_room(app, &turn, whole, more)?;
+    }
+    shares::lower_to(app, &turn, task.id, cap.ceiling)?;
+    set(app, &scope, Some(cap))?;
+    drop(turn);
+    let config = app.config(caller, None)?;
+    let limited = shares::limit_running(app, &config, task.id)?;
+    let mut goes_on = shares::give_out(app, task.id, Some(wish))?;
+    for (id, _) in store.task_agents(task.id)? {
+        let agent = store.agent(&id)?.filter(|agent| !app.see(agent).alive);
+        let Some(agent) = agent.filter(|_| store.shares(&id).unwrap_or_default()) else {
+            continue;
+        };
+        goes_on |= match revive(app, caller, &agent, wish) {
+            // Those before it have what there was.
+            Err(error) if error.kind == Kind::OverBudget => false,
+            other => other?,
+        };
+    }
+    publish(app, task.id)?;
+    let how = if goes_on { "goes on" } else { "set" };
+    Ok(Changed {
+        limited,
+        ..changed(what, cap, before, spent, how)
+    })
+}
+
+/// Writes the files of a task anew.
+fn publish(app: &App, id: TaskId) -> Result<()> {
+    let task = task::require_task(app, id)?;
+    task::publish(app, &task::repo_of(&task), id)
 }
 
 fn of_run(app: &App, caller: &Caller, run: &Run, wish: &Wish) -> Result<Changed> {
@@ -329,24 +451,87 @@ fn of_run(app: &App, caller: &Caller, run: &Run, wish: &Wish) -> Result<Changed>
     }
     let cap = wish.cap(&root, before, spent)?;
     set(app, &scope, Some(cap))?;
-    let about = format!("{} may be spent", cap.ceiling);
-    let how = match (run.finish, run.control, run.pause) {
-        (Some(Finish::OverBudget), ..) => {
-            go_on(app, caller, run, vec![Change::Reopen], about)?;
-            "goes on"
+    let how = goes_on_with(app, caller, run, format!("{} may be spent", cap.ceiling))?;
+    Ok(changed(run.name.clone(), cap, before, spent, how))
+}
+
+/// Refuses a round that the run does not have, or that is over.
+fn require_round(app: &App, run: &Run, round: u32) -> Result<()> {
+    let plan = runs::plan_of(app, run)?;
+    let most = match &plan.shape {
+        Shape::Iterative(rounds) => rounds.max_iterations,
+        Shape::Autoresearch(research) => research.max_iterations,
+        Shape::Worktree | Shape::Dag | Shape::Pipeline(_) => {
+            let error = Error::usage(format!("a {} plan has no iterations", run.plan_type));
+            return Err(error.hint(format!(
+                "set the ceiling of the run: `fleet budget set {} 20`",
+                word(&run.name)
+            )));
         }
-        (None, Control::Paused, Some(Pause::Budget)) => {
-            go_on(app, caller, run, Vec::new(), about)?;
-            "goes on"
-        }
-        (None, ..) => {
+    };
+    let begun = app.store()?.rounds(&run.id)?.iter().map(|round| round.round).max();
+    let first = begun.unwrap_or(1);
+    if !(first..=most.max(first)).contains(&round) {
+        return Err(
+            Error::usage(format!("`{}` has no iteration {round} to come", run.name)).hint(format!(
+                "it is in {first} of {most}: `fleet budget set {} 5 --iteration {first}`",
+                word(&run.name)
+            )),
+        );
+    }
+    Ok(())
+}
+
+fn of_round(app: &App, caller: &Caller, run: &Run, round: u32, wish: &Wish) -> Result<Changed> {
+    let store = app.store()?;
+    let plan = runs::plan_of(app, run)?;
+    let seen = runs::view::seen_now(app, run, &plan)?;
+    let before = seen.iteration(&plan, round);
+    let what = format!("{}/round {round}", run.name);
+    if before.is_none() && wish.only_up {
+        return Err(
+            Error::usage(format!("`{what}` has no ceiling as a whole, only its workers have")).hint(format!(
+                "set one: `fleet budget set {} 5 --iteration {round}`",
+                word(&run.name)
+            )),
+        );
+    }
+    let spent: Usd = seen
+        .all()
+        .filter(|step| step.key.round == round)
+        .filter_map(|step| step.ended.as_ref()?.cost)
+        .sum();
+    let mut cap = wish.cap(&what, before, spent)?;
+    // What has used up its round is measured as it is: there is nobody to ask.
+    cap.hard |= matches!(plan.shape, Shape::Autoresearch(_));
+    store.set_cap(
+        "budget.set",
+        &Scope::Iteration(run.id.clone(), round),
+        Some(cap),
+        app.now(),
+    )?;
+    let how = goes_on_with(app, caller, run, format!("round {round} may spend {}", cap.ceiling))?;
+    Ok(changed(what, cap, before, spent, how))
+}
+
+/// Lets a run go on that has paused or ended for money; any other hears of the change.
+fn goes_on_with(app: &App, caller: &Caller, run: &Run, about: String) -> Result<&'static str> {
+    let changes = match run.finish {
+        Some(Finish::OverBudget) => vec![Change::Reopen],
+        None if waits_for_money(run) => Vec::new(),
+        None => {
             note(app, &run.id, "budget", about, &[])?;
             runs::wake(app, caller, &run.id)?;
-            "set"
+            return Ok("set");
         }
-        (Some(_), ..) => "set",
+        Some(_) => return Ok("set"),
     };
-    Ok(changed(run.name.clone(), cap, before, spent, how))
+    go_on(app, caller, run, changes, about)?;
+    Ok("goes on")
+}
+
+fn waits_for_money(run: &Run) -> bool {
+    run.control == Control::Paused && run.pause.is_some_and(Pause::is_for_money)
 }
 
 fn of_worker(app: &App, caller: &Caller, run: &Run, worker: &str, wish: &Wish) -> Result<Changed> {
@@ -412,7 +597,7 @@ fn set(app: &App, scope: &Scope, cap: Option<Cap>) -> Result<()> {
 }
 
 /// Sets the ceiling of an agent that runs, and reserves what it allows.
-fn set_agent(app: &App, agent: &Agent, cap: Cap) -> Result<()> {
+pub(super) fn set_agent(app: &App, agent: &Agent, cap: Cap) -> Result<()> {
     let (store, now) = (app.store()?, app.now());
     store.set_agent_cap("budget.set-agent", &agent.id, agent.generation, cap, now)
 }
@@ -444,8 +629,11 @@ fn changed(what: String, cap: Cap, before: Option<Cap>, spent: Usd, how: &str) -
     }
 }
 
-/// The names of steps whose worker may spend more now than when they were started and ended over their budget.
-pub(crate) fn outgrown(plan: &Plan, name: &StepName, hold: Usd, spent_before: Usd) -> bool {
-    plan.place_of(&name.worker)
-        .is_some_and(|place| spent_before + hold < budget_of(plan, place))
+/// Whether a worker may spend more now than when a step was started for which `hold` was reserved.
+pub(crate) fn outgrown(plan: &Plan, seen: &Seen, key: Key, hold: Usd) -> bool {
+    let budget = match plan.shape {
+        Shape::Autoresearch(_) => seen.iteration(plan, key.round).map(|cap| cap.ceiling),
+        _ => None,
+    };
+    seen.spent_on(key) + hold < budget.unwrap_or_else(|| budget_of(plan, key.worker))
 }

@@ -119,10 +119,9 @@ impl Engine<'_> {
     /// A worker that ends at a budget that was raised while it ran goes on with the rest of it.
     fn forgive_outgrown(&mut self, key: Key, end: &StepEnd) {
         let Some(step) = self.seen.step(key) else { return };
-        let (hold, before) = (step.hold, self.seen.spent_on(key));
-        let name = StepName::of(&self.plan, key);
-        if end.how == How::OverBudget && outgrown(&self.plan, &name, hold, before) {
-            self.changes.push(Change::Forgive(name));
+        let hold = step.hold;
+        if end.how == How::OverBudget && outgrown(&self.plan, &self.seen, key, hold) {
+            self.changes.push(Change::Forgive(StepName::of(&self.plan, key)));
             if let Some(step) = self.seen.step_mut(key) {
                 step.forgiven = true;
             }

@@ -389,6 +389,7 @@ impl Engine<'_> {
             now: self.app.now(),
             // What the step may spend is reserved with its record.
             cap: None,
+            shares: false,
             ports: PortRange {
                 first: config.port_base,
                 step: config.port_block,

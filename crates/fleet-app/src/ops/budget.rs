@@ -4,8 +4,10 @@ use clap::Args;
 use fleet_core::budget::{Cap, Level, Scope};
 use fleet_core::money::Usd;
 use fleet_core::name::{plural, word};
+use fleet_core::plan::Plan;
 use fleet_core::price::Listed;
-use fleet_core::{Error, Result};
+use fleet_core::run::record::Run;
+use fleet_core::{Error, Result, Time};
 use fleet_store::Of;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,10 +28,11 @@ use crate::runs::{self, view};
 #[serde(deny_unknown_fields)]
 pub struct Show {}
 
-/// Set the ceiling of a day, a week, a run or an agent
+/// Set the ceiling of a day, a week, a run, a task or an agent
 ///
 /// A day is from midnight to midnight, a week from Monday on, both UTC and for all agents of this user: every launch
-/// reserves what it may spend, and what does not fit is not started.
+/// reserves what it may spend, and what does not fit is not started. The ceiling of a task holds for all agents that work
+/// for it and for its parts.
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Set {
@@ -44,6 +47,10 @@ pub struct Set {
     #[arg(long, value_name = "WORKER", conflicts_with = "per")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
+    /// The round of the run that is meant, from 1: all of its workers together
+    #[arg(long, value_name = "N", conflicts_with_all = ["worker", "per"])]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iteration: Option<u32>,
     /// Stop at the ceiling: everything that reaches it is ended at once
     #[arg(long, conflicts_with = "soft")]
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -58,7 +65,7 @@ pub struct Set {
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Raise {
-    /// `day`, `week`, a fleet root, the name of a run, or an agent
+    /// `day`, `week`, a fleet root, the name of a run, a task, or an agent
     pub target: String,
     /// The new ceiling in US dollars, or with a + how much is added: `10`, `+5`
     #[arg(value_name = "USD", allow_negative_numbers = true)]
@@ -67,6 +74,10 @@ pub struct Raise {
     #[arg(long, value_name = "WORKER")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
+    /// The round of the run that is meant, from 1: all of its workers together
+    #[arg(long, value_name = "N", conflicts_with = "worker")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iteration: Option<u32>,
     /// What to tell an agent that was interrupted or ended [default: to go on where it stopped]
     #[arg(short, long, allow_hyphen_values = true, conflicts_with = "quiet")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,9 +114,9 @@ pub struct Ceilings {
 /// A ceiling and what is taken of it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Line {
-    /// What it is for: `day`, `week`, a run, or a branch.
+    /// What it is for: `day`, `week`, a run, `RUN/round N`, a task, or a branch.
     pub what: String,
-    /// `day`, `week`, `run` or `agent`.
+    /// `day`, `week`, `run`, `iteration`, `task` or `agent`.
     pub kind: String,
     /// The ceiling in USD; none where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,6 +133,9 @@ pub struct Line {
     /// What is left, in USD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_usd: Option<Usd>,
+    /// When it begins anew: the next midnight, or the next Monday, in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
     /// How near the end it is.
     pub level: Level,
 }
@@ -163,14 +177,11 @@ impl Operation for Show {
             let room = store.room(&scope, app.now())?;
             let held = room.map(|room| room.held).unwrap_or_default();
             let cap = room.map(|room| room.cap);
-            lines.push(line(
-                scope.to_string(),
-                &scope.to_string(),
-                cap,
-                spent.cost,
-                spent.unknown,
-                held,
-            ));
+            let name = scope.to_string();
+            lines.push(Line {
+                until: scope.until(app.now()),
+                ..line(name.clone(), &name, cap, spent.cost, spent.unknown, held)
+            });
         }
         for run in store.runs()?.into_iter().filter(|run| run.finish.is_none()) {
             let plan = runs::plan_of(app, &run)?;
@@ -187,6 +198,7 @@ impl Operation for Show {
                 unknown,
                 usd(record.reserved_usd),
             ));
+            lines.extend(of_round(app, &run, &plan)?);
         }
         let holds = store.holds()?;
         for agent in store.agents_live()? {
@@ -213,8 +225,31 @@ impl Operation for Show {
                 held,
             ));
         }
+        let open = store.tasks(None)?.into_iter().filter(|task| !task.status.is_final());
+        for task in open.filter(|task| task.ceiling.is_some()) {
+            let what = task.id.to_string();
+            if let Some(room) = store.room(&Scope::Task(what.clone()), app.now())? {
+                lines.push(line(what, "task", Some(room.cap), room.spent, room.unknown, room.held));
+            }
+        }
         Ok(Ceilings { lines })
     }
+}
+
+/// The round that a run is in, where all of its workers together have a ceiling.
+fn of_round(app: &App, run: &Run, plan: &Plan) -> Result<Option<Line>> {
+    let seen = view::seen_now(app, run, plan)?;
+    let round = seen.last_round().unwrap_or(1);
+    let Some(cap) = seen.iteration(plan, round) else {
+        return Ok(None);
+    };
+    let own = || seen.all().filter(|step| step.key.round == round);
+    let ended = || own().filter_map(|step| step.ended.as_ref());
+    let spent: Usd = ended().filter_map(|ended| ended.cost).sum();
+    let unknown = ended().filter(|ended| ended.cost.is_none()).count() as u64;
+    let what = format!("{}/round {round}", run.name);
+    let held = seen.committed_in(round).less(spent);
+    Ok(Some(line(what, "iteration", Some(cap), spent, unknown, held)))
 }
 
 fn line(what: String, kind: &str, cap: Option<Cap>, spent: Usd, unknown: u64, held: Usd) -> Line {
@@ -227,6 +262,7 @@ fn line(what: String, kind: &str, cap: Option<Cap>, spent: Usd, unknown: u64, he
         unknown,
         reserved_usd: held,
         left_usd: cap.map(|cap| cap.ceiling.less(spent + held)),
+        until: None,
         level: cap.map_or(Level::Within, |cap| Level::of(spent.micros(), cap.ceiling.micros())),
     }
 }
@@ -249,7 +285,7 @@ impl Operation for Set {
                     .hint("such as `fleet budget set --per day 20`"));
             }
         };
-        let target = Target::find(app, caller, target, self.worker.as_deref())?;
+        let target = Target::find(app, caller, target, self.worker.as_deref(), self.iteration)?;
         if usd == "none" {
             return remove(app, caller, &target);
         }
@@ -296,7 +332,7 @@ impl Operation for Raise {
             only_up: true,
             prompt: (!self.quiet).then(|| self.prompt.unwrap_or_else(|| GO_ON.to_owned())),
         };
-        let target = Target::find(app, caller, &self.target, self.worker.as_deref())?;
+        let target = Target::find(app, caller, &self.target, self.worker.as_deref(), self.iteration)?;
         Ok(Changes {
             changed: target.change(app, caller, &wish)?,
             removed: Vec::new(),
@@ -372,6 +408,12 @@ impl crate::page::Show for Ceilings {
         });
         let head = ["CEILING OF", "WHAT", "USD", "SPENT", "RESERVED", "LEFT", "AT THE END"];
         page.table(&head, rows.collect());
+        let is_over = |line: &&Line| line.level != Level::Within || line.left_usd == Some(Usd::default());
+        for line in self.lines.iter().filter(is_over) {
+            if let Some(until) = line.until {
+                page.line(format!("the {} begins anew at {until}", line.what));
+            }
+        }
         if self.lines.iter().all(|line| line.ceiling_usd.is_none()) {
             page.hint("set a ceiling for all agents: `fleet budget set --per day 20`");
         }

@@ -340,9 +340,7 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, with: &With<'_>, how: How) 
     };
     trust::answer(app, caller, &config, trust::main_of(agent).as_deref(), &mut [asker]);
     let generation = standing.generation.max(agent.generation) + 1;
-    if let Some(hold) = budgets::hold_of(app, &config, agent, generation)? {
-        store.hold("budget.hold", &hold)?;
-    }
+    budgets::reserve(app, &config, agent, generation)?;
     let prompt = with.prompt.clone().map(|text| (app.new_id(), text));
     let spec = Spec {
         goes_on: resume,

@@ -39,6 +39,9 @@ pub struct RunRecord {
     /// Why it is so, where there is more to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<String>,
+    /// When it goes on by itself, where it has paused until what all agents together may spend begins anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goes_on_at: Option<Time>,
     /// The round it is in, where its type has rounds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round: Option<u32>,
@@ -171,6 +174,18 @@ impl From<Event> for EventView {
 /// How many events a run shows.
 const EVENTS: usize = 20;
 
+/// What is known of `run` now, as [`fleet_core::run::decide()`] sees it, but for what all agents together may spend.
+pub fn seen_now(app: &App, run: &Run, plan: &Plan) -> Result<Seen> {
+    let store = app.store()?;
+    let (steps, rounds) = (store.steps(&run.id)?, store.rounds(&run.id)?);
+    let (boot, now) = (process::boot_id(), process::since_boot());
+    Ok(Seen {
+        ceiling: store.cap(&Scope::Run(run.id.clone()))?,
+        iterations: super::iterations(app, &run.id)?,
+        ..seen(plan, run.control, &steps, &rounds, &boot, now)
+    })
+}
+
 /// The record of `run`, seen now.
 pub fn record(app: &App, run: &Run) -> Result<RunRecord> {
     let store = app.store()?;
@@ -178,7 +193,7 @@ pub fn record(app: &App, run: &Run) -> Result<RunRecord> {
     let steps = store.steps(&run.id)?;
     let rounds = store.rounds(&run.id)?;
     let now = process::since_boot();
-    let seen = seen(&plan, run.control, &steps, &rounds, &process::boot_id(), now);
+    let seen = seen_now(app, run, &plan)?;
     let lines = standing::lines(&plan, &seen, run.finish, now);
     let worker = |line: standing::Line| worker(app, &plan, &steps, &seen, line);
     let workers: Vec<WorkerRecord> = lines.into_iter().map(worker).collect();
@@ -201,6 +216,10 @@ pub fn record(app: &App, run: &Run) -> Result<RunRecord> {
         root: run.root.clone(),
         state,
         about,
+        goes_on_at: match (run.control, run.pause) {
+            (Control::Paused, Some(Pause::Room { until })) => Some(until),
+            _ => None,
+        },
         round: seen.last_round().filter(|_| has_rounds),
         spent_usd: usd(spent),
         spent_unknown: steps
@@ -245,10 +264,22 @@ fn state(app: &App, run: &Run, plan: &Plan, paused: Option<&str>) -> (String, Op
     }
     let driven = is_driven(app, &run.id);
     match run.control {
+        // Nobody is there who would notice when its time has come.
+        Control::Paused if !driven && matches!(run.pause, Some(Pause::Room { .. })) => {
+            let about = "nobody drives it: launch it again, and it goes on when there is room".to_owned();
+            ("unattended".to_owned(), Some(about))
+        }
         Control::Paused => {
             let about = match run.pause {
                 Some(Pause::Escalated { round }) => format!("the reviewer asks for a person in round {round}"),
                 Some(Pause::Stuck) => paused.unwrap_or("an act of its driver failed").to_owned(),
+                Some(Pause::Room { until }) => {
+                    let wait = age(until.since(app.now()));
+                    format!(
+                        "what all agents together may spend is used up; it goes on by itself at {until}, in {wait}, or when \
+                         `fleet budget raise` allows more"
+                    )
+                }
                 Some(Pause::Budget) => "what it may spend does not reach; `fleet budget raise` allows more".to_owned(),
                 Some(Pause::RootGone) => "the fleet root was moved or deleted".to_owned(),
                 Some(Pause::Blocked { worker }) => format!("{} cannot go on without you", plan.worker_id(worker)),

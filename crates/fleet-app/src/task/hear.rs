@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{commits, is_part_of, key, note, of_caller, publish};
 use crate::app::App;
+use crate::budgets;
 use crate::caller::Caller;
 
 /// What became of a block.
@@ -159,6 +160,8 @@ fn store(app: &App, repo: &Repo, found: &Found<'_>, report: &CrewReport) -> Resu
     };
     let is_new = app.store()?.task_report("task.report", &said)?;
     publish(app, repo, report.fleet_task_id)?;
+    // What it has left is its parent's again. That nobody is told of it now is no reason to refuse a report.
+    let _ = budgets::end_part(app, report.fleet_task_id);
     let reception = if is_new { Reception::Stored } else { Reception::Known };
     let warnings = found.checked.findings.iter().map(|finding| finding.message.clone());
     let missing = unknown

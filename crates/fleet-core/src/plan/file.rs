@@ -125,7 +125,8 @@ pub struct ConfigFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub cost_cap_usd: Option<f64>,
-    /// What each round of an autoresearch plan may spend, in USD; 1.00 if it says nothing.
+    /// What each round may spend, in USD: of an autoresearch plan 1.00 if it says nothing, of an iterative one what its
+    /// workers may.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0), range(max = 1_000_000))]
     pub budget_per_iter: Option<f64>,

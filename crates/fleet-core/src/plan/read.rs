@@ -19,7 +19,7 @@ const PLACES: &[(&str, &str, &[PlanType])] = {
         ("config", "on_dep_failure", &[Dag, Iterative]),
         ("config", "max_iterations", &[Iterative, Autoresearch]),
         ("config", "cost_cap_usd", &[Iterative, Autoresearch]),
-        ("config", "budget_per_iter", &[Autoresearch]),
+        ("config", "budget_per_iter", &[Iterative, Autoresearch]),
         ("config", "max_turns", &[Autoresearch]),
         ("stop_when", "reviewer_lgtm_count", &[Iterative]),
         ("workers", "depends_on", &[Dag, Iterative]),

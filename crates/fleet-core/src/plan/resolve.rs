@@ -56,6 +56,7 @@ pub(super) fn plan(file: &FleetFile) -> Option<Plan> {
                 max_iterations: stop.max_iterations?,
                 lgtm_count: stop.reviewer_lgtm_count?,
                 reviewer,
+                budget: file.config.budget_per_iter.and_then(Usd::new),
             })
         }
         PlanType::Autoresearch => Shape::Autoresearch(Box::new(research(file)?)),

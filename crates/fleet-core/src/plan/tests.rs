@@ -412,6 +412,7 @@ fn defaults_are_filled_in() {
         max_iterations: 3,
         lgtm_count: 1,
         reviewer: 1,
+        budget: None,
     };
     assert_eq!(
         (&plan.shape, plan.most()),

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::graph::{LEAST, Next, Stand, aborts, piece, stands};
 use super::stages::{self, StageStand, is_used_up, walk};
 use super::verdict::Said;
-use super::{Control, Finish, How, Key, Part, Pause, Seen, Step, Tick, Why};
+use super::{Control, Finish, How, Key, Part, Pause, Seen, Step, Tick, Why, Window};
+use crate::Time;
 use crate::budget::Cap;
 use crate::money::Usd;
 use crate::pipeline::{GATE_TIMEOUT, Pipeline};
@@ -47,8 +48,10 @@ pub enum Action {
         /// Whether it is kept.
         keep: bool,
     },
-    /// Start nothing more until a person says so.
+    /// Start nothing more until a person says so, or the time has come that the reason names.
     Pause(Pause),
+    /// The time has come: the pause is over.
+    GoOn,
     /// The run is over.
     Finish(Finish),
 }
@@ -76,17 +79,19 @@ pub fn decide(plan: &Plan, seen: &Seen, now: Tick) -> Decision {
         now,
         free: (plan.max_concurrent as usize).saturating_sub(seen.running().count()),
         committed: seen.committed(),
+        begun: BTreeMap::new(),
         last_start: seen.last_start,
         too_dear: false,
         waits_for_money: false,
-        room: seen.room,
+        windows: seen.windows.clone(),
+        room_at: None,
         refused: refused(plan, seen),
         decision: Decision::default(),
     };
     decider.watch();
     match seen.control {
         Control::Stopping => decider.stop(),
-        Control::Paused => {}
+        Control::Paused => decider.pause_is_over(),
         Control::Going => match &plan.shape {
             Shape::Worktree | Shape::Dag => decider.graph(),
             Shape::Iterative(rounds) => decider.iterate(rounds),
@@ -104,13 +109,17 @@ struct Decider<'a> {
     /// How many more may run at once.
     free: usize,
     committed: Usd,
+    /// What this decision reserves, by rounds.
+    begun: BTreeMap<u32, Usd>,
     last_start: Option<Tick>,
     /// Whether something was not started because the budget does not reach.
     too_dear: bool,
     /// Whether something was not started because somebody has to allow more first.
     waits_for_money: bool,
     /// What all agents together may still reserve.
-    room: Option<Usd>,
+    windows: Vec<Window>,
+    /// When there is room for what did not fit into one of these.
+    room_at: Option<Time>,
     /// Until when the service of a provider refuses this account.
     refused: BTreeMap<&'a str, Tick>,
     decision: Decision,
@@ -162,6 +171,15 @@ impl Decider<'_> {
         }
     }
 
+    /// Ends a pause whose time has come.
+    fn pause_is_over(&mut self) {
+        match self.seen.again {
+            Some(at) if at <= self.now => self.act(Action::GoOn),
+            Some(at) => self.wake_at(at),
+            None => {}
+        }
+    }
+
     fn stop(&mut self) {
         let running: Vec<&Step> = self.seen.running().collect();
         if running.is_empty() {
@@ -190,7 +208,7 @@ impl Decider<'_> {
             self.wake_at(not_before);
             return true;
         }
-        if !self.can_pay(next.hold) {
+        if !self.can_pay(next.hold, round) {
             return true;
         }
         let since = self
@@ -202,7 +220,11 @@ impl Decider<'_> {
         }
         self.free -= 1;
         self.committed = self.committed + next.hold;
-        self.room = self.room.map(|room| room.less(next.hold));
+        let begun = self.begun.entry(round).or_default();
+        *begun = *begun + next.hold;
+        for window in &mut self.windows {
+            window.left = window.left.less(next.hold);
+        }
         self.last_start = Some(self.now);
         self.act(Action::Start {
             key: Key {
@@ -223,23 +245,54 @@ impl Decider<'_> {
         self.refused.get(provider).copied().unwrap_or(0)
     }
 
-    /// Whether what the run may spend reaches for `more`; notes which limit it is that does not.
-    fn can_pay(&mut self, more: Usd) -> bool {
+    /// Whether what the run may spend, in this `round` and in all, reaches for `more`; notes which limit it is that does not.
+    fn can_pay(&mut self, more: Usd, round: u32) -> bool {
+        let begun = self.begun.get(&round).copied().unwrap_or_default();
+        let in_round = self.seen.committed_in(round) + begun;
+        // What a round of an autoresearch plan may spend is what its one worker is given.
+        let of_round = self.seen.iteration(self.plan, round);
+        let of_round = of_round.filter(|_| matches!(self.plan.shape, Shape::Iterative(_)));
+        match of_round.filter(|cap| in_round + more > cap.ceiling) {
+            Some(cap) if cap.hard => {
+                self.too_dear = true;
+                return false;
+            }
+            Some(_) => {
+                self.waits_for_money = true;
+                return false;
+            }
+            None => {}
+        }
         let own = self.plan.cap.map(|ceiling| Cap { ceiling, hard: true });
         let ceiling = self.seen.ceiling.or(own);
         match ceiling.filter(|cap| self.committed + more > cap.ceiling) {
             Some(cap) if cap.hard => self.too_dear = true,
-            None if self.room.is_none_or(|room| more <= room) => return true,
-            _ => self.waits_for_money = true,
+            Some(_) => self.waits_for_money = true,
+            None => return self.has_room(more),
         }
+        false
+    }
+
+    /// Whether all agents together may spend `more`; notes when they may again, where time alone brings that.
+    fn has_room(&mut self, more: Usd) -> bool {
+        let short = || self.windows.iter().filter(|window| more > window.left);
+        if short().next().is_none() {
+            return true;
+        }
+        // Whoever is asked by a pipeline wants to hear of it at once.
+        let waits = !matches!(self.plan.shape, Shape::Pipeline(_)) && short().all(|window| more <= window.ceiling);
+        let until = short().map(|window| window.until).max().filter(|_| waits);
+        self.room_at = self.room_at.into_iter().chain(until).min();
+        self.waits_for_money = true;
         false
     }
 
     /// What follows when the money does not reach for what comes next.
     fn stop_for_money(&mut self) {
-        let action = match self.waits_for_money && !self.too_dear {
-            true => Action::Pause(Pause::Budget),
-            false => Action::Finish(Finish::OverBudget),
+        let action = match (self.room_at, self.waits_for_money && !self.too_dear) {
+            (Some(until), _) => Action::Pause(Pause::Room { until }),
+            (None, true) => Action::Pause(Pause::Budget),
+            (None, false) => Action::Finish(Finish::OverBudget),
         };
         self.act(action);
     }
@@ -337,7 +390,9 @@ impl Decider<'_> {
             hold: may_spend,
         };
         self.start(reviewer, round, Part::Ask, next);
-        if self.too_dear || self.waits_for_money {
+        if self.room_at.is_some() {
+            self.stop_for_money();
+        } else if self.too_dear || self.waits_for_money {
             self.act(Action::ReadVerdict { round, asked: true });
         }
     }
@@ -354,7 +409,9 @@ impl Decider<'_> {
         }
         // Half a round is money for nothing: without its review nobody knows what it was worth.
         let whole: Usd = self.plan.workers.iter().map(|worker| worker.budget).sum();
-        if !self.can_pay(whole) {
+        let of_round = self.seen.iteration(self.plan, round + 1);
+        let whole = of_round.map_or(whole, |cap| cap.ceiling.min(whole));
+        if !self.can_pay(whole, round + 1) {
             return self.stop_for_money();
         }
         self.act(Action::OpenRound(round + 1));
@@ -398,7 +455,7 @@ impl Decider<'_> {
         if is_used_up(&pipeline.contract.budget, &self.seen.used) {
             return self.act(Action::Finish(Finish::OverBudget));
         }
-        if !self.can_pay(next.hold.max(LEAST)) {
+        if !self.can_pay(next.hold.max(LEAST), stage.go) {
             return self.stop_for_money();
         }
         self.start(place, stage.go, stage.part, next);
@@ -417,7 +474,7 @@ impl Decider<'_> {
         let hold = last.hold;
         // A rest of a few cents is no reason to begin again.
         if left < Usd::from_micros(hold.micros() / 20) {
-            self.can_pay(hold.max(LEAST));
+            self.can_pay(hold.max(LEAST), stage.go);
             return self.stop_for_money();
         }
         let next = Next {
@@ -441,12 +498,17 @@ impl Decider<'_> {
             if round >= research.max_iterations {
                 return self.act(Action::Finish(Finish::Done));
             }
-            if !self.can_pay(research.budget) {
+            if !self.can_pay(self.budget_of(research, round + 1), round + 1) {
                 return self.stop_for_money();
             }
             return self.act(Action::OpenRound(round + 1));
         }
-        match piece(self.plan, self.seen, (0, round, Part::Work), research.budget) {
+        match piece(
+            self.plan,
+            self.seen,
+            (0, round, Part::Work),
+            self.budget_of(research, round),
+        ) {
             Stand::Ready(next) => {
                 self.start(0, round, Part::Work, next);
                 if self.too_dear || self.waits_for_money {
@@ -468,6 +530,11 @@ impl Decider<'_> {
             Stand::Over(_) | Stand::Skipped(_) | Stand::Waits(_) => self.act(Action::Settle { round, keep: false }),
             Stand::Runs => {}
         }
+    }
+
+    fn budget_of(&self, research: &Research, round: u32) -> Usd {
+        let cap = self.seen.iteration(self.plan, round);
+        cap.map_or(research.budget, |cap| cap.ceiling)
     }
 
     fn measure(&mut self, round: u32) -> Measured {

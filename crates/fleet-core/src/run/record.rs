@@ -208,7 +208,10 @@ pub fn seen(
         let place = places.get(record.name.worker.as_str()).copied();
         let Some(worker) = place.filter(|_| !record.forgotten) else {
             let cost = record.ended.as_ref().and_then(|end| end.cost);
-            seen.spent_before = seen.spent_before + cost.unwrap_or(record.hold);
+            let cost = cost.unwrap_or(record.hold);
+            seen.spent_before = seen.spent_before + cost;
+            let in_round = seen.spent_before_in.entry(record.name.round).or_default();
+            *in_round = *in_round + cost;
             if let Some(worker) = place {
                 let tried = seen
                     .forgotten

@@ -90,7 +90,8 @@ pub fn lines(plan: &Plan, seen: &Seen, finish: Option<Finish>, now: Tick) -> Vec
     };
     let all = match &plan.shape {
         Shape::Autoresearch(research) => {
-            vec![piece(plan, seen, (0, round, Part::Work), research.budget)]
+            let budget = seen.iteration(plan, round).map_or(research.budget, |cap| cap.ceiling);
+            vec![piece(plan, seen, (0, round, Part::Work), budget)]
         }
         _ => stands(plan, seen, round),
     };

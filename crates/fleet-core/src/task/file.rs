@@ -137,6 +137,7 @@ mod tests {
             model: None,
             intensity: None,
             ceiling: Usd::new(2.5),
+            hard: false,
             reported: Usd::new(1.85),
             commits: vec!["1e10".to_owned()],
             follow_ups: vec![FollowUp {

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use fleet_core::Time;
+use fleet_core::budget::Cap;
 use fleet_core::money::Usd;
 use fleet_core::plan::word::OnDepFailure;
 use fleet_core::plan::{self, Plan};
 use fleet_core::run::verdict::Said;
-use fleet_core::run::{Action, Control, Ended, Finish, How, Key, Part, Pause, Round, Seen, Step, Tick, Why, decide};
+use fleet_core::run::{
+    Action, Control, Ended, Finish, How, Key, Part, Pause, Round, Seen, Step, Tick, Why, Window, decide,
+};
 use serde_json::{Value, json};
 
 /// What comes of one try.
@@ -256,6 +260,7 @@ impl World {
                 let shown = match why {
                     Pause::Escalated { round } => format!("pause: round {round} asks for a person"),
                     Pause::Blocked { worker } => format!("pause: {} is blocked", self.plan.worker_id(worker)),
+                    Pause::Room { until } => format!("pause until {} s", until.0 / 1000),
                     Pause::Budget => "pause: the budget does not reach".to_owned(),
                     Pause::Stuck => "pause: stuck".to_owned(),
                     Pause::RootGone => "pause: the root is gone".to_owned(),
@@ -263,6 +268,14 @@ impl World {
                 self.say(shown);
                 self.seen.control = Control::Paused;
                 self.pause = Some(why);
+                if let Pause::Room { until } = why {
+                    self.seen.again = u64::try_from(until.0).ok();
+                }
+            }
+            Action::GoOn => {
+                self.say("goes on");
+                self.seen.control = Control::Going;
+                (self.pause, self.seen.again) = (None, None);
             }
             Action::Finish(finish) => {
                 self.say(format!("finish: {}", finish.as_str()));
@@ -434,6 +447,22 @@ impl World {
                         self.seen.forgotten.insert(key, last);
                     }
                     self.finish = None;
+                }
+                // What all agents together have left, of what ceiling, and until when in seconds.
+                "room" => {
+                    let words: Vec<f64> = rest.split(' ').map(|word| word.parse().expect("a number")).collect();
+                    let usd = |amount| Usd::new(amount).expect("an amount");
+                    self.seen.windows = vec![Window {
+                        left: usd(words[0]),
+                        ceiling: usd(words[1]),
+                        until: Time((words[2] * 1000.0) as i64),
+                    }];
+                }
+                "iteration" => {
+                    let (round, usd) = rest.split_once(' ').expect("a round and an amount");
+                    let ceiling = Usd::new(usd.parse().expect("an amount")).expect("an amount");
+                    let cap = Cap { ceiling, hard: false };
+                    self.seen.iterations.insert(round.parse().expect("a round"), cap);
                 }
                 "cap" => self.plan.cap = Usd::new(rest.parse().expect("an amount")),
                 "rounds" => {

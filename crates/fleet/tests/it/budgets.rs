@@ -1,8 +1,11 @@
 //! Ceilings with the real binary: what they keep from starting, what they interrupt, and how it goes on.
 
 mod agents;
+mod days;
 mod kills;
 mod quota;
+mod rounds;
+mod tasks;
 
 use serde_json::{Value, json};
 

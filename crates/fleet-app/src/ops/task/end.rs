@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{standing, status};
 use crate::app::App;
+use crate::budgets;
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
@@ -59,6 +60,7 @@ impl Operation for End {
             );
         }
         task::publish(app, &task::repo_of(&record), id)?;
+        budgets::end_part(app, id)?;
         Ok(Ended {
             task: task::require_task(app, id)?,
         })

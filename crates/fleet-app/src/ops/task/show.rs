@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use fleet_core::Result;
 use fleet_core::agent::{Agent, Phase};
+use fleet_core::budget::Scope;
 use fleet_core::id::AgentId;
+use fleet_core::money::Usd;
 use fleet_core::task::{Event, Task, TaskId, file};
 use fleet_host::git::Repo;
 use schemars::JsonSchema;
@@ -51,6 +53,12 @@ pub struct Details {
     pub agents: Vec<Worker>,
     /// What happened to it, oldest first.
     pub events: Vec<Event>,
+    /// What of its ceiling is reserved for its agents, or promised to its parts, in USD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved_usd: Option<Usd>,
+    /// What is left of its ceiling, in USD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_usd: Option<Usd>,
     /// The folder with its files; none for a repository without a checkout.
     pub folder: Option<PathBuf>,
 }
@@ -71,6 +79,7 @@ impl Operation for Show {
             .cloned()
             .collect();
         parts.sort_by_key(|part| part.id);
+        let room = app.store()?.room(&Scope::Task(id.to_string()), app.now())?;
         let root = Repo::of(record.repo.as_ref()).main_root;
         Ok(Details {
             agents: task::agents_of(app, id)?
@@ -78,6 +87,8 @@ impl Operation for Show {
                 .map(|agent| worker(app, agent))
                 .collect(),
             events: app.store()?.task_events(&record.repo, Some(id))?,
+            reserved_usd: room.map(|room| room.held),
+            left_usd: room.map(|room| room.left()),
             folder: root.map(|root| root.join(file::folder(id))),
             parts: parts.into_iter().map(|part| Priced::of(part, &costs)).collect(),
             task: Priced::of(record, &costs),
@@ -106,6 +117,11 @@ impl crate::page::Show for Details {
         let id = |id: Option<TaskId>| id.map(|id| id.to_string());
         let ended = task.ended_at.map(|at| at.to_string());
         let own = (self.task.own_cost != self.task.cost).then(|| self.task.own_cost.to_string());
+        let then = if task.hard { "stops" } else { "pauses" };
+        let left = self.left_usd.unwrap_or_default();
+        let ceiling = task
+            .ceiling
+            .map(|usd| format!("{usd}, {left} are left; then it {then}"));
         let agent = |each: &Worker| format!("{} ({})", each.branch, each.state.as_deref().unwrap_or("ended"));
         let agents = (!self.agents.is_empty()).then(|| self.agents.iter().map(agent).collect::<Vec<_>>().join(", "));
         let commits = (!task.commits.is_empty()).then(|| task.commits.join(", "));
@@ -113,7 +129,7 @@ impl crate::page::Show for Details {
             ("cost", Some(self.task.cost.to_string())),
             ("own cost", own),
             ("reported", task.reported.map(|usd| usd.to_string())),
-            ("ceiling", task.ceiling.map(|usd| usd.to_string())),
+            ("ceiling", ceiling),
             ("crew", task.crew.clone()),
             ("kind", Some(task.kind.clone())),
             ("part of", id(task.parent)),

@@ -240,6 +240,19 @@ pub(super) fn budgets(file: &FleetFile, findings: &mut Findings) {
         });
         (budgets().sum(), named)
     };
+    let mut each: Usd = each;
+    let of_round = file.config.budget_per_iter.and_then(Usd::new);
+    if let (PlanType::Iterative, Some(round), Some((largest, who))) = (plan_type, of_round, &largest) {
+        let path = "config.budget_per_iter";
+        if round < *largest {
+            let message = format!("a round may spend {round}, and {who} alone {largest}");
+            let _ = findings.add(Rule::Unaffordable, path, message);
+        } else if round < each {
+            let message = format!("a round may spend {round}, and its workers together {each}");
+            let _ = findings.add(Rule::Shortfall, path, message);
+        }
+        each = each.min(round);
+    }
     let (Some((cap, path)), Some((largest, who))) = (resolve::cap(file), largest) else {
         return;
     };

@@ -85,7 +85,7 @@ impl Paid {
     }
 
     #[track_caller]
-    fn answer(&self, args: &[&str]) -> Value {
+    pub(super) fn answer(&self, args: &[&str]) -> Value {
         self.stage.fleet(args).arg("--json").output().success().json()
     }
 }
