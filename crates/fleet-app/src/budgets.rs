@@ -6,6 +6,7 @@
 //! task with a ceiling is [`shares`].
 
 pub(crate) mod change;
+pub(crate) mod lost;
 pub(crate) mod shares;
 
 use fleet_core::agent::Agent;
@@ -16,8 +17,9 @@ use fleet_core::name::{plural, word};
 use fleet_core::task::TaskId;
 use fleet_core::{Error, Kind, Result};
 use fleet_host::lock::Lock;
+use fleet_host::process;
 use fleet_host::supervise::journal;
-use fleet_store::{Hold, NewTask, Of};
+use fleet_store::{Hold, NewTask, Of, Rest};
 
 use self::shares::Turn;
 use crate::app::App;
@@ -39,15 +41,6 @@ pub(crate) fn amount(what: &str, amount: f64) -> Result<Usd> {
         Some(usd) => Ok(usd),
         None => Err(Error::usage(format!("`{what} {amount}` is no amount")).hint(example)),
     }
-}
-
-/// Reads an amount of the command line. What is no number is refused here: JSON has no word for it, and it would arrive as
-/// no ceiling at all.
-pub(crate) fn dollars(text: &str) -> std::result::Result<f64, String> {
-    text.parse::<f64>()
-        .ok()
-        .filter(|amount| amount.is_finite())
-        .ok_or_else(|| "give US dollars, such as `5` or `0.50`".to_owned())
 }
 
 /// What `--budget` and `--hard` ask for.
@@ -331,26 +324,46 @@ fn settle_own(app: &App, agent: &Agent) -> Result<()> {
 fn give_back(app: &App, hold: &Hold) -> Result<()> {
     let store = app.store()?;
     let entries = journal::read(&app.home.agent_dir(&hold.agent)).unwrap_or_default();
-    if store.agent(&hold.agent)?.is_some() {
+    let agent = store.agent(&hold.agent)?;
+    if agent.is_some() {
         store.fold("budget.fold", &hold.agent, &entries)?;
     }
-    let unknown = is_unknown(launch(&entries, hold.generation));
-    store.end_hold("budget.settle", &hold.agent, hold.generation, unknown, app.now())
+    let own = launch(&entries, hold.generation);
+    let rest = match (agent, was_killed(own)) {
+        // What its supervisor left behind goes on, and spends.
+        (_, true) if !process::marked(&hold.agent).is_empty() => return Ok(()),
+        (Some(agent), true) => lost::beyond(app, &agent, &entries, own)?.unwrap_or(Rest::All),
+        _ if is_unknown(own) => Rest::All,
+        _ => Rest::Nothing,
+    };
+    store.end_hold("budget.settle", &hold.agent, hold.generation, rest, app.now())
+}
+
+/// Whether the supervisor of a launch was killed while its program ran.
+pub(crate) fn was_killed(launch: &[Entry]) -> bool {
+    let has = |is: fn(&Fact) -> bool| launch.iter().any(|entry| is(&entry.fact));
+    let ran = has(|fact| matches!(fact, Fact::Starting | Fact::Started { .. }));
+    ran && !has(|fact| matches!(fact, Fact::Exited { .. } | Fact::StartFailed { .. }))
 }
 
 /// Whether something of what a launch cost is not known: it was given a prompt and told of no cost, told of one that
 /// nobody can price, or its supervisor was killed while it ran.
 fn is_unknown(launch: &[Entry]) -> bool {
-    let has = |is: fn(&Fact) -> bool| launch.iter().any(|entry| is(&entry.fact));
-    let ran = has(|fact| matches!(fact, Fact::Starting | Fact::Started { .. }));
-    let ended = has(|fact| matches!(fact, Fact::Exited { .. } | Fact::StartFailed { .. }));
-    let asked = has(|fact| matches!(fact, Fact::PromptDelivered { .. }));
-    let mut costs = launch
+    let asked = launch
         .iter()
-        .filter(|entry| !matches!(&entry.fact, Fact::Used(used) if used.beside))
-        .filter_map(Entry::spend)
-        .peekable();
-    ran && !ended || asked && costs.peek().is_none() || costs.any(|spend| spend.cost.is_none())
+        .any(|entry| matches!(entry.fact, Fact::PromptDelivered { .. }));
+    let told = launch.iter().any(|entry| entry.spend().is_some() && !is_beside(entry));
+    was_killed(launch) || asked && !told || counted(launch).is_none()
+}
+
+/// What a launch cost by its journal; none where something of that has no price.
+pub(crate) fn counted(launch: &[Entry]) -> Option<Usd> {
+    let costs = launch.iter().filter(|entry| !is_beside(entry)).filter_map(Entry::spend);
+    costs.map(|spend| spend.cost).sum()
+}
+
+fn is_beside(entry: &Entry) -> bool {
+    matches!(&entry.fact, Fact::Used(used) if used.beside)
 }
 
 /// The entries of launch number `generation` in a journal.

@@ -3,6 +3,8 @@
 //! An [`Operation`] is an args struct, an output struct and a plain `run`. From it come the CLI verb with its
 //! help, the MCP tool with its schema and, later, the other surfaces. Doc comments are the only text.
 
+use std::any::TypeId;
+
 use clap::{ArgMatches, Args};
 use fleet_core::{Error, Kind, Result};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -103,7 +105,7 @@ impl Op {
             name: O::NAME,
             effect: O::EFFECT,
             surfaces: O::SURFACES,
-            command: O::augment_args,
+            command: command::<O>,
             params: schema::<O>,
             output: schema::<O::Output>,
             from_matches: from_matches::<O>,
@@ -197,6 +199,7 @@ pub fn dispatch(app: &App, caller: &Caller, name: &str, args: Value, request: Op
 }
 
 fn call<O: Operation>(app: &App, caller: &Caller, request: Option<&str>, args: Value) -> Result<Done> {
+    check_numbers(O::NAME, &args)?;
     let op: O = serde_json::from_value(args).map_err(|error| bad_arguments::<O>(&error))?;
     let effect = op.effect();
     caller.may(effect, O::NAME)?;
@@ -220,6 +223,38 @@ fn call<O: Operation>(app: &App, caller: &Caller, request: Option<&str>, args: V
     let outcome = done.as_ref().map(|done| done.json.clone()).map_err(Clone::clone);
     request::finish(app, &id, &outcome, request.is_some());
     done
+}
+
+/// No length of time and no amount is larger: 30 years of seconds, more money than there is.
+const LARGEST: f64 = 1e9;
+
+/// The arguments of `O` on a command line. A number is read here and nowhere else: what is none would be lost on its way as
+/// JSON, and the limit that it stands for with it.
+fn command<O: Operation>(command: clap::Command) -> clap::Command {
+    O::augment_args(command).mut_args(|arg| match arg.get_value_parser().type_id() == TypeId::of::<f64>() {
+        // `-1` is a number that is refused, and no flag.
+        true => arg.allow_negative_numbers(true).value_parser(number),
+        false => arg,
+    })
+}
+
+/// Reads a number of a command line. What it may be is asked where every surface comes by: [`check_numbers`].
+fn number(text: &str) -> std::result::Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+    number.ok_or_else(|| "give a number, such as `5` or `0.50`".to_owned())
+}
+
+/// Refuses a number in `args`, however deep, that is below 0 or beyond all measure. `key` is where they stand.
+fn check_numbers(key: &str, args: &Value) -> Result<()> {
+    match args {
+        Value::Number(number) if number.as_f64().is_none_or(|number| !(0.0..=LARGEST).contains(&number)) => {
+            Err(Error::usage(format!("`{key}` cannot be {number}"))
+                .hint(format!("give a number from 0 to {LARGEST}, or leave it out")))
+        }
+        Value::Array(values) => values.iter().try_for_each(|value| check_numbers(key, value)),
+        Value::Object(map) => map.iter().try_for_each(|(key, value)| check_numbers(key, value)),
+        _ => Ok(()),
+    }
 }
 
 /// Replaces long texts by their length and digest: a request is recorded to be told from others, not to be kept.
@@ -269,4 +304,33 @@ fn from_matches<O: Operation>(matches: &ArgMatches, read: &ReadText<'_>) -> Resu
     let mut op = O::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
     op.read_local(read)?;
     serde_json::to_value(&op).map_err(|error| Error::internal(format!("the arguments are no JSON: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_number_that_no_limit_can_be_is_refused_however_deep_it_stands() {
+        for bad in [json!(-1), json!(-0.5), json!(1e308), json!(u64::MAX), json!(i64::MIN)] {
+            for args in [json!({"timeout": bad}), json!({"list": [{"timeout": bad}]})] {
+                let error = check_numbers("wait", &args).expect_err("refused");
+                assert_eq!((error.kind, error.hint.is_some()), (Kind::Usage, true), "{args}");
+                assert!(error.message.starts_with("`timeout` cannot be "), "{}", error.message);
+            }
+        }
+        for good in [json!(0), json!(0.25), json!(1e9), json!("-1"), json!(null)] {
+            assert!(check_numbers("wait", &json!({"timeout": good})).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_never_taken_for_no_limit() {
+        for bad in ["NaN", "nan", "inf", "-inf", "infinity", "1e400", "", "five", "1_0"] {
+            assert!(number(bad).is_err(), "{bad}");
+        }
+        assert_eq!((number("0.25"), number("1e3")), (Ok(0.25), Ok(1000.0)));
+    }
 }

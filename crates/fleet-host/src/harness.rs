@@ -12,6 +12,7 @@ mod opencode;
 mod pi;
 pub mod redirect;
 pub mod reporting;
+pub mod session;
 pub mod sign;
 pub mod stream;
 pub mod trust;
@@ -258,6 +259,7 @@ pub fn written(name: &str, line: &[u8]) -> Option<Written> {
         "claude" => claude::written(line),
         "codex" => codex::written(line),
         "gemini" => gemini::written(line),
+        "pi" => pi::written(line),
         _ => None,
     }
 }

@@ -24,7 +24,7 @@ mod turn;
 mod values;
 
 pub use intents::{Begun, Intent, Outcome, Owner};
-pub use money::{Account, Hold, Of, Room};
+pub use money::{Account, Hold, Of, Rest, Room};
 pub use open::Store;
 pub use reserve::{PortRange, Reservation};
 pub use runs::{Change, Turn};

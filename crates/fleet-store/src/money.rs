@@ -70,6 +70,22 @@ pub struct Hold {
     pub made_at: Time,
 }
 
+/// What stays charged of a hold beyond the account when its launch is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing: the account has all.
+    Nothing,
+    /// All of it: nobody knows what was spent.
+    All,
+    /// What a killed supervisor did not count.
+    About {
+        /// What was spent for sure.
+        sure: Usd,
+        /// What may have been spent beyond that: it is charged as far as the hold reaches.
+        at_most: Usd,
+    },
+}
+
 /// A ceiling and what is committed of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
@@ -79,6 +95,8 @@ pub struct Room {
     pub spent: Usd,
     /// What is reserved beyond that.
     pub held: Usd,
+    /// What of that is charged for launches that are over, because their account is not whole.
+    pub charged: Usd,
     /// How many entries have no known cost.
     pub unknown: u64,
 }
@@ -225,6 +243,16 @@ impl Store {
         })
     }
 
+    /// What stays charged to all agents beyond their accounts since then.
+    pub fn charged_since(&self, since: Option<Time>) -> Result<Usd> {
+        let since = since.map_or(i64::MIN, |since| since.0);
+        self.read(|connection| {
+            let sql = "SELECT coalesce(sum(extra), 0) FROM holds WHERE ended_at >= ?1 AND extra > 0";
+            let mut statement = connection.prepare_cached(sql)?;
+            Ok(usd(statement.query_row([since], |row| row.get(0))?))
+        })
+    }
+
     /// Reserves `hold`, if every ceiling has room for it. The same launch reserves once.
     ///
     /// # Errors
@@ -233,17 +261,10 @@ impl Store {
         self.write(site, |transaction| take(transaction, std::slice::from_ref(hold)))
     }
 
-    /// Gives back what a launch holds and has not spent. Where the cost of something is not known, all of it stays
-    /// charged. `unknown` says that something is missing in the account.
-    pub fn end_hold(
-        &self,
-        site: &'static str,
-        agent: &AgentId,
-        generation: u32,
-        unknown: bool,
-        at: Time,
-    ) -> Result<()> {
-        self.write_unsynced(site, |transaction| end(transaction, agent, generation, unknown, at))
+    /// Gives back what a launch holds and has not spent, but for the `rest`. Where the cost of something in the account is not
+    /// known, all of it stays charged.
+    pub fn end_hold(&self, site: &'static str, agent: &AgentId, generation: u32, rest: Rest, at: Time) -> Result<()> {
+        self.write_unsynced(site, |transaction| end(transaction, agent, generation, rest, at))
     }
 }
 
@@ -340,19 +361,27 @@ pub(crate) fn end(
     transaction: &Transaction<'_>,
     agent: &AgentId,
     generation: u32,
-    unknown: bool,
+    rest: Rest,
     at: Time,
 ) -> Attempt<()> {
+    let (all, sure, at_most) = match rest {
+        Rest::Nothing => (false, Usd::default(), Usd::default()),
+        Rest::All => (true, Usd::default(), Usd::default()),
+        Rest::About { sure, at_most } => (false, sure, at_most),
+    };
     // The journal knows whole seconds, so what is not known of the second before counts, too.
-    let sql = "UPDATE holds SET ended_at = max(?3, made_at), extra = CASE
+    let sql = "WITH unspent (usd) AS (SELECT max(0, amount + before - (SELECT coalesce(sum(cost), 0) FROM spend
+                                                                      WHERE agent = ?1 AND beside = 0))
+                                     FROM holds WHERE agent = ?1 AND generation = ?2)
+               UPDATE holds SET ended_at = max(?3, made_at), extra = CASE
                  WHEN ?4 OR EXISTS (SELECT 1 FROM spend WHERE agent = ?1 AND beside = 0 AND cost IS NULL
                                     AND at >= made_at - 1000)
-                 THEN max(0, amount + before - (SELECT coalesce(sum(cost), 0) FROM spend
-                                                WHERE agent = ?1 AND beside = 0))
-                 ELSE 0 END
+                 THEN max(?5, (SELECT usd FROM unspent))
+                 ELSE ?5 + min(?6, max(0, (SELECT usd FROM unspent) - ?5)) END
                WHERE agent = ?1 AND generation = ?2 AND ended_at IS NULL";
     let mut statement = transaction.prepare_cached(sql)?;
-    statement.execute(params![agent.as_str(), generation, at.0, unknown])?;
+    let (sure, at_most) = (values::int(sure.micros()), values::int(at_most.micros()));
+    statement.execute(params![agent.as_str(), generation, at.0, all, sure, at_most])?;
     Ok(())
 }
 
@@ -445,16 +474,16 @@ fn room(connection: &Connection, scope: &Scope, now: Time) -> Attempt<Option<Roo
     let (spent, unknown): (i64, i64) = connection
         .prepare_cached(sql)?
         .query_row([since.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let sql = "SELECT
-                 (SELECT coalesce(sum(max(0, amount + before - (SELECT coalesce(sum(cost), 0) FROM spend
-                    WHERE spend.agent = holds.agent AND beside = 0))), 0)
-                  FROM holds WHERE ended_at IS NULL)
-               + (SELECT coalesce(sum(extra), 0) FROM holds WHERE ended_at >= ?1 AND extra > 0)";
-    let held: i64 = connection.prepare_cached(sql)?.query_row([since.0], |row| row.get(0))?;
+    let sql = "SELECT coalesce(sum(extra), 0) FROM holds WHERE ended_at >= ?1 AND extra > 0";
+    let charged: i64 = connection.prepare_cached(sql)?.query_row([since.0], |row| row.get(0))?;
+    let sql = "SELECT coalesce(sum(max(0, amount + before - (SELECT coalesce(sum(cost), 0) FROM spend
+                 WHERE spend.agent = holds.agent AND beside = 0))), 0) FROM holds WHERE ended_at IS NULL";
+    let held: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
     Ok(Some(Room {
         cap,
         spent: usd(spent),
-        held: usd(held),
+        held: usd(held) + usd(charged),
+        charged: usd(charged),
         unknown: values::uint(unknown),
     }))
 }

@@ -88,12 +88,14 @@ pub(crate) fn room(connection: &Connection, id: &str) -> Attempt<Option<Room>> {
     let Taken {
         spent,
         unknown,
+        charged,
         committed,
     } = taken(connection, id)?;
     Ok(Some(Room {
         cap,
         spent,
         held: committed.less(spent),
+        charged,
         unknown,
     }))
 }
@@ -186,6 +188,8 @@ pub(crate) fn rooms_above(connection: &Connection, id: &str) -> Attempt<Vec<(Tas
 struct Taken {
     spent: Usd,
     unknown: u64,
+    /// What stays charged for launches that are over.
+    charged: Usd,
     /// Spent, reserved, or promised.
     committed: Usd,
 }
@@ -214,11 +218,12 @@ fn taken(connection: &Connection, id: &str) -> Attempt<Taken> {
         unknown += values::uint(row.get(3)?);
     }
     let mut held: HashMap<String, Usd> = HashMap::new();
+    let mut charged = Usd::default();
     let sql = format!(
         "{PARTS} SELECT agents.task, sum(CASE WHEN holds.ended_at IS NULL
              THEN max(0, amount + before - (SELECT coalesce(sum(cost), 0) FROM spend
                                             WHERE spend.agent = holds.agent AND beside = 0))
-             ELSE extra END)
+             ELSE extra END), sum(extra)
          FROM agents JOIN holds ON holds.agent = agents.id WHERE agents.task IN (SELECT id FROM part)
          GROUP BY agents.task"
     );
@@ -226,6 +231,7 @@ fn taken(connection: &Connection, id: &str) -> Attempt<Taken> {
     let mut rows = statement.query([id])?;
     while let Some(row) = rows.next()? {
         held.insert(row.get(0)?, usd(row.get(1)?));
+        charged = charged + usd(row.get(2)?);
     }
     // The deepest first, so that the parts of a task are summed up before it.
     let sql = format!(
@@ -252,6 +258,7 @@ fn taken(connection: &Connection, id: &str) -> Attempt<Taken> {
     Ok(Taken {
         spent: spent.into_values().sum(),
         unknown,
+        charged,
         committed,
     })
 }

@@ -15,7 +15,7 @@ use fleet_core::{Error, Result, Time};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, params};
 
 use crate::failure::Attempt;
-use crate::money::{self, Hold};
+use crate::money::{self, Hold, Rest};
 use crate::open::Store;
 use crate::reserve::{self, Reservation};
 use crate::values;
@@ -242,7 +242,8 @@ fn apply(transaction: &Transaction<'_>, run: &str, change: &Change) -> Attempt<(
         Change::Ended(name, end) => {
             end_hold(transaction, run, name, end)?;
             named(
-                "UPDATE steps SET how = ?6, text = ?7, cost = ?8, metric = ?9, resumable = ?10, ended = ?11, ended_at = ?12, until = ?13",
+                "UPDATE steps SET how = ?6, text = ?7, cost = ?8, metric = ?9, resumable = ?10, ended = ?11, ended_at = ?12, until = ?13,
+                 estimated = ?14",
                 name,
                 &[
                     &values::word(&end.how)?,
@@ -253,6 +254,7 @@ fn apply(transaction: &Transaction<'_>, run: &str, change: &Change) -> Attempt<(
                     &values::int(end.ended),
                     &end.ended_at.0,
                     &end.until.map(|until| until.0),
+                    &values::int(end.estimated.micros()),
                 ],
             )
         }
@@ -332,7 +334,15 @@ fn end_hold(transaction: &Transaction<'_>, run: &str, name: &StepName, end: &Ste
         return Ok(());
     };
     let agent = values::from_id(&agent)?;
-    money::end(transaction, &agent, generation, end.cost.is_none(), end.ended_at)
+    let rest = match (end.cost, end.estimated) {
+        (None, _) => Rest::All,
+        (Some(_), estimated) if estimated.is_zero() => Rest::Nothing,
+        (Some(_), sure) => Rest::About {
+            sure,
+            at_most: Usd::default(),
+        },
+    };
+    money::end(transaction, &agent, generation, rest, end.ended_at)
 }
 
 fn insert_step(transaction: &Transaction<'_>, run: &str, record: &StepRecord) -> Attempt<()> {
@@ -416,6 +426,7 @@ fn step(row: &Row<'_>) -> Attempt<StepRecord> {
             cost: row
                 .get::<_, Option<i64>>("cost")?
                 .map(|cost| Usd::from_micros(values::uint(cost))),
+            estimated: Usd::from_micros(values::uint(row.get("estimated")?)),
             metric: row.get("metric")?,
             resumable: row.get("resumable")?,
             ended: values::uint(row.get("ended")?),

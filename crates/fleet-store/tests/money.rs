@@ -7,7 +7,7 @@ use fleet_core::money::Usd;
 use fleet_core::spend::{Certainty, Meter, Spend};
 use fleet_core::usage::Tokens;
 use fleet_core::{Kind, Time};
-use fleet_store::{Hold, Of, PortRange, Reservation, Store};
+use fleet_store::{Hold, Of, PortRange, Reservation, Rest, Store};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -21,6 +21,10 @@ fn id(number: u32) -> AgentId {
         *byte = (number >> (5 * index)) as u8 & 31;
     }
     AgentId::from_random(&random)
+}
+
+fn rest(unknown: bool) -> Rest {
+    if unknown { Rest::All } else { Rest::Nothing }
 }
 
 fn usd(micros: u64) -> Usd {
@@ -194,7 +198,7 @@ proptest! {
                     prop_assert_eq!(account.store.spend_add(SITE, &id(who as u32), &[again], false).expect("added"), 0);
                 }
                 Act::End(who, unknown) if left[who].is_some() => {
-                    account.store.end_hold(SITE, &id(who as u32), generation[who], unknown, account.now).expect("ended");
+                    account.store.end_hold(SITE, &id(who as u32), generation[who], rest(unknown), account.now).expect("ended");
                     left[who] = None;
                     prop_assert!(account.committed() <= before, "an end gives back, and takes nothing");
                     if unknown {
@@ -223,7 +227,7 @@ proptest! {
         }
         // Nothing stays reserved when all of it is over.
         for (who, generation) in generation.into_iter().enumerate() {
-            account.store.end_hold(SITE, &id(who as u32), generation, false, account.now).expect("ended");
+            account.store.end_hold(SITE, &id(who as u32), generation, Rest::Nothing, account.now).expect("ended");
         }
         prop_assert!(account.store.holds().expect("read").is_empty());
     }
@@ -245,7 +249,7 @@ fn a_new_day_has_its_whole_ceiling_but_for_what_is_still_reserved() {
         .expect("added");
     account
         .store
-        .end_hold(SITE, &id(1), 1, false, account.now)
+        .end_hold(SITE, &id(1), 1, Rest::Nothing, account.now)
         .expect("ended");
     assert_eq!(account.committed(), 1000);
     // Over midnight: 100 of the first launch are still to come; over the week's end likewise.
@@ -278,4 +282,42 @@ fn a_reservation_that_does_not_fit_takes_no_names() {
         (0, 1),
         "nothing leaks"
     );
+}
+
+#[test]
+fn what_a_killed_supervisor_did_not_count_is_charged_and_the_rest_of_its_hold_is_free_again() {
+    for (sure, at_most, charged) in [
+        (0, 0, 0),
+        (100, 50, 150),
+        (100, 900, 400),
+        (700, 50, 700),
+        (0, 400, 400),
+    ] {
+        let account = Account::new();
+        account.day(1000);
+        account
+            .store
+            .reserve(SITE, &[wanted(0, Some(500), account.now)], &|_| false)
+            .expect("reserved");
+        let replies = [entry(1, account.now, Some(100))];
+        account.store.spend_add(SITE, &id(0), &replies, false).expect("added");
+        let rest = Rest::About {
+            sure: usd(sure),
+            at_most: usd(at_most),
+        };
+        account
+            .store
+            .end_hold(SITE, &id(0), 1, rest, account.now)
+            .expect("ended");
+        let room = account
+            .store
+            .room(&Scope::Day, account.now)
+            .expect("read")
+            .expect("a ceiling");
+        assert_eq!(
+            (room.spent, room.held, room.charged),
+            (usd(100), usd(charged), usd(charged))
+        );
+        assert_eq!(account.store.charged(&id(0)).expect("read"), usd(charged));
+    }
 }

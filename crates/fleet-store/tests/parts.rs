@@ -9,7 +9,7 @@ use fleet_core::spend::{Certainty, Meter, Spend};
 use fleet_core::task::{Standing, TaskId};
 use fleet_core::usage::Tokens;
 use fleet_core::{Kind, Result, Time};
-use fleet_store::{Hold, NewTask, PortRange, Reservation, Store};
+use fleet_store::{Hold, NewTask, PortRange, Reservation, Rest, Store};
 use proptest::prelude::*;
 
 const SITE: &str = "test";
@@ -20,6 +20,10 @@ const REPO: &str = "/code/shop/.git";
 const TASKS: [Option<usize>; 5] = [None, Some(0), Some(0), Some(1), None];
 /// The task that each agent works for.
 const AGENTS: [Option<usize>; 8] = [None, Some(0), Some(1), Some(1), Some(2), Some(3), Some(3), Some(4)];
+
+fn rest(unknown: bool) -> Rest {
+    if unknown { Rest::All } else { Rest::Nothing }
+}
 
 fn usd(micros: u64) -> Usd {
     Usd::from_micros(micros)
@@ -215,7 +219,7 @@ proptest! {
                     model.by[who] += cost;
                 }
                 Act::End(who, unknown) if model.holds[who].is_some() => {
-                    store.end_hold(SITE, &agent(who), generation[who], unknown, NOON).expect("ended");
+                    store.end_hold(SITE, &agent(who), generation[who], rest(unknown), NOON).expect("ended");
                     let rest = model.held(who) - model.extra[who];
                     model.holds[who] = None;
                     model.extra[who] += if unknown { rest } else { 0 };
@@ -254,7 +258,7 @@ proptest! {
             }
         }
         for (who, generation) in generation.into_iter().enumerate() {
-            store.end_hold(SITE, &agent(who), generation, false, NOON).expect("ended");
+            store.end_hold(SITE, &agent(who), generation, Rest::Nothing, NOON).expect("ended");
         }
         prop_assert!(store.holds().expect("read").is_empty(), "nothing stays reserved");
     }

@@ -449,6 +449,42 @@ mod tests {
     }
 
     #[test]
+    fn no_flag_that_takes_a_number_takes_what_is_none() {
+        let mut root = tree();
+        root.build();
+        let mut waiting = vec![root];
+        let mut count = 0;
+        while let Some(command) = waiting.pop() {
+            waiting.extend(command.get_subcommands().cloned());
+            let is_number = |arg: &&Arg| arg.get_value_parser().type_id() == std::any::TypeId::of::<f64>();
+            for arg in command.get_arguments().filter(is_number) {
+                let flag = format!("--{}", arg.get_long().expect("a number has a flag"));
+                let alone = Command::new("alone").arg(arg.clone());
+                for bad in [
+                    "NaN", "nan", "inf", "-inf", "infinity", "1e308", "-1", "-0.5", "1e400", "", "five", "1_0",
+                ] {
+                    for words in [vec![format!("{flag}={bad}")], vec![flag.clone(), bad.to_owned()]] {
+                        let words = std::iter::once("alone".to_owned()).chain(words);
+                        let parsed = alone.clone().try_get_matches_from(words);
+                        let error = parsed
+                            .err()
+                            .unwrap_or_else(|| panic!("`{} {flag} {bad}`", command.get_name()));
+                        let shown = usage_error(&error.to_string());
+                        assert!(shown.hint.is_some(), "`{flag} {bad}`: {error}");
+                    }
+                }
+                // What is below 0 or too large arrives, and is refused for every surface in the same words.
+                for good in ["0", "5", "0.25", "1e3", "-1", "1e308"] {
+                    let parsed = alone.clone().try_get_matches_from(["alone", &flag, good]);
+                    assert!(parsed.is_ok(), "`{} {flag} {good}`", command.get_name());
+                }
+                count += 1;
+            }
+        }
+        assert!(count >= 12, "{count} flags");
+    }
+
+    #[test]
     fn a_usage_error_is_told_as_one_of_ours() {
         let text = |args: &[&str]| {
             let error = tree().try_get_matches_from(args).expect_err("bad arguments");

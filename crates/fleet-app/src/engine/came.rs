@@ -13,14 +13,14 @@ use fleet_core::spend::Spend;
 use fleet_core::{Result, Time};
 use fleet_host::process::{self, Table};
 use fleet_host::supervise::journal;
-use fleet_store::Change;
+use fleet_store::{Change, Rest};
 use regex_lite::Regex;
 
 use super::layout::{self, Status};
 use super::{Engine, Live};
 use crate::app::App;
 use crate::budgets::change::outgrown;
-use crate::budgets::launch;
+use crate::budgets::{counted, launch, lost, was_killed};
 use crate::{end, ops};
 
 /// How many lines of a measurement are looked through for the number.
@@ -63,6 +63,7 @@ impl Engine<'_> {
             how: How::Stopped,
             text: "its worker is in the plan no more".to_owned(),
             cost: cost_of(&entries, step.generation),
+            estimated: Usd::default(),
             metric: None,
             resumable: false,
             ended: self.now(),
@@ -114,6 +115,18 @@ impl Engine<'_> {
                 until: until_tick,
             });
         }
+    }
+
+    /// What a step has cost whose supervisor was killed, and what of that is in no account; none where nobody can know.
+    fn cost_of_lost(&self, key: Key, live: &Live, entries: &[Entry], own: &[Entry]) -> Result<(Option<Usd>, Usd)> {
+        let Some(Rest::About { sure, at_most }) = lost::beyond(self.app, &live.agent, entries, own)? else {
+            return Ok((None, Usd::default()));
+        };
+        let known = counted(own).unwrap_or_default();
+        let hold = self.seen.step(key).map(|step| step.hold).unwrap_or_default();
+        // No more than was reserved is charged for what is only guessed.
+        let estimated = sure + at_most.min(hold.less(known + sure));
+        Ok((Some(known + estimated), estimated))
     }
 
     /// A worker that ends at a budget that was raised while it ran goes on with the rest of it.
@@ -194,11 +207,15 @@ impl Engine<'_> {
         if forgot {
             how = How::Trouble;
         }
-        let cost = match key.part {
-            Part::Measure => Some(Usd::default()),
-            _ if forgot => Some(Usd::default()),
-            _ => cost_of(entries, live.agent.generation),
+        let (cost, estimated) = match key.part {
+            Part::Measure => (Some(Usd::default()), Usd::default()),
+            _ if forgot => (Some(Usd::default()), Usd::default()),
+            _ if was_killed(own) => self.cost_of_lost(key, live, entries, own)?,
+            _ => (cost_of(entries, live.agent.generation), Usd::default()),
         };
+        if !estimated.is_zero() {
+            text = format!("its supervisor was killed; {estimated} of its cost are estimated");
+        }
         let ended_at = entries.last().map_or_else(|| self.app.now(), |entry| entry.at);
         let until = refused_until(how, standing, ended_at);
         if let Some(until) = until {
@@ -208,6 +225,7 @@ impl Engine<'_> {
             how,
             text: first_line(&text),
             cost,
+            estimated,
             metric,
             resumable: key.part == Part::Work && !forgot && came_far(&live.agent, how, standing),
             ended: self.now(),

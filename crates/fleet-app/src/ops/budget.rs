@@ -130,6 +130,10 @@ pub struct Line {
     pub unknown: u64,
     /// What is reserved beyond that, in USD.
     pub reserved_usd: Usd,
+    /// What of all that is charged for launches whose account is not whole, as where a supervisor was killed, in USD: by
+    /// the program's own files and an estimate, or all that was reserved.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub estimated_usd: Usd,
     /// What is left, in USD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_usd: Option<Usd>,
@@ -180,6 +184,7 @@ impl Operation for Show {
             let name = scope.to_string();
             lines.push(Line {
                 until: scope.until(app.now()),
+                estimated_usd: store.charged_since(scope.since(app.now()))?,
                 ..line(name.clone(), &name, cap, spent.cost, spent.unknown, held)
             });
         }
@@ -190,14 +195,11 @@ impl Operation for Show {
             let record = view::record(app, &run)?;
             let usd = |amount: f64| Usd::new(amount).unwrap_or_default();
             let unknown = u64::from(record.spent_unknown);
-            lines.push(line(
-                run.name.clone(),
-                "run",
-                cap,
-                usd(record.spent_usd),
-                unknown,
-                usd(record.reserved_usd),
-            ));
+            let (spent, held) = (usd(record.spent_usd), usd(record.reserved_usd));
+            lines.push(Line {
+                estimated_usd: usd(record.estimated_usd),
+                ..line(run.name.clone(), "run", cap, spent, unknown, held)
+            });
             lines.extend(of_round(app, &run, &plan)?);
         }
         let holds = store.holds()?;
@@ -211,25 +213,28 @@ impl Operation for Show {
                 ..Of::default()
             })?;
             let runs = holds.iter().any(|hold| hold.agent == agent.id);
-            let held = if runs {
-                cap.ceiling.less(spent.cost)
-            } else {
-                Usd::default()
-            };
-            lines.push(line(
-                agent.branch.clone(),
-                "agent",
-                Some(cap),
-                spent.cost,
-                spent.unknown,
-                held,
-            ));
+            let charged = store.charged(&agent.id)?;
+            let held = if runs { cap.ceiling.less(spent.cost) } else { charged };
+            lines.push(Line {
+                estimated_usd: charged,
+                ..line(
+                    agent.branch.clone(),
+                    "agent",
+                    Some(cap),
+                    spent.cost,
+                    spent.unknown,
+                    held,
+                )
+            });
         }
         let open = store.tasks(None)?.into_iter().filter(|task| !task.status.is_final());
         for task in open.filter(|task| task.ceiling.is_some()) {
             let what = task.id.to_string();
             if let Some(room) = store.room(&Scope::Task(what.clone()), app.now())? {
-                lines.push(line(what, "task", Some(room.cap), room.spent, room.unknown, room.held));
+                lines.push(Line {
+                    estimated_usd: room.charged,
+                    ..line(what, "task", Some(room.cap), room.spent, room.unknown, room.held)
+                });
             }
         }
         Ok(Ceilings { lines })
@@ -252,6 +257,10 @@ fn of_round(app: &App, run: &Run, plan: &Plan) -> Result<Option<Line>> {
     Ok(Some(line(what, "iteration", Some(cap), spent, unknown, held)))
 }
 
+fn is_nothing(amount: &Usd) -> bool {
+    amount.is_zero()
+}
+
 fn line(what: String, kind: &str, cap: Option<Cap>, spent: Usd, unknown: u64, held: Usd) -> Line {
     Line {
         what,
@@ -261,6 +270,7 @@ fn line(what: String, kind: &str, cap: Option<Cap>, spent: Usd, unknown: u64, he
         spent_usd: spent,
         unknown,
         reserved_usd: held,
+        estimated_usd: Usd::default(),
         left_usd: cap.map(|cap| cap.ceiling.less(spent + held)),
         until: None,
         level: cap.map_or(Level::Within, |cap| Level::of(spent.micros(), cap.ceiling.micros())),
@@ -408,6 +418,17 @@ impl crate::page::Show for Ceilings {
         });
         let head = ["CEILING OF", "WHAT", "USD", "SPENT", "RESERVED", "LEFT", "AT THE END"];
         page.table(&head, rows.collect());
+        for line in self.lines.iter().filter(|line| !line.estimated_usd.is_zero()) {
+            let what = if line.what == line.kind {
+                format!("the {}", line.kind)
+            } else {
+                line.what.clone()
+            };
+            page.line(format!(
+                "{what}: {} of it are estimated, for launches whose account is not whole",
+                line.estimated_usd
+            ));
+        }
         let is_over = |line: &&Line| line.level != Level::Within || line.left_usd == Some(Usd::default());
         for line in self.lines.iter().filter(is_over) {
             if let Some(until) = line.until {

@@ -58,7 +58,7 @@ pub struct Launch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
     /// The most that the run may spend, in US dollars, in place of what its plan says. At the end of it the run pauses
-    #[arg(long, value_name = "USD", allow_negative_numbers = true, value_parser = budgets::dollars)]
+    #[arg(long, value_name = "USD")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<f64>,
     /// End the run when its budget is used up, rather than pause it

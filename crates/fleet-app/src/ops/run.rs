@@ -27,7 +27,7 @@ use crate::op::{Operation, ReadText};
 use crate::page::{Label, Page, Show, plain, span};
 use crate::runs::view::{self, RunRecord};
 use crate::runs::{self, MARK};
-use crate::{budgets, child, pipelines};
+use crate::{child, pipelines};
 
 /// Run a pipeline: its stages one after the other on a branch of their own, within one budget
 ///
@@ -53,7 +53,7 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<String>,
     /// The most that all stages together may spend, in USD
-    #[arg(long, value_name = "USD", allow_negative_numbers = true, value_parser = budgets::dollars)]
+    #[arg(long, value_name = "USD")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<f64>,
     /// End a stage at once at the budget; otherwise it finishes its turn, and no other stage is started

@@ -56,7 +56,7 @@ macro_rules! starts_agents {
             #[serde(default)]
             pub headless: bool,
             /// The most that they may spend together, in US dollars: it is shared out evenly
-            #[arg(long, value_name = "USD", allow_negative_numbers = true, value_parser = $crate::budgets::dollars)]
+            #[arg(long, value_name = "USD")]
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub budget: Option<f64>,
             /// End an agent at once when its budget is used up; without this it is interrupted, and waits for you

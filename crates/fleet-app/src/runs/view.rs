@@ -49,6 +49,9 @@ pub struct RunRecord {
     pub spent_usd: f64,
     /// Whether some of what it spent is not known.
     pub spent_unknown: bool,
+    /// What of that is in no account and partly estimated, because supervisors were killed, in USD.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub estimated_usd: f64,
     /// What is reserved for the workers that run, in USD.
     pub reserved_usd: f64,
     /// The most that it may spend, in USD.
@@ -171,6 +174,10 @@ impl From<Event> for EventView {
     }
 }
 
+fn is_nothing(amount: &f64) -> bool {
+    *amount == 0.0
+}
+
 /// How many events a run shows.
 const EVENTS: usize = 20;
 
@@ -222,6 +229,10 @@ pub fn record(app: &App, run: &Run) -> Result<RunRecord> {
         },
         round: seen.last_round().filter(|_| has_rounds),
         spent_usd: usd(spent),
+        estimated_usd: usd(steps
+            .iter()
+            .filter_map(|step| Some(step.ended.as_ref()?.estimated))
+            .sum()),
         spent_unknown: steps
             .iter()
             .any(|step| step.ended.as_ref().is_some_and(|end| end.cost.is_none())),
@@ -376,6 +387,10 @@ impl RunRecord {
     pub fn spent(&self) -> String {
         let known = Usd::new(self.spent_usd).unwrap_or_default();
         let more = if self.spent_unknown { " and more, unknown" } else { "" };
+        let more = match Usd::new(self.estimated_usd).filter(|usd| !usd.is_zero()) {
+            Some(estimated) => format!("{more} ({estimated} of it estimated)"),
+            None => more.to_owned(),
+        };
         match self.cap_usd.and_then(Usd::new) {
             Some(cap) => format!("{known}{more} of {cap}"),
             None => format!("{known}{more}"),

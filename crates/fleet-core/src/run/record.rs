@@ -91,6 +91,8 @@ pub struct StepEnd {
     pub text: String,
     /// What it cost; none where nobody knows.
     pub cost: Option<Usd>,
+    /// What of that is in no account, because its supervisor was killed: by the program's own files, and an estimate.
+    pub estimated: Usd,
     /// What it measured.
     pub metric: Option<f64>,
     /// Whether its conversation can be gone on with.

@@ -11,7 +11,7 @@ use fleet_core::agent::Reason;
 use fleet_core::usage::{Basis, Tokens, Usage};
 use serde_json::Value;
 
-use super::heard::Heard;
+use super::heard::{Heard, Written};
 use super::heartbeat;
 use super::reporting::{Reporting, Surroundings};
 use super::sign::{Draft, Place, Rule, Sign, Signs};
@@ -106,6 +106,22 @@ pub(super) fn heard(event: &Value) -> Vec<Heard> {
         _ => None,
     };
     heard.into_iter().collect()
+}
+
+/// A line of the file of a conversation.
+pub(super) fn written(line: &[u8]) -> Option<Written> {
+    let line = std::str::from_utf8(line).ok()?;
+    let line = Some(line).filter(|line| line.contains("\"usage\""))?;
+    let line: Value = serde_json::from_str(line).ok()?;
+    let message = &line["message"];
+    if line["type"] != "message" || message["role"] != "assistant" {
+        return None;
+    }
+    Some(Written::Reply {
+        id: line["id"].as_str().map(str::to_owned),
+        at: line["timestamp"].as_str().and_then(|at| at.parse().ok()),
+        usage: used(message)?,
+    })
 }
 
 /// What one reply used. The numbers are disjoint; a reply that was interrupted has none.

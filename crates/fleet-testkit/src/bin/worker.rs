@@ -9,6 +9,7 @@
 //! !commit MESSAGE           commits everything
 //! !run COMMAND              runs a shell line
 //! !cost USD                 what it says that it cost; 0.01 without
+//! !reply TOKENS             notes a reply of the model `m-1` in the file of its conversation, which took so many tokens
 //! !verdict WORD...          writes the review of round N with the Nth word, or the last; `none` writes nothing,
 //!                           `two` two verdicts
 //! !answer WORD              what it writes when it is asked for its verdict once more; `none` for nothing
@@ -117,6 +118,7 @@ fn main() -> io::Result<ExitCode> {
             "append" => put(Path::new(first), text, true)?,
             "commit" => commit(rest),
             "run" => drop(raw_command("/bin/sh").args(["-c", rest]).status()),
+            "reply" => reply(&session, first.parse().unwrap_or(0))?,
             "cost" => cost = first.parse().unwrap_or(cost),
             "verdict" => {
                 let words: Vec<&str> = rest.split_whitespace().collect();
@@ -248,6 +250,24 @@ fn runs(worker: &str, round: u32) -> usize {
 fn memory(session: &str) -> PathBuf {
     let home = var("HOME").unwrap_or_else(|| "/tmp".to_owned());
     Path::new(&home).join(format!("stand-in-{session}"))
+}
+
+/// As Claude Code does it, below the user's home.
+fn reply(session: &str, tokens: u64) -> io::Result<()> {
+    let home = PathBuf::from(var("HOME").unwrap_or_default());
+    let path = home.join(format!(".claude/projects/-stand-in/{session}.jsonl"));
+    let id = fs::read_to_string(&path).map_or(0, |text| text.lines().count());
+    let now = raw_command("/bin/date")
+        .args(["-u", "+%Y-%m-%dT%H:%M:%S.%3NZ"])
+        .output()?;
+    let at = String::from_utf8_lossy(&now.stdout).trim().to_owned();
+    let message =
+        json!({"id": format!("msg-{id}"), "model": "m-1", "usage": {"input_tokens": tokens, "output_tokens": 0}});
+    put(
+        &path,
+        &json!({"type": "assistant", "timestamp": at, "message": message}).to_string(),
+        true,
+    )
 }
 
 fn finish(session: &str, end: End, cost: f64) -> io::Result<ExitCode> {

@@ -3,6 +3,7 @@
 mod agents;
 mod days;
 mod kills;
+mod lost;
 mod quota;
 mod rounds;
 mod tasks;

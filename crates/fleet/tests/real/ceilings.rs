@@ -42,6 +42,9 @@ struct Outcome {
     requests: usize,
     actual: Usd,
     counted: f64,
+    estimated: f64,
+    /// What the ceiling has been charged with: the account, its estimates, and whole holds where nobody knows.
+    charged: f64,
     over: Usd,
 }
 
@@ -194,6 +197,8 @@ fn a_night(seed: u64) -> Outcome {
         requests,
         actual,
         counted: ended["spent_usd"].as_f64().unwrap_or_default(),
+        estimated: ended["estimated_usd"].as_f64().unwrap_or_default(),
+        charged: day["spent_usd"].as_f64().unwrap_or_default() + day["reserved_usd"].as_f64().unwrap_or_default(),
         over: actual.less(ceiling),
     };
     world.end_all();
@@ -215,6 +220,15 @@ fn a_hard_ceiling_holds_for_three_programs_whoever_is_killed() {
             "seed {}: {} were spent of {CEILING} USD",
             each.seed,
             each.actual
+        );
+        // What was under way when a program was ended at its limit is in no file; nothing else is missing.
+        let missing = Usd::new((each.actual.dollars() - each.charged).max(0.0)).expect("an amount");
+        assert!(
+            missing <= in_flight * 2,
+            "seed {}: {} were spent, and {} charged",
+            each.seed,
+            each.actual,
+            each.charged
         );
         assert_ne!(
             each.state, "done",
@@ -255,15 +269,23 @@ fn write_table(outcomes: &[Outcome]) {
     let mut text = format!(
         "# A ceiling that holds\n\nTen workers of Claude Code, Codex and Pi, {AT_ONCE} at once, may spend {CEILING:.2} USD together (`launch \
          --budget {CEILING} --hard`); all of them would cost 5 USD. Each request costs 0.10 USD. Driver and supervisors are killed \
-         at random times. What was spent is what the endpoint has answered, in part or in whole; what a killed worker used is unknown, so fleet charges all that it had reserved. The bar: no more beyond the \
+         at random times. What was spent is what the endpoint has answered, in part or in whole; what a killed worker used is found in its own session file, and the request that was under way is estimated; where there is no such file, all that it had reserved is charged. The bar: no more beyond the \
          ceiling than the requests under way, {AT_ONCE} at once.\n\nMade by `cargo xtask test --full ceilings`.\n\n\
-         | seed | kills | requests | spent | by fleet's account | beyond | the run |\n| --- | --- | --- | --- | --- | --- | --- |\n"
+         | seed | kills | requests | spent | by fleet's account | estimated of that | charged | beyond | the run |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
     );
     for each in outcomes {
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {:.2} USD | {} | {} |",
-            each.seed, each.kills, each.requests, each.actual, each.counted, each.over, each.state
+            "| {} | {} | {} | {} | {:.2} USD | {:.2} USD | {:.2} USD | {} | {} |",
+            each.seed,
+            each.kills,
+            each.requests,
+            each.actual,
+            each.counted,
+            each.estimated,
+            each.charged,
+            each.over,
+            each.state
         );
     }
     let most = outcomes.iter().map(|each| each.over).max().unwrap_or_default();

@@ -37,7 +37,7 @@ pub struct Create {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
     /// Its share of the money in US dollars; the shares of all parts stay within that of the whole
-    #[arg(long, value_name = "USD", allow_hyphen_values = true, value_parser = finite)]
+    #[arg(long, value_name = "USD")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ceiling: Option<f64>,
     /// The model that it is meant for
@@ -87,14 +87,6 @@ impl Operation for Create {
             task: task::create(app, caller, &repo, new)?,
         })
     }
-}
-
-/// A number as it is typed. What is none would be lost on its way as JSON, and the ceiling with it.
-fn finite(text: &str) -> std::result::Result<f64, String> {
-    let number: Option<f64> = text.parse().ok();
-    number
-        .filter(|number| number.is_finite())
-        .ok_or_else(|| "give US dollars, such as 2.50".to_owned())
 }
 
 /// How another program calls a task. Error: it is no name.
