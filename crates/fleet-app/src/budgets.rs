@@ -18,6 +18,7 @@ use fleet_store::{Hold, Of};
 
 use crate::app::App;
 use crate::config::Config;
+use crate::task;
 
 /// The ceilings that hold for all agents of this user.
 pub(crate) const ALL: [Scope; 2] = [Scope::Day, Scope::Week];
@@ -236,8 +237,8 @@ fn settle_own(app: &App, agent: &Agent) -> Result<()> {
 fn give_back(app: &App, hold: &Hold) -> Result<()> {
     let store = app.store()?;
     let entries = journal::read(&app.home.agent_dir(&hold.agent)).unwrap_or_default();
-    if store.agent(&hold.agent)?.is_some() {
-        store.fold("budget.fold", &hold.agent, &entries)?;
+    if let Some(agent) = store.agent(&hold.agent)? {
+        task::fold(app, "budget.fold", &agent, &entries)?;
     }
     let unknown = is_unknown(launch(&entries, hold.generation));
     store.end_hold("budget.settle", &hold.agent, hold.generation, unknown, app.now())

@@ -16,6 +16,7 @@ pub(crate) const STEPS: &[&str] = &[
     include_str!("../migrations/0002_runs.sql"),
     include_str!("../migrations/0003_money.sql"),
     include_str!("../migrations/0004_tasks.sql"),
+    include_str!("../migrations/0005_crew.sql"),
 ];
 
 /// `flet` in ASCII: tells our database from somebody else's.

@@ -21,7 +21,7 @@ use super::{Engine, Live};
 use crate::app::App;
 use crate::budgets::change::outgrown;
 use crate::budgets::launch;
-use crate::{end, ops};
+use crate::{end, ops, shares};
 
 /// How many lines of a measurement are looked through for the number.
 const MEASURED_LINES: usize = 2000;
@@ -42,6 +42,10 @@ impl Engine<'_> {
         if let Some((how, text)) = self.stage_end(key, end.how, outcome) {
             (end.how, end.text) = (how, first_line(&text));
         }
+        if entries.iter().any(|entry| matches!(entry.fact, Fact::SentOut { .. })) {
+            // What its sub-agents used is counted for their tasks.
+            crate::task::fold(self.app, "record.fold", &live.agent, &entries)?;
+        }
         let spent = spent(launch(&entries, live.agent.generation));
         if !spent.is_empty() {
             self.changes.push(Change::Spent(live.agent.id.clone(), spent));
@@ -49,6 +53,13 @@ impl Engine<'_> {
         self.record_end(key, live, end);
         self.report_stage(key);
         Ok(())
+    }
+
+    /// What a launch of `agent` cost, with all that it has started under its contract.
+    fn cost_with_started(&self, entries: &[Entry], agent: &AgentId, generation: u32) -> Result<Option<Usd>> {
+        let started = shares::cost(self.app, &shares::of_launch(agent, generation))?;
+        let own = cost_of(entries, generation);
+        Ok(own.zip(started).map(|(own, started)| own + started))
     }
 
     /// Ends a step whose worker is in the plan no more.
@@ -62,7 +73,7 @@ impl Engine<'_> {
         let end = StepEnd {
             how: How::Stopped,
             text: "its worker is in the plan no more".to_owned(),
-            cost: cost_of(&entries, step.generation),
+            cost: self.cost_with_started(&entries, &step.agent, step.generation)?,
             metric: None,
             resumable: false,
             ended: self.now(),
@@ -198,7 +209,7 @@ impl Engine<'_> {
         let cost = match key.part {
             Part::Measure => Some(Usd::default()),
             _ if forgot => Some(Usd::default()),
-            _ => cost_of(entries, live.agent.generation),
+            _ => self.cost_with_started(entries, &live.agent.id, live.agent.generation)?,
         };
         let ended_at = entries.last().map_or_else(|| self.app.now(), |entry| entry.at);
         let until = refused_until(how, standing, ended_at);
