@@ -24,6 +24,7 @@ use fleet_store::{Hold, NewTask, Of, Rest};
 use self::shares::Turn;
 use crate::app::App;
 use crate::config::Config;
+use crate::task;
 
 /// The ceilings that hold for all agents of this user.
 pub(crate) const ALL: [Scope; 2] = [Scope::Day, Scope::Week];
@@ -325,8 +326,8 @@ fn give_back(app: &App, hold: &Hold) -> Result<()> {
     let store = app.store()?;
     let entries = journal::read(&app.home.agent_dir(&hold.agent)).unwrap_or_default();
     let agent = store.agent(&hold.agent)?;
-    if agent.is_some() {
-        store.fold("budget.fold", &hold.agent, &entries)?;
+    if let Some(agent) = &agent {
+        task::fold(app, "budget.fold", agent, &entries)?;
     }
     let own = launch(&entries, hold.generation);
     let rest = match (agent, was_killed(own)) {

@@ -7,6 +7,7 @@ use fleet_core::agent::Agent;
 use fleet_core::{Error, Result};
 use fleet_host::exec::find_program;
 use fleet_host::harness::{CommandLine, Harness};
+use fleet_host::supervise::recorder::Recorder;
 use fleet_host::supervise::spec::{self, Spec};
 
 use crate::app::App;
@@ -31,6 +32,7 @@ pub(crate) fn specification(
 ) -> Result<Spec> {
     let socket = app.runtime()?.socket(&agent.id);
     let mut env = env.to_vec();
+    task::trailers::forget(app, &mut env);
     let marks = [
         ("FLEET_AGENT", agent.id.to_string()),
         ("FLEET_BRANCH", agent.branch.clone()),
@@ -55,6 +57,12 @@ pub(crate) fn specification(
     reporting::prepare(&told)?;
     let mut argv = program_path(&told.argv(&line.argv), caller)?;
     env.extend(told.env);
+    let mut program_env = Vec::new();
+    let is_bounded = argv.first().is_some_and(|program| program.ends_with("/bwrap"));
+    // Within a boundary the folder of the hooks cannot be seen, and git would run none at all.
+    if config.commit_trailers && !is_bounded && env.iter().any(|(name, _)| name == task::VARIABLE) {
+        program_env = task::trailers::variables(app, &agent.worktree, &env)?;
+    }
     let (metered, unmetered) = match meter::prepare(app, config, agent, harness, &argv, &env)? {
         Counting::Transcript => (None, None),
         Counting::Missed(why) => (None, Some(why)),
@@ -74,6 +82,7 @@ pub(crate) fn specification(
         .rfind(|(name, _)| name == task::VARIABLE)
         .map(|(_, id)| id.clone());
     let (limits, used) = budgets::limits(app, agent)?;
+    let recorder = env_task.is_some().then(|| recorder(app, caller, agent));
     Ok(Spec {
         v: spec::VERSION,
         agent: agent.id.clone(),
@@ -85,6 +94,7 @@ pub(crate) fn specification(
         cwd: agent.worktree.clone(),
         argv,
         env,
+        program_env,
         headless: agent.headless,
         stdin: line.stdin.clone(),
         stream: harness.stream(),
@@ -109,6 +119,7 @@ pub(crate) fn specification(
         prices: app.own_prices()?.map(|(text, _)| text),
         model: agent.model.clone(),
         task: env_task,
+        recorder,
         metered,
         unmetered,
         grace_ms: config.kill_grace_ms,
@@ -116,6 +127,19 @@ pub(crate) fn specification(
         copy_output_to: None,
         driver: None,
     })
+}
+
+/// How the recorder of `agent`'s task is started: with what git and fleet need, and none of the agent's keys.
+fn recorder(app: &App, caller: &Caller, agent: &Agent) -> Recorder {
+    const NAMES: [&str; 6] = ["PATH", "HOME", "USER", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"];
+    let given = NAMES
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), caller.var(name)?.to_owned())));
+    let home = ("FLEET_HOME".to_owned(), app.home.root().display().to_string());
+    Recorder {
+        agent: agent.id.clone(),
+        env: given.chain([home]).collect(),
+    }
 }
 
 /// `argv` with its program as a path, found on the caller's `PATH`.

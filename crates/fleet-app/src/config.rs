@@ -82,6 +82,9 @@ settings! {
             .default("[]").example(r#"["npm install", "npm run build"]"#).in_project();
         /// Whether to copy files only and to skip `setup_commands`.
         quick_setup: bool = Key::of(Shape::Switch).default("false").example("true").in_project();
+        /// Whether each commit of an agent that works for a task gets the trailer `Fleet-Task:`, by hooks that git is given
+        /// in the agent's environment. They run the repository's own hooks of the same names.
+        commit_trailers: bool = Key::of(Shape::Switch).default("true").example("false");
         /// A program and its arguments, run once each time an agent begins to wait for somebody. It gets JSON on
         /// standard input and 10 seconds to live.
         on_waiting: Option<Vec<String>> = Key::of(Shape::Argv).example(r#"["notify-send", "an agent waits"]"#);

@@ -23,7 +23,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::caller::Caller;
-use crate::{kept, trash, trust};
+use crate::{kept, task, trash, trust};
 
 /// How an agent is to end.
 #[derive(Clone, Debug, Default)]
@@ -124,6 +124,7 @@ pub fn end(app: &App, caller: &Caller, agent: &Agent, options: &Options) -> Resu
         if options.forget {
             process::wait_for_gits(&agent.worktree, Duration::from_secs(20));
         }
+        let _ = task::observe(app, agent);
         remove_workspace(app, agent, options, &mut ended)?;
     }
     ended.warnings.extend(trust::forget(app, &agent.id));
@@ -165,8 +166,8 @@ pub(crate) fn remove_socket(app: &App, id: &AgentId) {
 
 /// Folds the journal of `agent` into the store.
 pub fn fold(app: &App, agent: &Agent) {
-    if let (Ok(store), Ok(entries)) = (app.store(), journal::read(&app.home.agent_dir(&agent.id))) {
-        let _ = store.fold("fold.journal", &agent.id, &entries);
+    if let Ok(entries) = journal::read(&app.home.agent_dir(&agent.id)) {
+        let _ = task::fold(app, "fold.journal", agent, &entries);
     }
 }
 

@@ -28,6 +28,7 @@ mod reporting;
 mod request;
 pub mod runs;
 pub mod sessions;
+pub(crate) mod shares;
 pub mod start;
 pub mod task;
 mod trash;

@@ -12,6 +12,7 @@ pub mod target;
 use std::path::PathBuf;
 
 use fleet_core::agent::{Agent, Workspace};
+use fleet_core::task::TaskId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -140,6 +141,9 @@ pub struct Planned {
     /// The commit that it landed in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub landed_in: Option<String>,
+    /// The tasks that its commits are for; known of one that is about to land.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<TaskId>,
     /// The end of what the gate printed when it failed with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate_output: Option<String>,
@@ -162,6 +166,7 @@ impl Planned {
             undeclared: Vec::new(),
             clashes: Vec::new(),
             landed_in: None,
+            tasks: Vec::new(),
             gate_output: None,
         }
     }

@@ -18,11 +18,12 @@ use fleet_core::run::stages::{self, Stood};
 use fleet_core::run::{Control, Finish, Pause, Seen};
 use fleet_core::{Error, Kind, Result};
 use fleet_host::process;
+use fleet_store::{Given, Share};
 
 use crate::app::App;
 use crate::caller::{Caller, Who};
 use crate::engine::pipeline::{self as stage, CONTRACT};
-use crate::runs;
+use crate::{runs, shares};
 
 /// Where the file of a repository may be, the first that is there.
 const FILES: [&str; 2] = [".vibe/vibe.yaml", "vibe.yaml"];
@@ -88,20 +89,61 @@ pub(crate) struct Under {
     pub(crate) counts: Limits,
     /// The contract of each agent, for its own environment.
     pub(crate) contract: Option<String>,
+    /// What was noted as the share of all.
+    pub(crate) given: Option<Given>,
 }
 
-/// What the `count` agents of one request may use where `asked` is asked for.
+/// `own` with no limit above what is left of the contract in the environment, for an agent that starts something as a part of
+/// its session; and which contract that is. `given` is what this adds to, if it was begun before.
 ///
 /// # Errors
-/// `Plan`: the contract cannot be obeyed. `OverBudget`: it allows fewer agents.
-pub(crate) fn under(caller: &Caller, asked: Option<Cap>, count: usize) -> Result<Under> {
+/// `OverBudget` when nothing is left.
+pub(crate) fn beside_shares(
+    app: &App,
+    caller: &Caller,
+    own: Option<Own>,
+    given: Option<&Given>,
+) -> Result<(Option<Own>, Option<String>)> {
+    let around = caller.var(CONTRACT).filter(|text| !text.trim().is_empty());
+    let (Some(mut own), Some(around), Who::Agent) = (own.clone(), around, caller.who) else {
+        return Ok((own, None));
+    };
+    let around = obeyed(CONTRACT, contract::read(around))?;
+    let key = shares::key(app, caller, &around)?;
+    let left = shares::left(app, &key, &around.job_id, around.budget, given)?;
+    own.contract.budget = narrowed(own.contract.budget, &left);
+    Ok((Some(own), Some(key)))
+}
+
+/// Notes what of a contract a run has.
+pub(crate) fn give_run(app: &App, key: Option<String>, run: &str, budget: &Budget) -> Result<()> {
+    let Some(contract) = key else { return Ok(()) };
+    let share = Share {
+        contract,
+        given: Given::Run(run.to_owned()),
+        usd: budget.ceiling_usd,
+        tool_calls: budget.max_tool_calls,
+        turns: budget.max_turns,
+        dispatches: budget.max_crew_dispatches.map(|most| most.saturating_add(1)),
+        given_at: app.now(),
+    };
+    app.store()?.share_give("share.give", &share)
+}
+
+/// What the `count` agents of one request, in `batch`, may use where `asked` is asked for. It is their share from now on.
+///
+/// # Errors
+/// `Plan`: the contract cannot be obeyed. `OverBudget`: it allows fewer agents, or nothing is left of it.
+pub(crate) fn under(app: &App, caller: &Caller, asked: Option<Cap>, count: usize, batch: &str) -> Result<Under> {
     let Some(Own { contract, .. }) = own_contract(caller, None)? else {
         return Ok(Under {
             budget: asked,
             ..Under::default()
         });
     };
-    let whole = contract.budget;
+    let _turn = shares::turn(app)?;
+    let key = shares::key(app, caller, &contract)?;
+    let whole = shares::left(app, &key, &contract.job_id, contract.budget, None)?;
     if let Some(most) = whole.max_crew_dispatches.filter(|most| (*most as usize) < count) {
         let message = format!(
             "the contract of job {} allows {most} dispatches, and {} would be started",
@@ -111,12 +153,9 @@ pub(crate) fn under(caller: &Caller, asked: Option<Cap>, count: usize) -> Result
         return Err(Error::new(Kind::OverBudget, message)
             .hint("start fewer, or have the contract's `max_crew_dispatches` raised"));
     }
-    let ceiling = asked
-        .map(|asked| asked.ceiling)
-        .into_iter()
-        .chain(whole.ceiling_usd)
-        .min();
-    let hard = whole.hard_ceiling || asked.is_some_and(|asked| asked.hard);
+    let cap = capped(asked, Some(&whole));
+    let ceiling = cap.map(|cap| cap.ceiling);
+    let hard = cap.map_or(whole.hard_ceiling, |cap| cap.hard);
     let agents = u32::try_from(count).unwrap_or(u32::MAX).max(1);
     let share = Budget {
         ceiling_usd: ceiling.map(|ceiling| Usd::from_micros(ceiling.micros() / u64::from(agents))),
@@ -126,8 +165,20 @@ pub(crate) fn under(caller: &Caller, asked: Option<Cap>, count: usize) -> Result
         hard_ceiling: hard,
         ..whole
     };
+    let times = |most: Option<u32>| most.map(|most| most.saturating_mul(agents));
+    let given = Share {
+        contract: key,
+        given: Given::Batch(batch.to_owned(), agents),
+        usd: ceiling,
+        tool_calls: times(share.max_tool_calls),
+        turns: times(share.max_turns),
+        dispatches: times(share.max_crew_dispatches.map(|most| most.saturating_add(1))),
+        given_at: app.now(),
+    };
+    app.store()?.share_give("share.give", &given)?;
     Ok(Under {
-        budget: ceiling.map(|ceiling| Cap { ceiling, hard }),
+        given: Some(given.given),
+        budget: cap,
         counts: Limits {
             hard,
             ..counted(&share)
@@ -139,11 +190,20 @@ pub(crate) fn under(caller: &Caller, asked: Option<Cap>, count: usize) -> Result
     })
 }
 
+/// The ceiling that is asked for, within that of a contract.
+pub(crate) fn capped(asked: Option<Cap>, budget: Option<&Budget>) -> Option<Cap> {
+    let within = budget.and_then(|budget| budget.ceiling_usd);
+    let ceiling = asked.map(|asked| asked.ceiling).into_iter().chain(within).min()?;
+    let hard = asked.is_some_and(|asked| asked.hard) || budget.is_some_and(|budget| budget.hard_ceiling);
+    Some(Cap { ceiling, hard })
+}
+
 /// The limits of `budget` that are no money, as a supervisor heeds them: it steps in at the first call beyond.
 pub(crate) fn counted(budget: &Budget) -> Limits {
     let beyond = |most: Option<u32>| most.map(|most| u64::from(most) + 1);
     Limits {
         tool_calls: beyond(budget.max_tool_calls),
+        model_turns: beyond(budget.max_turns),
         dispatches: beyond(budget.max_crew_dispatches),
         ..Limits::default()
     }
@@ -212,6 +272,7 @@ pub(crate) fn report(app: &App, run: &Run) -> Result<Option<Report>> {
         process::since_boot(),
     );
     seen.used = stage::used(run, &plan, pipeline, &seen);
+    seen.used.dispatches += stage::started(app, run)?;
     let stood = stages::stood(&plan, pipeline, &seen);
     let Some(status) = status(run, &stood) else {
         return Ok(None);

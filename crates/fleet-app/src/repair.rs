@@ -20,7 +20,7 @@ use fleet_store::Store;
 
 use crate::app::App;
 use crate::caller::Caller;
-use crate::{end, kept, merge, sessions, trash, trust};
+use crate::{end, kept, merge, sessions, task, trash, trust};
 
 /// A folder younger than this may belong to a start that has only begun.
 const JUST_MADE: Duration = Duration::from_secs(60);
@@ -92,7 +92,8 @@ fn repair_agent(app: &App, caller: &Caller, agent: &Agent) -> Result<Option<Stri
     let alive = Lock::is_held(&app.home.agent_lock(&agent.id));
     let entries = journal::read(&folder).unwrap_or_default();
     let standing = Standing::fold(&entries);
-    store.fold("repair.fold", &agent.id, &entries)?;
+    task::fold(app, "repair.fold", agent, &entries)?;
+    let _ = task::observe(app, agent);
     match (agent.phase, alive) {
         (Phase::Reserved, true) => {
             let Some((pid, _)) = standing.child else {

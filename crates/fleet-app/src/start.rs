@@ -27,6 +27,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::config::Config;
 use crate::engine::pipeline::CONTRACT;
+use crate::pipelines::Under;
 use crate::trust::{self, Asker};
 use crate::{budgets, child, end, kept, pipelines, profile, sessions, task, up};
 
@@ -141,7 +142,45 @@ pub fn start(
             "wait for `working` or `exited`, or add `ready` to `[harness.{name}]`: `fleet config edit`"
         )));
     }
-    let under = pipelines::under(caller, options.budget, wanted.len())?;
+    let under = pipelines::under(app, caller, options.budget, wanted.len(), batch)?;
+    let given = under.given.clone();
+    let checked = Checked {
+        repo,
+        config,
+        harnesses,
+        under,
+    };
+    let done = start_within(app, caller, options, wanted, (batch, exclusive), checked);
+    if let Some(given) = given
+        && app.store()?.agents_all()?.iter().all(|agent| agent.batch_id != batch)
+    {
+        app.store()?.share_take_back("share.take-back", &given)?;
+    }
+    done
+}
+
+/// What is known before anything is made.
+struct Checked {
+    repo: Repo,
+    config: Config,
+    harnesses: Vec<Harness>,
+    under: Under,
+}
+
+fn start_within(
+    app: &App,
+    caller: &Caller,
+    options: &Options,
+    wanted: &[Wanted],
+    (batch, exclusive): (&str, bool),
+    checked: Checked,
+) -> Result<Vec<Outcome>> {
+    let Checked {
+        repo,
+        config,
+        harnesses,
+        under,
+    } = checked;
     let mut env = child::environment(caller, &options.env)?;
     env.extend(under.contract.map(|contract| (CONTRACT.to_owned(), contract)));
     for harness in &harnesses {
@@ -335,6 +374,7 @@ fn make_and_launch(setting: &Setting<'_>, job: &mut Job) -> Result<u32> {
     let spec = Spec {
         limits: Limits {
             tool_calls: counts.tool_calls,
+            model_turns: counts.model_turns,
             dispatches: counts.dispatches,
             hard: counts.hard || made.limits.hard,
             ..made.limits

@@ -4,15 +4,20 @@
 //! A copy is written after the record and under a lock, always from the record, so the last one written is right; one
 //! that a crash cut off is written with the next change.
 
+mod crews;
 mod hear;
 pub mod hook;
+mod made;
 pub mod outbox;
+pub(crate) mod trailers;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use fleet_core::agent::Agent;
-use fleet_core::fact::{Entry, Fact};
+use fleet_core::fact::Fact;
+use fleet_core::id::AgentId;
+use fleet_core::report::Priority;
 use fleet_core::spend::{Spend, Total};
 use fleet_core::task::cost::{self, Node};
 use fleet_core::task::{Event, FollowUp, Task, TaskId, file};
@@ -27,7 +32,10 @@ use crate::app::App;
 use crate::budgets;
 use crate::caller::{Caller, Who};
 
+pub(crate) use crews::fold;
 pub use hear::{Heard, Received, Reception, hear};
+pub use made::record;
+pub(crate) use made::{observe, observe_task, of_commits};
 
 /// The variable that tells a program which task it works for.
 pub const VARIABLE: &str = "FLEET_TASK";
@@ -97,25 +105,36 @@ pub fn create(app: &App, caller: &Caller, repo: &Repo, mut new: NewTask) -> Resu
         new.parent = of_caller(caller);
     }
     let _turn = budgets::begin_part(app, &new)?;
-    let root = repo.main_root.clone();
-    let is_taken = |id: TaskId| {
-        let folder = root.as_ref().map(|root| root.join(file::folder(id)));
-        folder.is_some_and(|folder| folder.symlink_metadata().is_ok())
-    };
-    let task = app.store()?.task_add("task.add", &new, app.now(), &is_taken)?;
+    let task = app
+        .store()?
+        .task_add("task.add", &new, app.now(), &|id| is_taken(repo, id))?;
     publish(app, repo, task.id)?;
     Ok(task)
 }
 
-/// Makes a task of a follow-up of `from`.
+/// Whether the checkout has files of a task with this id, which may come from another machine.
+fn is_taken(repo: &Repo, id: TaskId) -> bool {
+    let folder = repo.main_root.as_ref().map(|root| root.join(file::folder(id)));
+    folder.is_some_and(|folder| folder.symlink_metadata().is_ok())
+}
+
+/// Makes a task of a follow-up of `from`, which matters as much as that says, or as `priority`.
 ///
 /// # Errors
 /// `Conflict` when that was done before: the same title, but for case and signs, is one task in a repository.
-pub fn promote(app: &App, caller: &Caller, from: &Task, follow_up: &FollowUp) -> Result<Task> {
+pub fn promote(
+    app: &App,
+    caller: &Caller,
+    from: &Task,
+    follow_up: &FollowUp,
+    priority: Option<Priority>,
+) -> Result<Task> {
     let repo = repo_of(from);
     let new = NewTask {
         title: follow_up.title.clone(),
         kind: from.kind.clone(),
+        crew: from.crew.clone(),
+        priority: priority.or(Some(follow_up.priority)),
         promoted: Some((from.id, follow_up.title.clone())),
         ..NewTask::default()
     };
@@ -129,7 +148,7 @@ pub fn promote_all(app: &App, caller: &Caller, from: TaskId) -> Result<Vec<Task>
     let from = require_task(app, from)?;
     let mut made = Vec::new();
     for each in &from.follow_ups {
-        match promote(app, caller, &from, each) {
+        match promote(app, caller, &from, each, None) {
             Err(error) if error.kind == Kind::Conflict => {}
             other => made.push(other?),
         }
@@ -154,7 +173,7 @@ pub fn publish(app: &App, repo: &Repo, id: TaskId) -> Result<()> {
         let Some(task) = store.task(id)? else { break };
         let node = costs.nodes.get(&id).copied().unwrap_or_default();
         let folder = own_folder(root, &file::folder(id))?;
-        let text = file::yaml(&task, &node);
+        let text = file::yaml(&task, &node, costs.within(&task));
         files::write_atomic("task.file", &folder.join("task.yaml"), text.as_bytes(), 0o644)?;
         if let Some(block) = store.task_block(id)? {
             let text = file::report(&task, &block);
@@ -190,6 +209,8 @@ pub struct Costs {
     pub nodes: HashMap<TaskId, Node>,
     /// Every task.
     pub tasks: HashMap<TaskId, Task>,
+    /// The tasks of agents.
+    of_agents: HashMap<AgentId, TaskId>,
 }
 
 impl Costs {
@@ -201,10 +222,8 @@ impl Costs {
             let folded = store.folded(&agent.id)?;
             let new = journal::read(&app.home.agent_dir(&agent.id)).unwrap_or_default();
             let new = new.iter().filter(|entry| entry.seq > folded);
-            let new: Vec<Spend> = new
-                .filter(|entry| !is_beside(&entry.fact))
-                .filter_map(Entry::spend)
-                .collect();
+            let new = new.filter(|entry| !is_beside(&entry.fact));
+            let new: Vec<Spend> = new.filter_map(|entry| crews::spend(store, &agent.id, entry)).collect();
             if !new.is_empty() {
                 let place = store.place_of(&agent.id)?;
                 entries.extend(new.into_iter().map(|entry| account(&agent, place.as_ref(), entry)));
@@ -228,7 +247,24 @@ impl Costs {
         }
         let parents = tasks.values().map(|task| (task.id, task.parent)).collect();
         let nodes = cost::tree(&own, &parents);
-        Ok(Costs { entries, nodes, tasks })
+        let agents = store.agents_all()?.into_iter();
+        Ok(Costs {
+            entries,
+            nodes,
+            tasks,
+            of_agents: agents.filter_map(|agent| Some((agent.id, agent.task?))).collect(),
+        })
+    }
+
+    /// The task in whose account the cost of `task` is, where it is one of a sub-agent and its program does not tell what
+    /// that has used.
+    pub fn within(&self, task: &Task) -> Option<TaskId> {
+        let sender = task
+            .sub_agent_of
+            .as_ref()
+            .filter(|_| cost::is_empty(&self.of(task.id).whole))?;
+        let whole = self.of_agents.get(sender).copied().or(task.parent);
+        whole.filter(|whole| *whole != task.id)
     }
 
     /// What a task cost; nothing counted where the account does not name it.

@@ -449,6 +449,8 @@ impl Standing {
             | Fact::Swept { .. }
             | Fact::Notified { .. }
             | Fact::Interrupted
+            | Fact::SentOut { .. }
+            | Fact::CameBack { .. }
             | Fact::Meter { .. }
             | Fact::Unknown => {}
         }

@@ -62,6 +62,9 @@ pub struct Limits {
     /// Turns: prompts that the program took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turns: Option<u64>,
+    /// Turns of the model: once for each prompt, and once after results of tools. Counted without a terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_turns: Option<u64>,
     /// Sub-agents that were sent out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dispatches: Option<u64>,
@@ -84,6 +87,9 @@ pub struct Used {
     pub tool_calls: u64,
     /// Turns.
     pub turns: u64,
+    /// Turns of the model.
+    #[serde(default)]
+    pub model_turns: u64,
     /// Sub-agents that were sent out.
     pub dispatches: u64,
 }
@@ -98,6 +104,8 @@ pub enum Rung {
     ToolCalls,
     /// Turns.
     Turns,
+    /// Turns of the model.
+    ModelTurns,
     /// Sub-agents that were sent out.
     Dispatches,
 }
@@ -120,7 +128,11 @@ impl Level {
 impl Limits {
     /// Whether anything is limited.
     pub fn any(&self) -> bool {
-        self.usd.is_some() || self.tool_calls.is_some() || self.turns.is_some() || self.dispatches.is_some()
+        self.usd.is_some()
+            || self.tool_calls.is_some()
+            || self.turns.is_some()
+            || self.model_turns.is_some()
+            || self.dispatches.is_some()
     }
 
     /// The limit that is nearest to its end, and how near.
@@ -134,6 +146,7 @@ impl Limits {
             (usd, Rung::Usd),
             (count(self.tool_calls, used.tool_calls), Rung::ToolCalls),
             (count(self.turns, used.turns), Rung::Turns),
+            (count(self.model_turns, used.model_turns), Rung::ModelTurns),
             (count(self.dispatches, used.dispatches), Rung::Dispatches),
         ];
         let levels = rungs.into_iter().filter_map(|(level, rung)| Some((level?, rung)));
@@ -159,6 +172,7 @@ impl Limits {
             }
             Rung::ToolCalls => count(used.tool_calls, self.tool_calls, "tool calls"),
             Rung::Turns => count(used.turns, self.turns, "turns"),
+            Rung::ModelTurns => count(used.model_turns, self.model_turns, "turns of the model"),
             Rung::Dispatches => count(used.dispatches, self.dispatches, "dispatches"),
         }
     }

@@ -87,6 +87,10 @@ pub struct Used {
     /// The task that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// The sub-agent that used it, as [`Fact::SentOut`] calls it, where the program tells that apart. It belongs to that
+    /// one's task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crew: Option<String>,
     /// Whether it is the program's own sum of what was counted elsewhere already: it is in no account.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub beside: bool,
@@ -202,6 +206,36 @@ pub enum Fact {
         /// The limits.
         limits: Limits,
     },
+    /// The program has sent out a sub-agent.
+    SentOut {
+        /// What tells it from all others of this agent, over all launches.
+        id: String,
+        /// What kind of sub-agent it is, as the program calls it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        crew: Option<String>,
+        /// Whether it is known to change nothing.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        reads: bool,
+        /// What it is to do, in a line.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        about: String,
+        /// The task that its prompt names.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<String>,
+        /// The task that its agent works for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        part_of: Option<String>,
+        /// The sub-agent that sent it out; none where the agent itself did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        within: Option<String>,
+    },
+    /// A sub-agent has answered.
+    CameBack {
+        /// Which, as [`Fact::SentOut`] calls it.
+        id: String,
+        /// Whether it says that it succeeded.
+        ok: bool,
+    },
     /// The key that interrupts a turn was pressed because somebody asked for it.
     Interrupted,
     /// A prompt waits for the end of the turn. The text is kept here so that it outlives everything.
@@ -281,6 +315,7 @@ impl Used {
             cost: None,
             certainty: None,
             task: None,
+            crew: None,
             beside: false,
             request: None,
             upto: None,

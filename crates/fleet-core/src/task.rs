@@ -63,6 +63,9 @@ pub struct Task {
     /// Who does it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crew: Option<String>,
+    /// How much it matters; none where nobody has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
     /// How it stands.
     pub status: Standing,
     /// The task that it is a part of.
@@ -75,6 +78,10 @@ pub struct Task {
     /// The first agent that was started for it; none for a sub-agent of a harness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentId>,
+    /// The agent whose program has sent out a sub-agent for it. Where nothing is counted for the task, what it cost is a part
+    /// of that agent's account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub_agent_of: Option<AgentId>,
     /// The batch of that agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<String>,
@@ -99,7 +106,7 @@ pub struct Task {
     /// What its crew says that it cost. It is kept beside the account and never taken for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported: Option<Usd>,
-    /// The commits that its crew names and the repository has.
+    /// The commits that its agents were seen to make, and those that its crew names and the repository has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commits: Vec<String>,
     /// What is left to do.

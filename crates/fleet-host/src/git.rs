@@ -5,6 +5,7 @@
 
 pub(crate) mod blame;
 pub(crate) mod diff;
+pub(crate) mod made;
 pub(crate) mod merge;
 pub(crate) mod push;
 pub(crate) mod refs;
@@ -26,13 +27,14 @@ use crate::files;
 
 pub use blame::{Blamed, blame, known_commits, trailers};
 pub use diff::{Diff, DiffForm};
+pub use made::{made_in, patch_id_between, patch_ids};
 pub use merge::{Change, FileConflict, Merge, Merges, forward_checkout, move_branch, under_way};
 pub use push::{push, remote_address};
 pub use refs::{
     branch_checked_out_at, branch_exists, branch_tip, branches, check_new_branch, default_branch, delete_branch,
     own_branch,
 };
-pub use show::{author, changed_files, is_changed, is_checked_out, version};
+pub use show::{author, changed_files, hooks, is_changed, is_checked_out, version};
 pub use status::{Stage, State, Status, status};
 pub use worktree::{
     BranchMode, Worktree, add_detached_worktree, add_worktree, admin_dir, checkout, checkout_detached, find_admin,

@@ -19,12 +19,12 @@ pub mod trust;
 pub mod version;
 pub mod worker;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fleet_core::{Error, Result};
 use serde_json::Value;
 
-use self::heard::{Heard, Written};
+use self::heard::{Heard, Note, Written};
 use self::reporting::{Reporting, Surroundings};
 use self::sign::Signs;
 use self::stream::Cli;
@@ -260,6 +260,32 @@ pub fn written(name: &str, line: &[u8]) -> Option<Written> {
         "codex" => codex::written(line),
         "gemini" => gemini::written(line),
         "pi" => pi::written(line),
+        _ => None,
+    }
+}
+
+/// What the program of this harness has noted of a sub-agent, in the file `text` beside its transcript, which has the
+/// extension `meta.json`.
+pub fn note(name: &str, text: &str) -> Note {
+    match name {
+        "claude" => claude::note(text),
+        _ => Note::default(),
+    }
+}
+
+/// Where the program of this harness has a folder for each project, with the transcripts of its sub-agents somewhere below;
+/// none of one that writes none. `var` gives the variables of its environment.
+pub fn projects(name: &str, var: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    match name {
+        "claude" => claude::projects(var),
+        _ => None,
+    }
+}
+
+/// The transcript of a sub-agent below the folder of its project. `sub_agent` is what the program calls it.
+pub fn transcript_of(name: &str, conversation: &str, sub_agent: &str) -> Option<PathBuf> {
+    match name {
+        "claude" => claude::transcript_of(conversation, sub_agent),
         _ => None,
     }
 }

@@ -9,6 +9,7 @@
 //! - [`journal`], [`output`]: what is kept
 //! - [`prompt`]: how a text becomes a turn exactly once
 //! - [`meter`]: the proxy through which programs reach their services
+//! - [`recorder`]: who has the store take in what a journal tells of tasks
 //! - [`run`]: the event loop; [`client`]: the other end of the socket
 
 pub mod client;
@@ -19,6 +20,7 @@ pub mod meter;
 pub mod output;
 pub mod program;
 pub mod prompt;
+pub mod recorder;
 pub mod run;
 pub mod spec;
 pub mod wire;

@@ -45,6 +45,9 @@ fn every_event_of_claude_tells_what_it_is() {
                     path: format!("{folder}/{SESSION}/subagents/agent-a358f1d2b06fbee74.jsonl").into(),
                 },
                 Heard::TranscriptGrew,
+                Heard::CameBack {
+                    id: "a358f1d2b06fbee74".to_owned(),
+                },
             ],
         ),
         ("Stop", vec![Heard::TurnEnded]),

@@ -7,6 +7,7 @@
 //! A transaction never spans a fork, another program or the network: the closures given to this crate are short.
 
 mod agents;
+mod crews;
 mod damage;
 mod events;
 mod failure;
@@ -18,6 +19,7 @@ mod parts;
 mod reserve;
 mod runs;
 mod salvage;
+mod shares;
 mod snapshot;
 mod tasks;
 mod turn;
@@ -29,4 +31,5 @@ pub use open::Store;
 pub use reserve::{PortRange, Reservation};
 pub use runs::{Change, Turn};
 pub use salvage::Salvage;
+pub use shares::{Given, Share};
 pub use tasks::{NewTask, Place, Reported};

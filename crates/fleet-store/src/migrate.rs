@@ -17,6 +17,7 @@ pub(crate) const STEPS: &[&str] = &[
     include_str!("../migrations/0003_money.sql"),
     include_str!("../migrations/0004_tasks.sql"),
     include_str!("../migrations/0005_ceilings.sql"),
+    include_str!("../migrations/0006_crews.sql"),
 ];
 
 /// `flet` in ASCII: tells our database from somebody else's.

@@ -3,7 +3,7 @@
 use fleet_core::id::AgentId;
 use fleet_core::money::Usd;
 use fleet_core::profile::{Class, Sample};
-use fleet_core::report::FollowUp as Named;
+use fleet_core::report::{FollowUp as Named, Priority};
 use fleet_core::task::crew_report::CrewReport;
 use fleet_core::task::{Event, FollowUp, Standing, Task, TaskId, title_key};
 use fleet_core::{Error, Kind, Result, Time};
@@ -22,6 +22,8 @@ pub struct NewTask {
     pub kind: String,
     /// Who does it.
     pub crew: Option<String>,
+    /// How much it matters.
+    pub priority: Option<Priority>,
     /// The task that it is a part of.
     pub parent: Option<TaskId>,
     /// Real path of the repository's common git directory.
@@ -75,75 +77,7 @@ impl Store {
         at: Time,
         is_taken: &dyn Fn(TaskId) -> bool,
     ) -> Result<Task> {
-        self.write(site, |transaction| {
-            if let Some(known) = external(transaction, new)? {
-                return Ok(known);
-            }
-            check_parent(transaction, new)?;
-            let key = new.promoted.as_ref().map(|(_, title)| title_key(title));
-            if let Some(key) = &key
-                && let Some(id) = promoted(transaction, &new.repo, key)?
-            {
-                return Err(Error::conflict(format!("this follow-up is the task {id} already"))
-                    .hint(format!("see it: `fleet task show {id}`"))
-                    .into());
-            }
-            let day = TaskId::new(at, 1).day();
-            let sql = "SELECT coalesce(max(number), 0) FROM tasks WHERE day = ?1";
-            let last: u32 = transaction.query_row(sql, [day], |row| row.get(0))?;
-            let given = new.external.as_deref().and_then(TaskId::parse);
-            let given = match given {
-                Some(id) if one(transaction, id)?.is_none() && !is_taken(id) => Some(id),
-                _ => None,
-            };
-            let next = || {
-                let mut all = (last + 1..=MOST_A_DAY).map(|number| TaskId::new(at, number));
-                all.find(|id| !is_taken(*id))
-            };
-            let Some(id) = given.or_else(next) else {
-                return Err(Error::unavailable("no id of a task is left for today").into());
-            };
-            let sql = "INSERT INTO tasks (id, day, number, repo, title, kind, crew, status, parent, promoted_from,
-                    promoted_key, external, dispatched_by, run, harness, model, intensity, ceiling, created_at)
-                VALUES (:id, :day, :number, :repo, :title, :kind, :crew, 'open', :parent, :promoted_from,
-                    :promoted_key, :external, :dispatched_by, :run, :harness, :model, :intensity, :ceiling,
-                    :created_at)";
-            transaction.execute(
-                sql,
-                named_params! {
-                    ":id": id.to_string(),
-                    ":day": id.day(),
-                    ":number": id.number(),
-                    ":repo": new.repo,
-                    ":title": new.title,
-                    ":kind": new.kind,
-                    ":crew": new.crew,
-                    ":parent": new.parent.map(|id| id.to_string()),
-                    ":promoted_from": new.promoted.as_ref().map(|(from, _)| from.to_string()),
-                    ":promoted_key": key,
-                    ":external": new.external,
-                    ":dispatched_by": new.dispatched_by,
-                    ":run": new.run,
-                    ":harness": new.harness,
-                    ":model": new.model,
-                    ":intensity": new.intensity,
-                    ":ceiling": new.ceiling.map(|ceiling| values::int(ceiling.micros())),
-                    ":created_at": at.0,
-                },
-            )?;
-            note(transaction, &new.repo, Some(id), at, "created", &new.title)?;
-            if let Some((from, _)) = &new.promoted {
-                note(
-                    transaction,
-                    &new.repo,
-                    Some(*from),
-                    at,
-                    "promoted",
-                    &format!("{id}: {}", new.title),
-                )?;
-            }
-            known(transaction, id)
-        })
+        self.write(site, |transaction| insert(transaction, new, at, is_taken))
     }
 
     /// The task with this id.
@@ -223,35 +157,13 @@ impl Store {
     pub fn task_start(&self, site: &'static str, id: TaskId, harness: &str, at: Time) -> Result<bool> {
         self.write(site, |transaction| {
             let task = known(transaction, id)?;
-            let sql =
-                "UPDATE tasks SET status = 'running', started_at = max(?2, created_at), harness = coalesce(harness, ?3)
-                       WHERE id = ?1 AND status = 'open'";
-            let changed = transaction.execute(sql, params![id.to_string(), at.0, harness])? == 1;
-            if changed {
-                note(
-                    transaction,
-                    &task.repo,
-                    Some(id),
-                    at,
-                    "started",
-                    &format!("a sub-agent of {harness}"),
-                )?;
-            }
-            Ok(changed)
+            start(transaction, &task, harness, at)
         })
     }
 
     /// Ends a task that has not ended, and answers whether it was so.
     pub fn task_end(&self, site: &'static str, id: TaskId, standing: Standing, at: Time) -> Result<bool> {
-        self.write(site, |transaction| {
-            let task = known(transaction, id)?;
-            let sql = "UPDATE tasks SET status = ?2, ended_at = max(?3, created_at) WHERE id = ?1 AND ended_at IS NULL";
-            let changed = transaction.execute(sql, params![id.to_string(), values::word(&standing)?, at.0])? == 1;
-            if changed {
-                note(transaction, &task.repo, Some(id), at, "ended", standing.as_str())?;
-            }
-            Ok(changed)
-        })
+        self.write(site, |transaction| end(transaction, id, standing, at))
     }
 
     /// Notes something about a task, or about none.
@@ -279,15 +191,69 @@ impl Store {
         })
     }
 
-    /// The tasks that name this commit, by its full id.
+    /// The tasks whose agents were seen to make this commit, by its full id, and behind them those whose reports name it.
     pub fn tasks_of_commit(&self, commit: &str) -> Result<Vec<TaskId>> {
+        let sql = "SELECT task FROM (SELECT task, 0 AS named, made_at AS place FROM task_made WHERE commit_id = ?1
+                   UNION ALL SELECT task, 1, seq FROM task_commits WHERE commit_id = ?1) ORDER BY named, place, task";
+        self.read(|connection| ids(connection, sql, &[&commit]))
+    }
+
+    /// The tasks of this repository for which the same was changed; see [`Store::task_made`].
+    pub fn tasks_of_patch(&self, repo: &str, patch: &str) -> Result<Vec<TaskId>> {
+        let sql = "SELECT task FROM task_patches JOIN tasks ON tasks.id = task
+                   WHERE patch = ?1 AND repo = ?2 ORDER BY day, number";
+        self.read(|connection| ids(connection, sql, &[&patch, &repo]))
+    }
+
+    /// Since when it is known what is changed for tasks of this repository; none where nothing is.
+    pub fn patches_since(&self, repo: &str) -> Result<Option<Time>> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT task FROM task_commits WHERE commit_id = ?1")?;
-            let rows = statement.query_and_then([commit], |row| -> Attempt<Option<TaskId>> {
-                Ok(TaskId::parse(&row.get::<_, String>(0)?))
-            })?;
-            let found: Attempt<Vec<Option<TaskId>>> = rows.collect();
-            Ok(found?.into_iter().flatten().collect())
+            let sql = "SELECT min(created_at) FROM tasks WHERE repo = ?1 AND id IN (SELECT task FROM task_patches)";
+            let since: Option<i64> = connection.prepare_cached(sql)?.query_row([repo], |row| row.get(0))?;
+            Ok(since.map(Time))
+        })
+    }
+
+    /// Records the commits that `agent` was seen to make for a task, by their full ids, and what they change as
+    /// `git patch-id` has it. Answers whether one is new.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such task.
+    pub fn task_made(
+        &self,
+        site: &'static str,
+        id: TaskId,
+        agent: &AgentId,
+        (commits, patches): (&[String], &[String]),
+        at: Time,
+    ) -> Result<bool> {
+        self.write(site, |transaction| {
+            let task = known(transaction, id)?;
+            let mut new = 0;
+            for (place, commit) in commits.iter().enumerate() {
+                let sql = "INSERT OR IGNORE INTO task_made (task, commit_id, agent, made_at) VALUES (?1, ?2, ?3, ?4)";
+                let at = at.0.saturating_add(i64::try_from(place).unwrap_or_default());
+                new += transaction.execute(sql, params![id.to_string(), commit, agent.as_str(), at])?;
+            }
+            for patch in patches {
+                let sql = "INSERT OR IGNORE INTO task_patches (task, patch) VALUES (?1, ?2)";
+                transaction.execute(sql, params![id.to_string(), patch])?;
+            }
+            if new > 0 {
+                let about = fleet_core::name::plural(new, "new commit");
+                note(transaction, &task.repo, Some(id), at, "commits", &about)?;
+            }
+            Ok(new > 0)
+        })
+    }
+
+    /// The commits that `agent` was seen to make for a task.
+    pub fn made_by(&self, id: TaskId, agent: &AgentId) -> Result<Vec<String>> {
+        self.read(|connection| {
+            let sql = "SELECT commit_id FROM task_made WHERE task = ?1 AND agent = ?2 ORDER BY made_at, commit_id";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([id.to_string(), agent.to_string()], |row| row.get(0))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }
 
@@ -313,6 +279,106 @@ impl Store {
 
 /// The most ids that are given on one day.
 const MOST_A_DAY: u32 = 999_999;
+
+/// Records a new task; see [`Store::task_add`].
+pub(crate) fn insert(
+    transaction: &Transaction<'_>,
+    new: &NewTask,
+    at: Time,
+    is_taken: &dyn Fn(TaskId) -> bool,
+) -> Attempt<Task> {
+    if let Some(known) = external(transaction, new)? {
+        return Ok(known);
+    }
+    check_parent(transaction, new)?;
+    let key = new.promoted.as_ref().map(|(_, title)| title_key(title));
+    if let Some(key) = &key
+        && let Some(id) = promoted(transaction, &new.repo, key)?
+    {
+        return Err(Error::conflict(format!("this follow-up is the task {id} already"))
+            .hint(format!("see it: `fleet task show {id}`"))
+            .into());
+    }
+    let day = TaskId::new(at, 1).day();
+    let sql = "SELECT coalesce(max(number), 0) FROM tasks WHERE day = ?1";
+    let last: u32 = transaction.query_row(sql, [day], |row| row.get(0))?;
+    let given = new.external.as_deref().and_then(TaskId::parse);
+    let given = match given {
+        Some(id) if one(transaction, id)?.is_none() && !is_taken(id) => Some(id),
+        _ => None,
+    };
+    let next = || {
+        let mut all = (last + 1..=MOST_A_DAY).map(|number| TaskId::new(at, number));
+        all.find(|id| !is_taken(*id))
+    };
+    let Some(id) = given.or_else(next) else {
+        return Err(Error::unavailable("no id of a task is left for today").into());
+    };
+    let sql = "INSERT INTO tasks (id, day, number, repo, title, kind, crew, status, parent, promoted_from,
+            promoted_key, external, dispatched_by, run, harness, model, intensity, ceiling, priority, created_at)
+        VALUES (:id, :day, :number, :repo, :title, :kind, :crew, 'open', :parent, :promoted_from,
+            :promoted_key, :external, :dispatched_by, :run, :harness, :model, :intensity, :ceiling, :priority,
+            :created_at)";
+    transaction.execute(
+        sql,
+        named_params! {
+            ":id": id.to_string(),
+            ":day": id.day(),
+            ":number": id.number(),
+            ":repo": new.repo,
+            ":title": new.title,
+            ":kind": new.kind,
+            ":crew": new.crew,
+            ":parent": new.parent.map(|id| id.to_string()),
+            ":promoted_from": new.promoted.as_ref().map(|(from, _)| from.to_string()),
+            ":promoted_key": key,
+            ":external": new.external,
+            ":dispatched_by": new.dispatched_by,
+            ":run": new.run,
+            ":harness": new.harness,
+            ":model": new.model,
+            ":intensity": new.intensity,
+            ":ceiling": new.ceiling.map(|ceiling| values::int(ceiling.micros())),
+            ":priority": new.priority.map(Priority::as_str),
+            ":created_at": at.0,
+        },
+    )?;
+    note(transaction, &new.repo, Some(id), at, "created", &new.title)?;
+    if let Some((from, _)) = &new.promoted {
+        note(
+            transaction,
+            &new.repo,
+            Some(*from),
+            at,
+            "promoted",
+            &format!("{id}: {}", new.title),
+        )?;
+    }
+    known(transaction, id)
+}
+
+/// Notes that a sub-agent works on `task`; see [`Store::task_start`].
+pub(crate) fn start(transaction: &Transaction<'_>, task: &Task, harness: &str, at: Time) -> Attempt<bool> {
+    let sql = "UPDATE tasks SET status = 'running', started_at = max(?2, created_at), harness = coalesce(harness, ?3)
+               WHERE id = ?1 AND status = 'open'";
+    let changed = transaction.execute(sql, params![task.id.to_string(), at.0, harness])? == 1;
+    if changed {
+        let about = format!("a sub-agent of {harness}");
+        note(transaction, &task.repo, Some(task.id), at, "started", &about)?;
+    }
+    Ok(changed)
+}
+
+/// Ends a task; see [`Store::task_end`].
+pub(crate) fn end(transaction: &Transaction<'_>, id: TaskId, standing: Standing, at: Time) -> Attempt<bool> {
+    let task = known(transaction, id)?;
+    let sql = "UPDATE tasks SET status = ?2, ended_at = max(?3, created_at) WHERE id = ?1 AND ended_at IS NULL";
+    let changed = transaction.execute(sql, params![id.to_string(), values::word(&standing)?, at.0])? == 1;
+    if changed {
+        note(transaction, &task.repo, Some(id), at, "ended", standing.as_str())?;
+    }
+    Ok(changed)
+}
 
 /// Notes that an agent was started for a task.
 ///
@@ -434,6 +500,15 @@ pub(crate) fn note(
     Ok(())
 }
 
+fn ids(connection: &Connection, sql: &str, values: &[&dyn ToSql]) -> Attempt<Vec<TaskId>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_and_then(values, |row| -> Attempt<Option<TaskId>> {
+        Ok(TaskId::parse(&row.get::<_, String>(0)?))
+    })?;
+    let found: Attempt<Vec<Option<TaskId>>> = rows.collect();
+    Ok(found?.into_iter().flatten().collect())
+}
+
 fn known(connection: &Connection, id: TaskId) -> Attempt<Task> {
     match one(connection, id)? {
         Some(task) => Ok(task),
@@ -441,7 +516,7 @@ fn known(connection: &Connection, id: TaskId) -> Attempt<Task> {
     }
 }
 
-fn one(connection: &Connection, id: TaskId) -> Attempt<Option<Task>> {
+pub(crate) fn one(connection: &Connection, id: TaskId) -> Attempt<Option<Task>> {
     Ok(select(connection, "WHERE id = ?1", &[&id.to_string()])?.pop())
 }
 
@@ -455,10 +530,21 @@ fn select(connection: &Connection, rest: &str, values: &[&dyn ToSql]) -> Attempt
     Ok(found)
 }
 
-/// Adds the commits and follow-ups of `task`.
+/// Adds the commits and follow-ups of `task`, and whose sub-agent worked for it.
 fn complete(connection: &Connection, task: &mut Task) -> Attempt<()> {
     let id = task.id.to_string();
-    let sql = "SELECT commit_id FROM task_commits WHERE task = ?1 ORDER BY seq";
+    let sql = "SELECT agent FROM crews WHERE task = ?1 ORDER BY sent_at LIMIT 1";
+    let sender = connection
+        .prepare_cached(sql)?
+        .query_row([&id], |row| row.get::<_, String>(0))
+        .optional()?;
+    task.sub_agent_of = sender.and_then(|id| AgentId::parse(&id));
+    let sql = "SELECT commit_id FROM (
+                 SELECT commit_id, 0 AS named, made_at AS place FROM task_made WHERE task = ?1
+                 UNION ALL
+                 SELECT commit_id, 1, seq FROM task_commits WHERE task = ?1
+                   AND commit_id NOT IN (SELECT commit_id FROM task_made WHERE task = ?1))
+               ORDER BY named, place, commit_id";
     let commits: rusqlite::Result<Vec<String>> = connection
         .prepare_cached(sql)?
         .query_map([&id], |row| row.get(0))?
@@ -497,6 +583,10 @@ fn read(row: &Row<'_>) -> Attempt<Task> {
         title: row.get("title")?,
         kind: row.get("kind")?,
         crew: row.get("crew")?,
+        priority: row
+            .get::<_, Option<String>>("priority")?
+            .map(values::from_word)
+            .transpose()?,
         status: values::from_word(row.get("status")?)?,
         parent: id("parent")?,
         repo: row.get("repo")?,
@@ -504,6 +594,7 @@ fn read(row: &Row<'_>) -> Attempt<Task> {
         agent: row
             .get::<_, Option<String>>("agent")?
             .and_then(|id| AgentId::parse(&id)),
+        sub_agent_of: None,
         batch: row.get("batch")?,
         run: row.get("run")?,
         harness: row.get("harness")?,
@@ -528,14 +619,20 @@ fn known_cost(rows: i64, known: i64, sum: i64) -> Option<Usd> {
 }
 
 fn finished_tasks(connection: &Connection) -> Attempt<Vec<Sample>> {
-    let sql = "SELECT kind, tasks.harness, coalesce(tasks.model, (SELECT model FROM spend WHERE task = tasks.id AND beside = 0
+    // What its sub-agents used that have no record but that of fleet belongs to it.
+    const OWN: &str = "(task = tasks.id OR task IN (SELECT crews.task FROM crews JOIN agents ON agents.id = crews.agent
+                         WHERE made = 1 AND agents.task = tasks.id))";
+    let sql = format!(
+        "SELECT kind, tasks.harness, coalesce(tasks.model, (SELECT model FROM spend WHERE task = tasks.id AND beside = 0
                  GROUP BY model ORDER BY sum(cost) DESC LIMIT 1)), intensity,
                  ended_at - coalesce(started_at, created_at),
-                 (SELECT count(*) FROM spend WHERE task = tasks.id AND beside = 0),
-                 (SELECT count(cost) FROM spend WHERE task = tasks.id AND beside = 0),
-                 (SELECT coalesce(sum(cost), 0) FROM spend WHERE task = tasks.id AND beside = 0)
-               FROM tasks WHERE status IN ('completed', 'partial') ORDER BY day, number";
-    let mut statement = connection.prepare_cached(sql)?;
+                 (SELECT count(*) FROM spend WHERE {OWN} AND beside = 0),
+                 (SELECT count(cost) FROM spend WHERE {OWN} AND beside = 0),
+                 (SELECT coalesce(sum(cost), 0) FROM spend WHERE {OWN} AND beside = 0)
+               FROM tasks WHERE status IN ('completed', 'partial')
+                 AND NOT EXISTS (SELECT 1 FROM crews WHERE crews.task = tasks.id AND made = 1) ORDER BY day, number"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_and_then([], |row| -> Attempt<Sample> {
         Ok(Sample {
             class: Class {

@@ -479,14 +479,14 @@ fn folding_twice_is_folding_once() {
     let store = place.store();
     reserve(&store, wanted(1, "web", "x")).expect("reserve");
     let entries: Vec<Entry> = (1..=5).map(entry).collect();
-    assert_eq!(store.fold(SITE, &id(1), &entries[..3]).expect("fold"), 3);
-    assert_eq!(store.fold(SITE, &id(1), &entries[..3]).expect("fold"), 0);
-    assert_eq!(store.fold(SITE, &id(1), &entries[1..]).expect("fold"), 2);
+    assert_eq!(store.fold(SITE, &id(1), &entries[..3], &|_| false).expect("fold"), 3);
+    assert_eq!(store.fold(SITE, &id(1), &entries[..3], &|_| false).expect("fold"), 0);
+    assert_eq!(store.fold(SITE, &id(1), &entries[1..], &|_| false).expect("fold"), 2);
     assert_eq!(store.folded(&id(1)).expect("folded"), 5);
     assert_eq!(store.events(&id(1), 0).expect("events"), entries);
     assert_eq!(store.events(&id(1), 3).expect("events"), entries[3..]);
     assert_eq!(
-        store.fold(SITE, &id(9), &entries).expect_err("nobody").kind,
+        store.fold(SITE, &id(9), &entries, &|_| false).expect_err("nobody").kind,
         Kind::NotFound
     );
 }
@@ -496,7 +496,7 @@ fn many_folders_of_one_journal_agree() {
     let place = Place::new();
     reserve(&place.store(), wanted(1, "web", "x")).expect("reserve");
     let entries: Vec<Entry> = (1..=50).map(entry).collect();
-    let fold = || place.store().fold(SITE, &id(1), &entries).expect("fold");
+    let fold = || place.store().fold(SITE, &id(1), &entries, &|_| false).expect("fold");
     let new: u64 = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(fold)).collect();
         threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()

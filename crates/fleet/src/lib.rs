@@ -29,6 +29,7 @@ pub fn main() -> ExitCode {
         Some(fleet_host::supervise::launch::ARGUMENT) => fleet_host::supervise::run::main(),
         Some(view::ARGUMENT) => view::main(args),
         Some(fleet_host::supervise::driver::ARGUMENT) => runs::drive(args),
+        Some(fleet_host::supervise::recorder::ARGUMENT) => runs::record(args),
         Some(fleet_host::supervise::meter::ARGUMENT) => meter::main(),
         Some(fleet_host::harness::reporting::ARGUMENT) => report::main(args),
         _ => cli::main(),

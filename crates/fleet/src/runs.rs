@@ -9,11 +9,11 @@ use fleet_app::caller::Caller;
 use fleet_app::op::{ALL, Done, dispatch};
 use fleet_app::ops::run::{failure, report_of, show_report};
 use fleet_app::page::Page;
-use fleet_app::{engine, runs};
+use fleet_app::{engine, runs, task};
 use fleet_core::run::record::Run;
 use fleet_core::run::{Control, Finish};
 use fleet_core::{Error, Kind, Result};
-use fleet_host::supervise::{client, driver};
+use fleet_host::supervise::{client, driver, recorder};
 use serde_json::Value;
 
 use crate::{cli, ui};
@@ -35,6 +35,18 @@ pub(crate) fn drive(mut args: impl Iterator<Item = std::ffi::OsString>) -> ExitC
             ui::error(&error);
             ExitCode::from(error.kind.exit_code())
         }
+    }
+}
+
+/// Enters the recorder of the task of the agent that `args` names, apart from the process that started it.
+pub(crate) fn record(mut args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
+    if !recorder::enter() {
+        return ExitCode::SUCCESS;
+    }
+    let id = args.next().and_then(|id| id.into_string().ok()).unwrap_or_default();
+    match cli::service().and_then(|(app, _)| task::record(&app, &id)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => ExitCode::from(error.kind.exit_code()),
     }
 }
 

@@ -21,7 +21,7 @@ use super::{Engine, Live};
 use crate::app::App;
 use crate::budgets::change::outgrown;
 use crate::budgets::{counted, launch, lost, was_killed};
-use crate::{end, ops};
+use crate::{end, ops, shares};
 
 /// How many lines of a measurement are looked through for the number.
 const MEASURED_LINES: usize = 2000;
@@ -42,6 +42,10 @@ impl Engine<'_> {
         if let Some((how, text)) = self.stage_end(key, end.how, outcome) {
             (end.how, end.text) = (how, first_line(&text));
         }
+        if entries.iter().any(|entry| matches!(entry.fact, Fact::SentOut { .. })) {
+            // What its sub-agents used is counted for their tasks.
+            crate::task::fold(self.app, "record.fold", &live.agent, &entries)?;
+        }
         let spent = spent(launch(&entries, live.agent.generation));
         if !spent.is_empty() {
             self.changes.push(Change::Spent(live.agent.id.clone(), spent));
@@ -49,6 +53,12 @@ impl Engine<'_> {
         self.record_end(key, live, end);
         self.report_stage(key);
         Ok(())
+    }
+
+    /// What a launch cost, of which `own` is its own, with all that it has started under its contract.
+    fn with_started(&self, own: Option<Usd>, (agent, generation): (&AgentId, u32)) -> Result<Option<Usd>> {
+        let started = shares::cost(self.app, &shares::of_launch(agent, generation))?;
+        Ok(own.zip(started).map(|(own, started)| own + started))
     }
 
     /// Ends a step whose worker is in the plan no more.
@@ -62,7 +72,7 @@ impl Engine<'_> {
         let end = StepEnd {
             how: How::Stopped,
             text: "its worker is in the plan no more".to_owned(),
-            cost: cost_of(&entries, step.generation),
+            cost: self.with_started(cost_of(&entries, step.generation), (&step.agent, step.generation))?,
             estimated: Usd::default(),
             metric: None,
             resumable: false,
@@ -207,11 +217,15 @@ impl Engine<'_> {
         if forgot {
             how = How::Trouble;
         }
+        let of_launch = (&live.agent.id, live.agent.generation);
         let (cost, estimated) = match key.part {
             Part::Measure => (Some(Usd::default()), Usd::default()),
             _ if forgot => (Some(Usd::default()), Usd::default()),
-            _ if was_killed(own) => self.cost_of_lost(key, live, entries, own)?,
-            _ => (cost_of(entries, live.agent.generation), Usd::default()),
+            _ if was_killed(own) => {
+                let (cost, estimated) = self.cost_of_lost(key, live, entries, own)?;
+                (self.with_started(cost, of_launch)?, estimated)
+            }
+            _ => (self.with_started(cost_of(entries, of_launch.1), of_launch)?, Usd::default()),
         };
         if !estimated.is_zero() {
             text = format!("its supervisor was killed; {estimated} of its cost are estimated");

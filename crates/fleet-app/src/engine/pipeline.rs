@@ -20,7 +20,8 @@ use fleet_host::git;
 use fleet_host::harness::stream::{Cli, Told, told as heard};
 
 use super::{Engine, layout};
-use crate::{ops, pipelines};
+use crate::app::App;
+use crate::{ops, pipelines, shares};
 
 /// The variable with the contract of a session, for the programs that it starts.
 pub(crate) const CONTRACT: &str = "FLEET_CONTRACT";
@@ -57,6 +58,8 @@ impl Engine<'_> {
             return;
         }
         self.seen.used = used(&self.run, &self.plan, pipeline, &self.seen);
+        // That it cannot be read now is seen at the next step's end.
+        self.seen.used.dispatches += started(self.app, &self.run).unwrap_or(0);
         self.counted = Some(over);
     }
 
@@ -267,6 +270,13 @@ pub(crate) fn used(run: &Run, plan: &Plan, pipeline: &Pipeline, seen: &Seen) -> 
         used.dispatches += told.dispatches;
     }
     used
+}
+
+/// How often sessions of `run` have given work away by starting agents and runs of fleet.
+pub(crate) fn started(app: &App, run: &Run) -> Result<u64> {
+    let steps = app.store()?.steps(&run.id)?;
+    let keys = steps.iter().map(|step| shares::of_launch(&step.agent, step.generation));
+    keys.map(|key| shares::dispatches(app, &key)).sum()
 }
 
 fn stream(run: &Run, pipeline: &Pipeline, place: usize, go: u32) -> Told {

@@ -7,6 +7,7 @@
 
 use fleet_core::merge::first_breaking;
 use fleet_core::name::plural;
+use fleet_core::task::TRAILER;
 use fleet_core::{Error, Result};
 use fleet_host::exec::Checked;
 use fleet_host::git::Merges;
@@ -17,6 +18,7 @@ use super::target::Target;
 use super::{Clash, Conflict, Fate, MergePlan, Planned};
 use crate::app::App;
 use crate::caller::Caller;
+use crate::task;
 
 pub use super::gate::GateLine;
 
@@ -78,6 +80,9 @@ pub fn land(
             .collect::<Vec<_>>(),
     )?;
     let merges = Merges::kept(&target.repo.common_dir)?;
+    for planned in plan.branches.iter_mut().filter(|planned| planned.tip.is_some()) {
+        planned.tasks = task::of_commits(app, &target.repo.common_dir, &target.tip, &planned.branch)?;
+    }
     let Some(wanted) = &options.gate else {
         return one_by_one(caller, &merges, target, plan, &ready, options.form);
     };
@@ -281,11 +286,16 @@ fn places(plan: &MergePlan, fate: Fate) -> Vec<usize> {
 }
 
 fn merge_message(planned: &Planned, target: &Target) -> String {
-    let worker = match planned.name == planned.branch {
-        true => String::new(),
-        false => format!("\n\nWorker: {}", planned.name),
-    };
-    format!("Merge branch '{}' into {}{worker}\n", planned.branch, target.branch)
+    let mut trailers: Vec<String> = planned.tasks.iter().map(|task| format!("{TRAILER}: {task}")).collect();
+    if planned.name != planned.branch {
+        trailers.insert(0, format!("Worker: {}", planned.name));
+    }
+    let gap = if trailers.is_empty() { "" } else { "\n\n" };
+    let trailers = trailers.join("\n");
+    format!(
+        "Merge branch '{}' into {}{gap}{trailers}\n",
+        planned.branch, target.branch
+    )
 }
 
 /// The message of the only commit, or the branch's name and the subjects of all.
@@ -308,7 +318,12 @@ fn squash_message(merges: &Merges, planned: &Planned, target: &Target, tip: &str
     } else {
         "\n\n"
     };
-    Ok(format!("{body}{gap}{TIP_TRAILER}: {tip}\n"))
+    let tasks = planned.tasks.iter().map(|task| format!("{TRAILER}: {task}"));
+    let new: String = tasks
+        .filter(|line| body.lines().all(|known| known != line))
+        .map(|line| line + "\n")
+        .collect();
+    Ok(format!("{body}{gap}{new}{TIP_TRAILER}: {tip}\n"))
 }
 
 fn fails_already(target: &Target, checked: &Checked) -> Error {

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use fleet_core::budget::{Cap, Scope};
+use fleet_core::contract::Budget;
 use fleet_core::name::{plural, word};
 use fleet_core::plan::word::{PlanType, Sandbox};
 use fleet_core::plan::{ModelChoice, Plan, Shape};
@@ -15,7 +16,7 @@ use fleet_host::git::{self, Repo};
 use fleet_host::lock::Lock;
 use fleet_host::process;
 use fleet_host::{files, supervise::client};
-use fleet_store::{Change, Turn};
+use fleet_store::{Change, Given, Turn};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
@@ -33,6 +34,7 @@ use crate::plan::Found;
 use crate::profile::{self, Expected};
 use crate::runs::view::{self, RunRecord};
 use crate::runs::{self, MARK};
+use crate::shares;
 
 /// Start the run of a plan, or go on with it: what is done stays done
 ///
@@ -115,7 +117,8 @@ impl Operation for Launch {
 
     fn run(self, app: &App, caller: &Caller) -> Result<Launched> {
         // Workers of a plan are no dispatches: their budget holds them.
-        let cap = pipelines::under(caller, budgets::asked(self.budget, self.hard)?, 0)?.budget;
+        let asked = budgets::asked(self.budget, self.hard)?;
+        let own = pipelines::own_contract(caller, None)?;
         let found = crate::plan::find(caller, &self.plan)?;
         let (check, plan) = super::check::look(app, caller, &found, self.allow_unknown_model)?;
         let Some(plan) = plan else {
@@ -150,7 +153,13 @@ impl Operation for Launch {
         }
         // Of two launches at once the second goes on with the run of the first.
         let turn = Lock::take(&app.home.root().join("launch.lock"))?;
-        let (id, how) = match runs::of_root(app, &found.root)? {
+        let known = runs::of_root(app, &found.root)?;
+        let _shares = shares::turn(app)?;
+        let given = known.as_ref().map(|run| Given::Run(run.id.clone()));
+        let (own, key) = pipelines::beside_shares(app, caller, own, given.as_ref())?;
+        let budget = own.map(|own| own.contract.budget);
+        let cap = pipelines::capped(asked, budget.as_ref());
+        let (id, how) = match known {
             None => (begin(app, &found, &plan, ground, cap)?, "launched"),
             Some(run) => {
                 limit(app, &run.id, cap)?;
@@ -158,6 +167,10 @@ impl Operation for Launch {
                 (run.id, how)
             }
         };
+        if let Some(budget) = budget {
+            let ceiling_usd = cap.map(|cap| cap.ceiling);
+            pipelines::give_run(app, key, &id, &Budget { ceiling_usd, ..budget })?;
+        }
         drop(turn);
         if how != "is done already" {
             bring_up(app, caller, &id)?;

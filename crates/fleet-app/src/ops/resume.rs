@@ -25,7 +25,7 @@ use crate::page::{Label, Page, Show, plain, span};
 use crate::record::{AgentRecord, Naming, state_span};
 use crate::runs::view::RunRecord;
 use crate::trust::{self, Asker};
-use crate::{budgets, child, end, kept, runs, up};
+use crate::{budgets, child, end, kept, runs, task, up};
 
 /// Revive agents that have ended or were lost: same worktree, same conversation; or let a paused run go on
 ///
@@ -301,7 +301,7 @@ fn revive(app: &App, caller: &Caller, agent: &Agent, with: &With<'_>, how: How) 
     require_prompt(agent, &harness, with, how)?;
     let entries = journal::read(&folder)?;
     let standing = Standing::fold(&entries);
-    store.fold("resume.fold", &agent.id, &entries)?;
+    task::fold(app, "resume.fold", agent, &entries)?;
     let id = agent.id.clone();
     let left = || process::marked(&id).iter().map(process::Process::identity).collect();
     process::end_all(left, std::time::Duration::from_millis(500));

@@ -15,7 +15,7 @@ use fleet_core::{Error, Kind, Result};
 use fleet_host::files;
 use fleet_host::git::{self, Repo};
 use fleet_host::lock::Lock;
-use fleet_store::Change;
+use fleet_store::{Change, Given};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ use crate::op::{Operation, ReadText};
 use crate::page::{Label, Page, Show, plain, span};
 use crate::runs::view::{self, RunRecord};
 use crate::runs::{self, MARK};
-use crate::{child, pipelines};
+use crate::{child, pipelines, shares};
 
 /// Run a pipeline: its stages one after the other on a branch of their own, within one budget
 ///
@@ -126,7 +126,6 @@ impl Operation for Run {
 
     fn run(self, app: &App, caller: &Caller) -> Result<Started> {
         let own = pipelines::own_contract(caller, self.prompt.as_deref())?;
-        let budget = self.budget(own.as_ref().map(|own| &own.contract))?;
         let job = self
             .job
             .clone()
@@ -139,6 +138,10 @@ impl Operation for Run {
         let task = self.prompt.as_deref().map(pipelines::task);
         let known = job.as_deref().map(|job| pipelines::of_job(app, job, task.as_deref()));
         let known = known.transpose()?.flatten();
+        let _shares = shares::turn(app)?;
+        let given = known.as_ref().map(|run| Given::Run(run.id.clone()));
+        let (own, key) = pipelines::beside_shares(app, caller, own, given.as_ref())?;
+        let budget = self.budget(own.as_ref().map(|own| &own.contract))?;
         let (id, how, warnings) = match known {
             Some(run) => {
                 let how = self.go_on(app, &run, budget)?;
@@ -150,6 +153,7 @@ impl Operation for Run {
                 (id, "started", warnings)
             }
         };
+        pipelines::give_run(app, key, &id, &budget)?;
         drop(turn);
         if how != "is done already" {
             bring_up(app, caller, &id)?;

@@ -21,8 +21,9 @@ pub use report::Report;
 pub use show::Show;
 
 use fleet_core::name::word;
+use fleet_core::report::Priority;
 use fleet_core::task::cost::{Cost, Node};
-use fleet_core::task::{Standing, Task};
+use fleet_core::task::{Standing, Task, TaskId};
 use fleet_core::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,12 +41,16 @@ pub struct Priced {
     pub cost: Cost,
     /// What of that is its own.
     pub own_cost: Cost,
+    /// The task in whose cost it is, where a sub-agent worked for it and its program does not tell what that has used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_within: Option<TaskId>,
 }
 
 impl Priced {
     fn of(task: Task, costs: &Costs) -> Priced {
         let Node { own, whole } = costs.of(task.id);
         Priced {
+            cost_within: costs.within(&task),
             task,
             cost: Cost::from(&whole),
             own_cost: Cost::from(&own),
@@ -55,8 +60,16 @@ impl Priced {
     /// Its cost in words, and behind it what its crew says where the account has nothing.
     fn shown(&self) -> String {
         match (self.cost.usd, self.task.reported) {
-            (None, Some(reported)) => format!("{} (reported {reported})", self.cost),
-            _ => self.cost.to_string(),
+            (None, Some(reported)) => format!("{} (reported {reported})", self.own_words()),
+            _ => self.own_words(),
+        }
+    }
+
+    /// Its cost in words, and where it is counted if not here.
+    fn own_words(&self) -> String {
+        match self.cost_within {
+            Some(whole) => format!("unknown (part of {whole})"),
+            None => self.cost.to_string(),
         }
     }
 }
@@ -80,6 +93,15 @@ fn plain_word(flag: &str, text: &str) -> Result<String> {
     }
     Err(Error::usage(format!("{} is no word for `{flag}`", word(text)))
         .hint("take letters, digits, `-`, `_` and `.`, at most 40"))
+}
+
+/// How much something matters, as it is typed. Error: it is no such word.
+fn priority(text: &str) -> Result<Priority> {
+    let all = [Priority::Low, Priority::Medium, Priority::High, Priority::Critical];
+    all.into_iter().find(|each| each.as_str() == text).ok_or_else(|| {
+        let names: Vec<&str> = all.iter().map(|each| each.as_str()).collect();
+        Error::usage(format!("{} is no priority", word(text))).hint(format!("the words are {}", names.join(", ")))
+    })
 }
 
 /// How a task stands, as it is typed. Error: it is no such word.

@@ -13,7 +13,7 @@ use fleet_store::Reported;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{commits, is_part_of, key, note, of_caller, publish};
+use super::{commits, is_part_of, key, note, observe_task, of_caller, publish};
 use crate::app::App;
 use crate::budgets;
 use crate::caller::Caller;
@@ -159,6 +159,8 @@ fn store(app: &App, repo: &Repo, found: &Found<'_>, report: &CrewReport) -> Resu
         at: app.now(),
     };
     let is_new = app.store()?.task_report("task.report", &said)?;
+    // A worktree that cannot be read is no reason to refuse a report.
+    let _ = observe_task(app, report.fleet_task_id);
     publish(app, repo, report.fleet_task_id)?;
     // What it has left is its parent's again. That nobody is told of it now is no reason to refuse a report.
     let _ = budgets::end_part(app, report.fleet_task_id);

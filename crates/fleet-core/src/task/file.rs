@@ -12,8 +12,9 @@ pub fn folder(id: TaskId) -> String {
     format!(".fleet/tasks/{id}")
 }
 
-/// `task.yaml`: the record, and what the account says at this moment.
-pub fn yaml(task: &Task, cost: &Node) -> String {
+/// `task.yaml`: the record, and what the account says at this moment. `within` is the task in whose account it is where the
+/// program of a sub-agent does not tell it apart.
+pub fn yaml(task: &Task, cost: &Node, within: Option<TaskId>) -> String {
     let text = |text: &Option<String>| text.as_deref().map(Tree::text);
     let id = |id: Option<TaskId>| id.map(|id| Tree::text(&id.to_string()));
     let time = |time: Option<crate::Time>| time.map(|time| Tree::text(&time.to_string()));
@@ -29,12 +30,17 @@ pub fn yaml(task: &Task, cost: &Node) -> String {
         .with("title", Some(Tree::text(&task.title)))
         .with("kind", Some(Tree::text(&task.kind)))
         .with("crew", text(&task.crew))
+        .with("priority", task.priority.map(|priority| Tree::text(priority.as_str())))
         .with("status", Some(Tree::text(task.status.as_str())))
         .with("parent", id(task.parent))
         .with("promoted_from", id(task.promoted_from))
         .with("external", text(&task.external))
         .with("dispatched_by", Some(Tree::text(&task.dispatched_by)))
         .with("agent", task.agent.as_ref().map(|agent| Tree::text(agent.as_str())))
+        .with(
+            "sub_agent_of",
+            task.sub_agent_of.as_ref().map(|agent| Tree::text(agent.as_str())),
+        )
         .with("batch", text(&task.batch))
         .with("run", text(&task.run))
         .with("harness", text(&task.harness))
@@ -42,6 +48,7 @@ pub fn yaml(task: &Task, cost: &Node) -> String {
         .with("intensity", text(&task.intensity))
         .with("ceiling_usd", task.ceiling.map(Tree::money))
         .with("cost", Some(total(&cost.whole)))
+        .with("cost_within", id(within))
         .with("own_cost", (cost.own != cost.whole).then(|| total(&cost.own)))
         .with("reported_usd", task.reported.map(Tree::money))
         .with("commits", Some(Tree::texts(&task.commits)))
@@ -126,11 +133,13 @@ mod tests {
             title: "a: \"b\" --> c".to_owned(),
             kind: "crew".to_owned(),
             crew: Some("api".to_owned()),
+            priority: None,
             status: Standing::Completed,
             parent: None,
             repo: "/r/.git".to_owned(),
             dispatched_by: "user".to_owned(),
             agent: None,
+            sub_agent_of: None,
             batch: None,
             run: None,
             harness: None,
@@ -151,7 +160,7 @@ mod tests {
             started_at: None,
             ended_at: Some(Time(1000)),
         };
-        let text = yaml(&task, &Node::default());
+        let text = yaml(&task, &Node::default(), None);
         assert!(crate::yaml::read(&text).is_ok(), "{text}");
         for line in [
             "cost: unknown\n",

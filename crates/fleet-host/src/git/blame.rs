@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use fleet_core::Result;
+use fleet_core::{Result, Time};
 
 use super::{at, bare_call, succeed};
 
@@ -14,6 +14,8 @@ pub struct Blamed {
     pub commit: Option<String>,
     /// The first line of its message.
     pub summary: String,
+    /// When it was committed, as it says.
+    pub committed_at: Time,
     /// How many lines of the file are from it.
     pub lines: usize,
 }
@@ -49,10 +51,13 @@ pub fn blame(folder: &Path, revision: Option<&str>, file: &Path) -> Result<Vec<B
                 found.push(Blamed {
                     commit: word.bytes().any(|byte| byte != b'0').then(|| word.to_owned()),
                     summary: String::new(),
+                    committed_at: Time(0),
                     lines: 0,
                 });
                 found.len() - 1
             });
+        } else if word == "committer-time" {
+            found[now].committed_at = Time(rest.parse::<i64>().unwrap_or_default().saturating_mul(1000));
         } else if word == "summary" {
             found[now].summary = rest.to_owned();
         }

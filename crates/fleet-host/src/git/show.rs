@@ -1,17 +1,24 @@
 //! Small questions about a repository, and the removal of one ref.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleet_core::Result;
 
-use super::{at, bare_call, branch_checked_out_at, describe};
+use super::{at, bare_call, branch_checked_out_at, describe, succeed};
 use crate::exec::Cmd;
 
 /// The version of git, such as `2.39.5`.
 pub fn version() -> Result<String> {
     let text = Cmd::new("git.version", "git", Path::new("/")).arg("--version").run()?;
     Ok(text.trim().trim_start_matches("git version ").to_owned())
+}
+
+/// Where the hooks of the checkout `folder` are; none where git cannot tell.
+pub fn hooks(folder: &Path) -> Option<PathBuf> {
+    let call = bare_call("git.hooks", folder).args(["rev-parse", "--git-path", "hooks"]);
+    let text = succeed("tell where the hooks are", call).ok()?.text();
+    Some(folder.join(text.trim_end_matches('\n')))
 }
 
 /// Name and address of whoever commits in the repository `common`; none where git does not know.

@@ -9,7 +9,7 @@ mod reports;
 
 use fleet_core::agent::Reason;
 
-pub(super) use self::reports::{heard, reporting, written};
+pub(super) use self::reports::{heard, note, projects, reporting, transcript_of, written};
 use super::sign::{Draft, Place, Rule, Sign, Signs};
 use super::trust::Trust;
 use super::{CTRL_C, ESCAPE, Harness, PromptBy, words};

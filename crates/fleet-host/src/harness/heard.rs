@@ -29,8 +29,13 @@ pub enum Heard {
     },
     /// A turn is over. The screen tells when the program takes prompts again; what was used is counted now.
     TurnEnded,
-    /// The transcripts have something new, though the turn goes on: a sub-agent has ended.
+    /// The transcripts have something new, though the turn goes on: a sub-agent has begun or ended.
     TranscriptGrew,
+    /// A sub-agent has answered.
+    CameBack {
+        /// What [`Written::SubAgent`] calls it.
+        id: String,
+    },
     /// A person is being asked. For [`Reason::Limit`] and [`Reason::Login`] this holds until work is seen again.
     Asked {
         /// What for.
@@ -64,6 +69,15 @@ pub enum Heard {
     },
 }
 
+/// What a program notes of a sub-agent in a file beside its transcript.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// What kind of sub-agent it is.
+    pub crew: Option<String>,
+    /// What it is to do, in a few words.
+    pub about: Option<String>,
+}
+
 /// One line of a transcript, as far as it tells of the agent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Written {
@@ -83,8 +97,17 @@ pub enum Written {
     },
     /// The replies that follow are from this model, unless they say otherwise.
     Model(String),
-    /// All of it is a sub-agent's, whose prompt names this task.
-    Task(TaskId),
+    /// All of it is a sub-agent's.
+    SubAgent {
+        /// What tells it from all others.
+        id: String,
+        /// When it was sent out.
+        at: Option<Time>,
+        /// What it is told, in its first words.
+        about: String,
+        /// The task that its prompt names.
+        task: Option<TaskId>,
+    },
     /// What one reply used. A reply may be written several times, each time with as much as was known.
     Reply {
         /// What tells it from other replies; none where each line is a reply of its own.

@@ -19,6 +19,7 @@ mod told;
 mod view;
 
 use fleet_core::Result;
+use fleet_core::task::TaskId;
 pub use fleet_core::usage::{Basis, Tokens, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -26,7 +27,7 @@ use serde_json::Value;
 pub use end::{Exit, Outcome, Seen, outcome};
 pub use errors::Errors;
 pub use lines::LONGEST_LINE;
-pub use told::{Told, told};
+pub use told::{Told, Turns, told};
 pub use view::{plain, view, view_error, view_prompt};
 
 use self::lines::{Line, Lines};
@@ -53,10 +54,20 @@ impl Cli {
     pub fn dispatches(self, tool: &str) -> bool {
         match self {
             Cli::Claude => matches!(tool, "Task" | "Agent"),
-            Cli::Codex => matches!(tool, "spawn_agent" | "spawn_agents"),
+            Cli::Codex => tool == "spawn_agent",
             Cli::OpenCode => tool == "task",
-            Cli::Gemini => tool == "delegate_to_agent",
+            Cli::Gemini => matches!(tool, "invoke_agent" | "delegate_to_agent"),
             Cli::Pi => tool == "subagent",
+        }
+    }
+
+    /// Whether a sub-agent of this kind is one of the program's own that change nothing.
+    pub fn only_reads(self, crew: &str) -> bool {
+        match self {
+            Cli::Claude => matches!(crew, "Explore" | "Plan"),
+            Cli::OpenCode => crew == "explore",
+            Cli::Gemini => crew == "codebase_investigator",
+            Cli::Codex | Cli::Pi => false,
         }
     }
 }
@@ -92,6 +103,33 @@ pub enum Event {
         ok: bool,
         /// The beginning of what it gave.
         about: String,
+    },
+    /// The call sends out a sub-agent; it comes behind [`Event::Call`].
+    SentOut {
+        /// Id of the call.
+        call: String,
+        /// Id of the call that sent out the sub-agent which makes this call; none where the agent itself does.
+        within: Option<String>,
+        /// What kind of sub-agent it is.
+        crew: Option<String>,
+        /// What it is to do, in a line.
+        about: String,
+        /// The task that its prompt names.
+        task: Option<TaskId>,
+    },
+    /// How the program calls a sub-agent in the names of its files.
+    Called {
+        /// Id of the call that sent it out.
+        call: String,
+        /// Its name.
+        name: String,
+    },
+    /// A sub-agent has answered, or has ended without an answer.
+    CameBack {
+        /// Id of the call that sent it out.
+        call: String,
+        /// Whether it succeeded.
+        ok: bool,
     },
     /// What was used.
     Usage(Usage),
@@ -372,6 +410,20 @@ fn about_call(arguments: &Value) -> String {
         (None, Value::Null) => String::new(),
         (None, Value::Object(map)) if map.is_empty() => String::new(),
         (None, other) => short(&other.to_string()),
+    }
+}
+
+/// The event for a call that sends out a sub-agent of the kind `crew`, which is told `prompt`. `about` says in a few words
+/// what for; where it is empty, the prompt's beginning does.
+fn sent_out(call: &str, within: &str, crew: &str, about: &str, prompt: &str) -> Event {
+    let given = |text: &str| Some(short(text)).filter(|text| !text.is_empty());
+    let line = prompt.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    Event::SentOut {
+        call: call.to_owned(),
+        within: Some(within.to_owned()).filter(|id| !id.is_empty()),
+        crew: given(&plain(crew)),
+        about: given(&plain(about)).unwrap_or_else(|| short(&plain(line))),
+        task: TaskId::named_in(prompt),
     }
 }
 

@@ -4,6 +4,7 @@
 //! a connection, a request, and the deadlines of what is under way (a prompt, an end, a notifier, the moment
 //! at which output has settled). When nothing is under way there is no deadline and it sleeps.
 
+mod crews;
 mod dialogue;
 mod ended;
 mod ending;
@@ -35,6 +36,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
 use serde_json::{Value, json};
 
+use self::crews::Crews;
 use self::interrupt::Interrupt;
 use self::link::Link;
 use self::reports::Reports;
@@ -136,6 +138,7 @@ struct Supervisor {
     reports: Reports,
     transcripts: Transcripts,
     spending: Spending,
+    crews: Crews,
     link: Link,
     /// What held when the program was last at its prompt: bracketed paste, and line mode of the terminal.
     prompt_modes: Option<(bool, bool)>,
@@ -250,6 +253,7 @@ impl Supervisor {
             reports: Reports::default(),
             transcripts: Transcripts::default(),
             spending: Spending::new(spec.limits, spec.used),
+            crews: Crews::new(&spec),
             link: Link::new(spec.generation),
             prompt_modes: None,
             running: Running::Nothing,
@@ -305,9 +309,12 @@ impl Supervisor {
         let _ = std::fs::remove_file(&self.spec.socket);
         // Nothing of the agent runs any more, and its journal says how it ended: the run may go on.
         // The lock goes first: who waits for the connections to close finds it free.
-        let driver = self.spec.driver.take();
+        let (driver, recorder) = (self.spec.driver.take(), self.spec.recorder.take());
         self.lock = None;
         drop(self);
+        if let Some(error) = recorder.and_then(|recorder| recorder.start().err()) {
+            let _ = writeln!(io::stderr(), "{error}");
+        }
         if let Some(error) = driver.and_then(|driver| driver.start().err()) {
             let _ = writeln!(io::stderr(), "{error}");
         }
@@ -341,6 +348,9 @@ impl Supervisor {
         let after = self.state();
         if after != before {
             self.notify(before, after, entry.at);
+            if after == State::Idle {
+                self.start_recorder();
+            }
         }
         true
     }

@@ -12,6 +12,7 @@ use crate::harness::sign::Signs;
 use crate::harness::stream::Cli;
 use crate::supervise::driver::Driver;
 use crate::supervise::meter::Metered;
+use crate::supervise::recorder::Recorder;
 
 /// The version of this format. Both ends are the same executable, so there is no other.
 pub const VERSION: u32 = 1;
@@ -39,6 +40,9 @@ pub struct Spec {
     pub argv: Vec<String>,
     /// The child's whole environment.
     pub env: Vec<(String, String)>,
+    /// What of it the child has, and the commands before it have not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub program_env: Vec<(String, String)>,
     /// On pipes instead of a terminal, with [`Spec::stdin`] as its input.
     pub headless: bool,
     /// The prompt that a headless child is given on standard input.
@@ -93,6 +97,9 @@ pub struct Spec {
     /// The task that it works for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// How the store is told what came of an agent that works for a task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorder: Option<Recorder>,
     /// The proxy through which the program reaches its service, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metered: Option<Metered>,

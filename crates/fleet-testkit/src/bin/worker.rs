@@ -23,6 +23,8 @@
 //! !say TEXT                  says this             !report STATUS      reports for the job of the contract in its prompt
 //! !forget                   keeps nothing of its conversation
 //! !call TOOL N               calls a tool N times
+//! !crew KIND IN OUT PROMPT   sends out a sub-agent, which reads and writes so many tokens; it has a transcript of its own,
+//!                           unless it writes nothing. `!lose KIND PROMPT` sends out one that never answers
 //! !stubborn                 ignores SIGTERM and SIGINT       !hang     works for ever without a sign of life
 //! ```
 //!
@@ -95,13 +97,14 @@ fn main() -> io::Result<ExitCode> {
         ledger(&format!("asked {worker} {round}"))?;
         let word = script.lines().find_map(|line| line.strip_prefix("!answer "));
         review(round, word.unwrap_or("iterate"))?;
-        return finish(&session, End::Success, 0.001);
+        return finish(&session, End::Success, 0.001, (10, 5));
     }
     let word = if resumed.is_some() { "resumed" } else { "paid" };
     ledger(&format!("{word} {worker} {round}"))?;
     let times = runs(&worker, round);
     keep(&worker, times, &args, &prompt)?;
     let mut cost = 0.01;
+    let mut read_and_written = (10, 5);
     let mut end = End::Success;
     let told = Told {
         prompt: &prompt,
@@ -140,6 +143,8 @@ fn main() -> io::Result<ExitCode> {
             "say" => speak(&json!([{"type": "text", "text": rest.replace("\\n", "\n")}])),
             "report" => report(&script, first),
             "call" => call(first, text.parse().unwrap_or(1)),
+            "crew" => crew(&session, first, text, &mut read_and_written)?,
+            "lose" => drop(send_out(first, text)),
             "stubborn" => ignore_signals(),
             "hang" => pause(3_600_000),
             _ => {}
@@ -151,7 +156,7 @@ fn main() -> io::Result<ExitCode> {
     if matches!(end, End::Success | End::Denied) {
         ledger(&format!("done {worker} {round}"))?;
     }
-    finish(&session, end, cost)
+    finish(&session, end, cost, read_and_written)
 }
 
 /// What conditions of directives look at.
@@ -213,6 +218,63 @@ fn call(tool: &str, times: usize) {
     }
 }
 
+/// Sends out a sub-agent; the id of the call.
+fn send_out(kind: &str, prompt: &str) -> String {
+    let id = format!("toolu_{}", unique());
+    let input = json!({"subagent_type": kind, "description": "", "prompt": prompt});
+    let call = json!([{"type": "tool_use", "id": id, "name": "Agent", "input": input}]);
+    say(&json!({"type": "assistant", "parent_tool_use_id": null,
+        "message": {"id": "m", "model": "stand-in", "content": call}}));
+    id
+}
+
+/// Sends out a sub-agent that answers. What it uses is added to `used`.
+fn crew(session: &str, kind: &str, rest: &str, used: &mut (u64, u64)) -> io::Result<()> {
+    let mut words = rest.splitn(3, ' ');
+    let mut number = || words.next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+    let (read, written) = (number(), number());
+    let prompt = words.next().unwrap_or("do it");
+    let call = send_out(kind, prompt);
+    let agent = format!("a{}", unique());
+    say(
+        &json!({"type": "system", "subtype": "task_started", "task_id": agent, "tool_use_id": call,
+        "task_type": "local_agent", "subagent_type": kind, "prompt": prompt}),
+    );
+    if written > 0 {
+        let folder = PathBuf::from(var("HOME").unwrap_or_default())
+            .join(".claude/projects/p")
+            .join(session)
+            .join("subagents");
+        let line = |kind: &str, message: serde_json::Value| {
+            format!(
+                "{}\n",
+                json!({"parentUuid": null, "isSidechain": true, "agentId": agent, "type": kind, "message": message})
+            )
+        };
+        let usage = json!({"input_tokens": read, "output_tokens": written});
+        let text = line("user", json!({"role": "user", "content": prompt}))
+            + &line("assistant", json!({"id": "s", "model": "stand-in", "usage": usage}));
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join(format!("agent-{agent}.jsonl")), text)?;
+    }
+    used.0 += read;
+    used.1 += written;
+    say(
+        &json!({"type": "system", "subtype": "task_notification", "task_id": agent, "tool_use_id": call, "status": "completed"}),
+    );
+    say(
+        &json!({"type": "user", "message": {"content": [{"type": "tool_result", "tool_use_id": call, "content": "done"}]}}),
+    );
+    Ok(())
+}
+
+/// A number that this process gives once.
+fn unique() -> String {
+    static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    format!("{}x{count}", std::process::id())
+}
+
 /// Says a report for the job of the contract in its prompt.
 fn report(prompt: &str, status: &str) {
     let job = prompt
@@ -270,12 +332,12 @@ fn reply(session: &str, tokens: u64) -> io::Result<()> {
     )
 }
 
-fn finish(session: &str, end: End, cost: f64) -> io::Result<ExitCode> {
+fn finish(session: &str, end: End, cost: f64, (read, written): (u64, u64)) -> io::Result<ExitCode> {
     let mut result = json!({
         "type": "result", "subtype": "success", "is_error": false, "api_error_status": null, "num_turns": 1,
         "result": "done", "stop_reason": "end_turn", "session_id": session, "total_cost_usd": cost,
         "usage": {"input_tokens": 10, "output_tokens": 5},
-        "modelUsage": {"stand-in": {"inputTokens": 10, "outputTokens": 5, "cacheReadInputTokens": 0,
+        "modelUsage": {"stand-in": {"inputTokens": read, "outputTokens": written, "cacheReadInputTokens": 0,
             "cacheCreationInputTokens": 0, "costUSD": cost, "contextWindow": 200_000}},
         "permission_denials": [], "terminal_reason": "completed",
     });

@@ -11,6 +11,7 @@ mod headless;
 mod input;
 mod integrate;
 mod kill;
+mod limits;
 mod live;
 mod many;
 mod merge;

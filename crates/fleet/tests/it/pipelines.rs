@@ -554,6 +554,75 @@ fn agents_and_plans_that_are_started_under_a_contract_are_within_it() {
 }
 
 #[test]
+fn a_pipeline_within_a_stage_is_in_the_report_around_it_and_each_request_finds_what_is_left() {
+    let file = "pipelines:\n  outer: {stages: [{name: plan}, {name: implement}]}\n  inner: {stages: [{name: docs, \
+                prompt: Write it down.}]}\nfleet: {enabled: true, budget_protocol: true}\n";
+    let shop = Shop::with(file);
+    let _ = shop.stage.env.git(&shop.repo, ["add", "vibe.yaml"]).success();
+    let _ = shop
+        .stage
+        .env
+        .git(&shop.repo, ["commit", "--quiet", "-m", "stages"])
+        .success();
+    let fleet = fleet_testkit::binary("fleet").display().to_string();
+    let inner = |flags: &str| {
+        let prompt = "$(printf 'Docs.\\n!at docs cost 0.3')";
+        format!("!at implement run {fleet} run --pipeline inner {flags} -p \"{prompt}\" >>\"$HOME/inner\" 2>&1")
+    };
+    let (one, two) = (inner(""), inner("--budget 9"));
+    let prompt = format!("Do it.\n!at plan cost 0.1\n!at implement cost 0.2\n{one}\n{two}");
+    let done = shop.run(&["--pipeline", "outer", "--budget", "2", "--digs", "5"], &prompt);
+    let said = fs::read_to_string(shop.stage.env.home().join("inner")).unwrap_or_default();
+    let report = shop.report(&done.success());
+    let tasks = &report["fleet_activity"]["tasks"];
+    assert_eq!(
+        (
+            &report["execution"]["total_cost_usd"],
+            &tasks[0]["cost_usd"],
+            &tasks[1]["cost_usd"]
+        ),
+        (&0.9.into(), &0.1.into(), &0.8.into()),
+        "{report:#}\n{said}"
+    );
+    assert_eq!(report["budget_utilization"]["cost_pct"], 45.0);
+    let ceiling = |time| shop.contract("docs", time)["budget"]["ceiling_usd"].clone();
+    assert_eq!((ceiling(1), ceiling(2)), (1.9.into(), 1.6.into()), "{said}");
+    let digs = &shop.contract("docs", 2)["budget"]["max_crew_dispatches"];
+    assert_eq!(digs, 0, "the first one has had all");
+}
+
+#[test]
+fn what_an_earlier_request_has_of_a_contract_a_later_one_has_not() {
+    let shop = Shop::new();
+    let contract = "<!-- VIBE_SESSION_CONTRACT\njob_id: x\nbudget:\n  ceiling_usd: 1\n  max_tool_calls: 10\n-->";
+    let create = |args: &[&str]| {
+        let create = shop.fleet(&["create"]).args(args);
+        create.env("FLEET_CONTRACT", contract).output()
+    };
+    let first = ["a", "--headless", "--budget", "0.6", "-p", "!cost 0.25\n!sleep 3000"];
+    let _ = create(&first).success();
+    // Of the money the rest is free, of the calls nothing: the first one has taken all that it may need.
+    let _ = create(&["b", "--headless", "-p", "!cost 0.1", "--wait", "exited"]).success();
+    let told = shop.told("?", 2);
+    assert!(
+        told.contains("ceiling_usd: 0.4") && told.contains("max_tool_calls: 0"),
+        "{told}"
+    );
+    let _ = shop.fleet(&["wait", "a", "--until", "exited"]).output().success();
+    // What the ones before have not used is free again.
+    let _ = create(&["c", "--headless", "-p", "!cost 0.1\n!sleep 60000"]).success();
+    wait_until(LONG, "what it was told", || {
+        let path = format!("{}.told/?-3", shop.stage.ledger.display());
+        let told = fs::read_to_string(path).ok()?;
+        told.contains("ceiling_usd: 0.65").then_some(())
+    });
+    let refused = create(&["d", "--headless", "-p", "!cost 0.1"]).fails(OVER_BUDGET);
+    let words = "the contract of job x has no money left";
+    assert!(refused.stderr.contains(words), "{refused}");
+    let _ = shop.fleet(&["kill", "*", "--force"]).output().success();
+}
+
+#[test]
 fn a_file_with_mistakes_starts_nothing() {
     let shop = Shop::with("pipelines: {a: {stages: [{name: plan, gate: [none]}]}}");
     let done = shop.run(&["--pipeline", "a"], "x").fails(BAD_BLOCK);

@@ -1,7 +1,9 @@
 //! Tasks with the real binary: records, reports, what they cost, whose lines are whose, and forecasts.
 
+mod commits;
 mod costs;
 mod crashes;
+mod crews;
 mod reports;
 mod stage;
 
@@ -125,7 +127,20 @@ fn a_follow_up_becomes_one_task_for_each_title() {
 
     let made = stage.answer(["task", "promote", &one, "1"]);
     assert_eq!(made["tasks"][0]["promoted_from"], one);
-    let made = stage.answer(["task", "promote", &two, "--all"]);
+    // It matters as much as its crew said, and is for that crew.
+    let first = &stage.answer(["task", "show", &one])["follow_ups"][0];
+    assert_eq!(
+        (
+            &made["tasks"][0]["priority"],
+            &made["tasks"][0]["title"],
+            &made["tasks"][0]["crew"]
+        ),
+        (&first["priority"], &first["title"], &json!("api"))
+    );
+    let bad = ["task", "promote", &two, "--all", "--priority", "urgent"];
+    let _ = stage.refusal(bad, fleet_core::Kind::Usage);
+    let made = stage.answer(["task", "promote", &two, "--all", "--priority", "low"]);
+    assert_eq!(made["tasks"][0]["priority"], "low");
     assert_eq!(
         (
             made["tasks"].as_array().map(Vec::len),

@@ -8,7 +8,7 @@ use fleet_store::NewTask;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::plain_word;
+use super::{plain_word, priority};
 use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
@@ -32,6 +32,10 @@ pub struct Create {
     #[arg(long, value_name = "WORD")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// How much it matters: low, medium, high, critical
+    #[arg(long, value_name = "WORD")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
     /// The task that it is a part of [default: the one that the caller works for]
     #[arg(long, value_name = "TASK")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,6 +80,7 @@ impl Operation for Create {
             title,
             kind: word("--kind", self.kind)?.unwrap_or_else(|| "crew".to_owned()),
             crew: word("--crew", self.crew)?,
+            priority: self.priority.as_deref().map(priority).transpose()?,
             parent: self.parent.as_deref().map(task::parse).transpose()?,
             model: self.model,
             intensity: self.intensity.as_deref().map(intensity).transpose()?,

@@ -8,7 +8,7 @@ use fleet_core::{Error, Kind, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::plain_word;
+use super::{plain_word, priority};
 use crate::app::App;
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
@@ -32,6 +32,10 @@ pub struct Promote {
     #[arg(long, conflicts_with = "follow_ups")]
     #[serde(default)]
     pub all: bool,
+    /// How much it matters: low, medium, high, critical [default: as its crew says]
+    #[arg(long, value_name = "WORD")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
     /// Ask this project for it, in place of making a task
     #[arg(long, value_name = "NAME")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,6 +63,7 @@ impl Operation for Promote {
     fn run(self, app: &App, caller: &Caller) -> Result<Promoted> {
         let from = task::require_task(app, task::parse(&self.id)?)?;
         let to = self.to.as_deref().map(|name| plain_word("--to", name)).transpose()?;
+        let priority = self.priority.as_deref().map(priority).transpose()?;
         let wanted: Vec<&FollowUp> = match self.all {
             true => from.follow_ups.iter().collect(),
             false => self
@@ -74,8 +79,14 @@ impl Operation for Promote {
         };
         for each in wanted {
             let made = match &to {
-                Some(to) => task::outbox::ask(app, &from, each, to).map(|path| done.requests.push(path)),
-                None => task::promote(app, caller, &from, each).map(|task| done.tasks.push(task)),
+                Some(to) => {
+                    let asked = FollowUp {
+                        priority: priority.unwrap_or(each.priority),
+                        ..each.clone()
+                    };
+                    task::outbox::ask(app, &from, &asked, to).map(|path| done.requests.push(path))
+                }
+                None => task::promote(app, caller, &from, each, priority).map(|task| done.tasks.push(task)),
             };
             match made {
                 Err(error) if error.kind == Kind::Conflict => done.before.push(error.message),

@@ -51,6 +51,9 @@ pub struct Details {
     pub parts: Vec<Priced>,
     /// The agents that were started for it.
     pub agents: Vec<Worker>,
+    /// The branch of the agent whose sub-agent worked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
     /// What happened to it, oldest first.
     pub events: Vec<Event>,
     /// What of its ceiling is reserved for its agents, or promised to its parts, in USD.
@@ -86,6 +89,7 @@ impl Operation for Show {
                 .iter()
                 .map(|agent| worker(app, agent))
                 .collect(),
+            sender: sender(app, &record)?,
             events: app.store()?.task_events(&record.repo, Some(id))?,
             reserved_usd: room.map(|room| room.held),
             left_usd: room.map(|room| room.left()),
@@ -94,6 +98,15 @@ impl Operation for Show {
             task: Priced::of(record, &costs),
         })
     }
+}
+
+fn sender(app: &App, task: &Task) -> Result<Option<String>> {
+    let agent = task
+        .sub_agent_of
+        .as_ref()
+        .map(|id| app.store()?.agent(id))
+        .transpose()?;
+    Ok(agent.flatten().map(|agent| agent.branch))
 }
 
 fn worker(app: &App, agent: &Agent) -> Worker {
@@ -123,18 +136,24 @@ impl crate::page::Show for Details {
             .ceiling
             .map(|usd| format!("{usd}, {left} are left; then it {then}"));
         let agent = |each: &Worker| format!("{} ({})", each.branch, each.state.as_deref().unwrap_or("ended"));
+        let sender = task
+            .sub_agent_of
+            .as_ref()
+            .map(|agent| self.sender.clone().unwrap_or_else(|| agent.to_string()));
         let agents = (!self.agents.is_empty()).then(|| self.agents.iter().map(agent).collect::<Vec<_>>().join(", "));
         let commits = (!task.commits.is_empty()).then(|| task.commits.join(", "));
         for (name, value) in [
-            ("cost", Some(self.task.cost.to_string())),
+            ("cost", Some(self.task.own_words())),
             ("own cost", own),
             ("reported", task.reported.map(|usd| usd.to_string())),
             ("ceiling", ceiling),
             ("crew", task.crew.clone()),
             ("kind", Some(task.kind.clone())),
+            ("priority", task.priority.map(|priority| priority.as_str().to_owned())),
             ("part of", id(task.parent)),
             ("follow-up of", id(task.promoted_from)),
             ("known as", task.external.clone()),
+            ("sub-agent of", sender),
             ("harness", task.harness.clone()),
             ("model", task.model.clone()),
             ("intensity", task.intensity.clone()),

@@ -22,14 +22,15 @@ use fleet_core::usage::{Basis, Tokens, Usage};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::harness::heard::{Heard, Written};
+use crate::harness::heard::{Heard, Note, Written};
 use crate::harness::reporting::{Reporting, Surroundings};
 
 /// The hooks, and for which of their events.
-const HOOKS: [(&str, &str); 7] = [
+const HOOKS: [(&str, &str); 8] = [
     ("UserPromptSubmit", ""),
     ("Stop", ""),
     ("StopFailure", ""),
+    ("SubagentStart", ""),
     ("SubagentStop", ""),
     ("PermissionRequest", ""),
     ("Notification", "permission_prompt|elicitation_dialog"),
@@ -37,6 +38,8 @@ const HOOKS: [(&str, &str); 7] = [
 ];
 /// Seconds after which Claude Code gives up on one of ours. It ends by itself before that.
 const TIMEOUT: u32 = 5;
+/// So many characters of a sub-agent's prompt say what it is for.
+const ABOUT: usize = 200;
 
 pub(in crate::harness) fn heard(event: &Value) -> Vec<Heard> {
     let text = |name: &str| event[name].as_str().map(str::to_owned);
@@ -64,7 +67,16 @@ pub(in crate::harness) fn heard(event: &Value) -> Vec<Heard> {
             };
             heard.extend(trouble.map(|reason| asked(reason, "hook StopFailure")));
         }
-        Some("SubagentStop" | "SessionEnd") => heard.push(Heard::TranscriptGrew),
+        Some("SubagentStart") => {
+            let own = own_transcript(event);
+            heard.extend(own.map(|path| Heard::Transcript { path }));
+            heard.push(Heard::TranscriptGrew);
+        }
+        Some("SubagentStop") => {
+            heard.push(Heard::TranscriptGrew);
+            heard.extend(text("agent_id").map(|id| Heard::CameBack { id }));
+        }
+        Some("SessionEnd") => heard.push(Heard::TranscriptGrew),
         Some("PermissionRequest") => {
             let reason = match event["tool_name"].as_str() {
                 Some("AskUserQuestion") => Reason::Question,
@@ -88,6 +100,47 @@ pub(in crate::harness) fn heard(event: &Value) -> Vec<Heard> {
         }
     }
     heard
+}
+
+/// Where a sub-agent writes its transcript that has just begun: beside that of its session.
+fn own_transcript(event: &Value) -> Option<PathBuf> {
+    let id = event["agent_id"].as_str().filter(|id| is_name(id))?;
+    let session = Path::new(event["transcript_path"].as_str()?).with_extension("");
+    Some(session.join("subagents").join(format!("agent-{id}.jsonl")))
+}
+
+/// Where Claude Code has a folder for each project, with what was said in it.
+pub(in crate::harness) fn projects(var: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let own = var("CLAUDE_CONFIG_DIR").map(PathBuf::from);
+    let own = own.or_else(|| Some(Path::new(&var("HOME")?).join(".claude")));
+    own.map(|own| own.join("projects"))
+}
+
+/// The transcript of the sub-agent `name` of `conversation`, below the folder of its project.
+pub(in crate::harness) fn transcript_of(conversation: &str, name: &str) -> Option<PathBuf> {
+    let fits = is_name(conversation) && is_name(name);
+    fits.then(|| {
+        Path::new(conversation)
+            .join("subagents")
+            .join(format!("agent-{name}.jsonl"))
+    })
+}
+
+/// What stands in the file of notes beside the transcript of a sub-agent.
+pub(in crate::harness) fn note(text: &str) -> Note {
+    let note: Value = serde_json::from_str(text).unwrap_or_default();
+    let word = |name: &str| note[name].as_str().map(str::to_owned);
+    Note {
+        crew: word("agentType"),
+        about: word("description"),
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 /// A line of a transcript, as far as it is read.
@@ -120,8 +173,8 @@ struct Counts {
 
 pub(in crate::harness) fn written(line: &[u8]) -> Option<Written> {
     let line = std::str::from_utf8(line).ok()?;
-    if let Some(task) = dispatched_for(line) {
-        return Some(Written::Task(task));
+    if let Some(sub_agent) = sent_out(line) {
+        return Some(sub_agent);
     }
     // Most lines are of other kinds, and some are long.
     let line = Some(line).filter(|line| line.contains("\"usage\""))?;
@@ -153,17 +206,20 @@ pub(in crate::harness) fn written(line: &[u8]) -> Option<Written> {
     })
 }
 
-/// The task in the prompt of a sub-agent, if the line is that: what a tool has answered is a list and no text.
-fn dispatched_for(line: &str) -> Option<TaskId> {
-    if !line.contains("fleet_task_id") {
+/// The prompt of a sub-agent, if the line is that: what a tool has answered is a list and no text.
+fn sent_out(line: &str) -> Option<Written> {
+    if !line.contains("\"isSidechain\":true") || !line.contains("\"parentUuid\":null") {
         return None;
     }
     let line: Value = serde_json::from_str(line).ok()?;
-    let is_prompt = line["type"] == "user" && line["isSidechain"] == true;
-    line["message"]["content"]
-        .as_str()
-        .filter(|_| is_prompt)
-        .and_then(TaskId::named_in)
+    let prompt = line["message"]["content"].as_str().filter(|_| line["type"] == "user")?;
+    let first = prompt.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    Some(Written::SubAgent {
+        id: line["agentId"].as_str().filter(|id| is_name(id))?.to_owned(),
+        at: line["timestamp"].as_str().and_then(|at| at.parse().ok()),
+        about: first.trim().chars().take(ABOUT).collect(),
+        task: TaskId::named_in(prompt),
+    })
 }
 
 pub(in crate::harness) fn reporting(around: &Surroundings<'_>) -> Reporting {

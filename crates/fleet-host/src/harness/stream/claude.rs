@@ -3,13 +3,17 @@
 //! - A failure of the service is a `result` of subtype `success` with `is_error`.
 //! - The numbers of `result` are sums over the process, so the last `result` is taken off.
 //! - An assistant's message comes in parts, each with the usage at the message's *beginning*.
+//! - A sub-agent's calls and results are in the stream, marked with the call that sent it out; its last message is not.
+//!   `task_notification` tells of its end. In the background the call has its result at once, so that tells of nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::Value;
 
 use super::end::{Outcome, trouble};
-use super::{Basis, Decode, Event, Tokens, Usage, about_call, about_result, account, number, say, short, text};
+use super::{
+    Basis, Cli, Decode, Event, Tokens, Usage, about_call, about_result, account, number, say, sent_out, short, text,
+};
 use crate::harness::Launch;
 
 /// How many messages' ids are kept, to count each message once. Only sub-agents make more than one be open.
@@ -23,6 +27,8 @@ pub(super) struct Decoder {
     begun: BTreeMap<String, Tokens>,
     messages: VecDeque<String>,
     conversation: String,
+    /// Calls that have sent out a sub-agent of which nothing else was told.
+    sent_out: BTreeSet<String>,
 }
 
 pub(super) fn headless(launch: &Launch<'_>) -> Vec<String> {
@@ -49,7 +55,7 @@ impl Decode for Decoder {
         match text(line, "/type") {
             "system" => self.system(line, events),
             "assistant" => self.assistant(line, events),
-            "user" => results(line, events),
+            "user" => self.results(line, events),
             "rate_limit_event" => limit(&line["rate_limit_info"], events),
             "result" => self.result(line, events),
             _ => {}
@@ -80,6 +86,16 @@ impl Decoder {
                     events.push(Event::Conversation { id: id.to_owned() });
                 }
             }
+            "task_started" if text(line, "/task_type") == "local_agent" => {
+                let call = text(line, "/tool_use_id").to_owned();
+                self.sent_out.remove(&call);
+                let name = text(line, "/task_id").to_owned();
+                events.push(Event::Called { call, name });
+            }
+            "task_notification" => events.push(Event::CameBack {
+                call: text(line, "/tool_use_id").to_owned(),
+                ok: text(line, "/status") == "completed",
+            }),
             "api_retry" => {
                 let status = number(line, "/error_status");
                 let why = text(line, "/error");
@@ -118,8 +134,35 @@ impl Decoder {
                         tool: tool.to_owned(),
                         about: about_call(&part["input"]),
                     });
+                    if Cli::Claude.dispatches(tool) {
+                        self.sent_out.insert(id.to_owned());
+                        let input = |key: &str| text(&part["input"], key);
+                        let within = text(line, "/parent_tool_use_id");
+                        let (crew, about) = (input("/subagent_type"), input("/description"));
+                        events.push(sent_out(id, within, crew, about, input("/prompt")));
+                    }
                 }
                 _ => {}
+            }
+        }
+    }
+
+    fn results(&mut self, line: &Value, events: &mut Vec<Event>) {
+        for part in line["message"]["content"].as_array().into_iter().flatten() {
+            if text(part, "/type") != "tool_result" {
+                continue;
+            }
+            let (id, ok) = (text(part, "/tool_use_id"), part["is_error"].as_bool() != Some(true));
+            events.push(Event::Result {
+                id: id.to_owned(),
+                ok,
+                about: about_result(&part["content"]),
+            });
+            if self.sent_out.remove(id) {
+                events.push(Event::CameBack {
+                    call: id.to_owned(),
+                    ok,
+                });
             }
         }
     }
@@ -171,18 +214,6 @@ impl Decoder {
         }
         let (outcome, text) = ending(line);
         events.push(Event::End { outcome, text });
-    }
-}
-
-fn results(line: &Value, events: &mut Vec<Event>) {
-    for part in line["message"]["content"].as_array().into_iter().flatten() {
-        if text(part, "/type") == "tool_result" {
-            events.push(Event::Result {
-                id: text(part, "/tool_use_id").to_owned(),
-                ok: part["is_error"].as_bool() != Some(true),
-                about: about_result(&part["content"]),
-            });
-        }
     }
 }
 

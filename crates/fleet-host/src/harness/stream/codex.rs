@@ -5,13 +5,14 @@
 //! - `error` is final only when `turn.failed` follows. An item of type `error` is a warning.
 //! - A command that the sandbox stops may leave no item at all; the run ends as if nothing had happened.
 //! - Interrupted, it exits with 1 and says nothing.
+//! - A sub-agent is a thread of its own. What it uses is in no account of the thread that sent it out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use super::end::{Outcome, trouble};
-use super::{Basis, Decode, Event, Tokens, Usage, account, number, say, short, text};
+use super::{Basis, Cli, Decode, Event, Tokens, Usage, account, number, say, sent_out, short, text};
 use crate::harness::Launch;
 
 pub(super) struct Decoder {
@@ -21,6 +22,8 @@ pub(super) struct Decoder {
     open: BTreeSet<String>,
     /// An error that may yet be the turn's end.
     error: Option<String>,
+    /// The threads of sub-agents that work, each with the call that sent it out.
+    threads: BTreeMap<String, String>,
 }
 
 pub(super) fn headless(launch: &Launch<'_>) -> Vec<String> {
@@ -51,6 +54,7 @@ impl Decoder {
             accounted: earlier,
             open: BTreeSet::new(),
             error: None,
+            threads: BTreeMap::new(),
         }
     }
 
@@ -102,16 +106,48 @@ impl Decoder {
         }
         let Some((tool, about)) = call(item) else { return };
         if !self.open.remove(&id) {
+            let sends_out = Cli::Codex.dispatches(&tool);
             events.push(Event::Call {
                 id: id.clone(),
                 tool,
                 about,
             });
+            if sends_out {
+                events.push(sent_out(&id, "", "", "", text(item, "/prompt")));
+            }
         }
         if completed {
+            self.crews(item, &id, events);
             events.push(result(item, id));
         } else {
             self.open.insert(id);
+        }
+    }
+}
+
+impl Decoder {
+    /// What a call that is over tells of sub-agents.
+    fn crews(&mut self, item: &Value, id: &str, events: &mut Vec<Event>) {
+        if text(item, "/type") != "collab_tool_call" {
+            return;
+        }
+        let sends_out = Cli::Codex.dispatches(text(item, "/tool"));
+        for (thread, state) in item["agents_states"].as_object().into_iter().flatten() {
+            if sends_out {
+                self.threads.insert(thread.clone(), id.to_owned());
+            }
+            let ok = match text(state, "/status") {
+                "completed" => true,
+                "errored" | "shutdown" | "not_found" | "interrupted" => false,
+                _ => continue,
+            };
+            if let Some(call) = self.threads.remove(thread) {
+                events.push(Event::CameBack { call, ok });
+            }
+        }
+        if sends_out && text(item, "/status") == "failed" {
+            let call = id.to_owned();
+            events.push(Event::CameBack { call, ok: false });
         }
     }
 }
@@ -167,6 +203,7 @@ fn call(item: &Value) -> Option<(String, String)> {
             format!("{}.{}", text(item, "/server"), text(item, "/tool")),
             super::about_call(&item["arguments"]),
         ),
+        "collab_tool_call" => (text(item, "/tool").to_owned(), short(text(item, "/prompt"))),
         "web_search" => ("web_search".to_owned(), short(text(item, "/query"))),
         "file_change" => {
             let changes = item["changes"].as_array().into_iter().flatten();

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::end::{Outcome, trouble};
-use super::{Basis, Decode, Event, Tokens, Usage, about_call, account, number, say, short, text};
+use super::{Basis, Cli, Decode, Event, Tokens, Usage, about_call, account, number, say, sent_out, short, text};
 use crate::harness::Launch;
 
 /// How much text without a line break is held back, in bytes.
@@ -86,16 +86,24 @@ impl Decoder {
         let id = text(line, "/tool_id").to_owned();
         let (tool, about) = (text(line, "/tool_name").to_owned(), about_call(&line["parameters"]));
         self.calls.insert(id.clone(), (tool.clone(), about.clone()));
+        let sends_out = Cli::Gemini.dispatches(&tool).then(|| {
+            let given = |key: &str| text(&line["parameters"], key);
+            sent_out(&id, "", given("/agent_name"), "", given("/prompt"))
+        });
         events.push(Event::Call { id, tool, about });
+        events.extend(sends_out);
     }
 
     fn tool_result(&mut self, line: &Value, events: &mut Vec<Event>) {
         let id = text(line, "/tool_id").to_owned();
         let (tool, about) = self.calls.remove(&id).unwrap_or_default();
+        let ok = text(line, "/status") != "error";
+        if Cli::Gemini.dispatches(&tool) {
+            events.push(Event::CameBack { call: id.clone(), ok });
+        }
         if text(line, "/error/type") == "policy_violation" {
             events.push(Event::Denied { tool, about });
         }
-        let ok = text(line, "/status") != "error";
         let said = if ok { "/output" } else { "/error/message" };
         events.push(Event::Result {
             id,

@@ -8,7 +8,7 @@
 use serde_json::Value;
 
 use super::end::{Outcome, trouble};
-use super::{Basis, Decode, Event, Tokens, Usage, about_call, account, number, say, short, text};
+use super::{Basis, Cli, Decode, Event, Tokens, Usage, about_call, account, number, say, sent_out, short, text};
 use crate::harness::Launch;
 
 #[derive(Default)]
@@ -97,6 +97,16 @@ fn tool(part: &Value, events: &mut Vec<Event>) {
     let error = text(state, "/error");
     let failed =
         text(state, "/status") == "error" || state.pointer("/metadata/exit").and_then(Value::as_i64).unwrap_or(0) != 0;
+    // A call is told of when it is over.
+    if Cli::OpenCode.dispatches(&tool) {
+        let input = |key: &str| text(&state["input"], key);
+        let (crew, about) = (input("/subagent_type"), input("/description"));
+        events.push(sent_out(&id, "", crew, about, input("/prompt")));
+        events.push(Event::CameBack {
+            call: id.clone(),
+            ok: !failed,
+        });
+    }
     events.push(Event::Result {
         id,
         ok: !failed,

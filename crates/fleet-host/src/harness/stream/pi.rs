@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 
 use super::end::{Outcome, trouble};
 use super::{
-    Basis, Commands, Decode, Event, Tokens, Usage, about_call, about_result, account, number, say, short, text,
+    Basis, Cli, Commands, Decode, Event, Tokens, Usage, about_call, about_result, account, number, say, sent_out,
+    short, text,
 };
 use crate::harness::Launch;
 
@@ -93,16 +94,32 @@ impl Decode for Decoder {
                 self.ask();
             }
             "message_end" if text(line, "/message/role") == "assistant" => self.message(&line["message"], events),
-            "tool_execution_start" => events.push(Event::Call {
-                id: text(line, "/toolCallId").to_owned(),
-                tool: text(line, "/toolName").to_owned(),
-                about: about_call(&line["args"]),
-            }),
-            "tool_execution_end" => events.push(Event::Result {
-                id: text(line, "/toolCallId").to_owned(),
-                ok: line["isError"].as_bool() != Some(true),
-                about: about_result(&line["result"]["content"]),
-            }),
+            "tool_execution_start" => {
+                let (id, tool) = (text(line, "/toolCallId"), text(line, "/toolName"));
+                events.push(Event::Call {
+                    id: id.to_owned(),
+                    tool: tool.to_owned(),
+                    about: about_call(&line["args"]),
+                });
+                if Cli::Pi.dispatches(tool) {
+                    let given = |key: &str| text(&line["args"], key);
+                    events.push(sent_out(id, "", given("/agent"), "", given("/task")));
+                }
+            }
+            "tool_execution_end" => {
+                let (call, ok) = (
+                    text(line, "/toolCallId").to_owned(),
+                    line["isError"].as_bool() != Some(true),
+                );
+                if Cli::Pi.dispatches(text(line, "/toolName")) {
+                    events.push(Event::CameBack { call: call.clone(), ok });
+                }
+                events.push(Event::Result {
+                    id: call,
+                    ok,
+                    about: about_result(&line["result"]["content"]),
+                });
+            }
             "auto_retry_start" => {
                 self.goes_on = true;
                 events.push(Event::Retry {

@@ -18,6 +18,27 @@ pub struct Told {
     pub turns: u64,
 }
 
+/// Counts how often the model has its turn: once at the beginning, and once after results of tools.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Turns {
+    /// Whether the model has its turn.
+    speaks: bool,
+}
+
+impl Turns {
+    /// Whether a turn begins with this event.
+    pub fn begins(&mut self, event: &Event) -> bool {
+        match event {
+            Event::Text { .. } | Event::Call { .. } => !std::mem::replace(&mut self.speaks, true),
+            Event::Result { .. } => {
+                self.speaks = false;
+                false
+            }
+            _ => false,
+        }
+    }
+}
+
 /// More of one answer than this is not kept, in bytes.
 const LONGEST: usize = 1024 * 1024;
 
@@ -29,7 +50,7 @@ pub fn told(cli: Cli, mut stream: impl Read, mark: &str) -> Told {
         told: Told::default(),
         now: String::new(),
         marked: None,
-        speaks: false,
+        turns: Turns::default(),
     };
     let mut reader = Reader::new(cli);
     let mut chunk = vec![0; 64 * 1024];
@@ -49,33 +70,26 @@ struct Folded<'a> {
     now: String,
     /// What was said last that has the mark.
     marked: Option<String>,
-    /// Whether the model has its turn.
-    speaks: bool,
+    turns: Turns,
 }
 
 impl Folded<'_> {
     fn take(&mut self, event: &Event) {
+        self.told.turns += u64::from(self.turns.begins(event));
         match event {
             Event::Text { text } => {
-                self.begin_turn();
                 if self.now.len() + text.len() < LONGEST {
                     self.now.push_str(text);
                     self.now.push('\n');
                 }
             }
             Event::Call { tool, .. } => {
-                self.begin_turn();
                 self.told.tool_calls += 1;
                 self.told.dispatches += u64::from(self.cli.dispatches(tool));
                 self.end_words();
             }
-            Event::Result { .. } => self.speaks = false,
             _ => {}
         }
-    }
-
-    fn begin_turn(&mut self) {
-        self.told.turns += u64::from(!std::mem::replace(&mut self.speaks, true));
     }
 
     fn end_words(&mut self) {

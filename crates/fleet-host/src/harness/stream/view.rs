@@ -37,6 +37,8 @@ pub fn view(event: &Event) -> Vec<String> {
         Event::Limit { about, .. } => coloured(YELLOW, &format!("limit: {about}")),
         Event::Error { outcome, text } => coloured(RED, &format!("{outcome}: {text}")),
         Event::Notice { text } => coloured(DIM, text),
+        // The call itself is shown, and so is its result.
+        Event::SentOut { .. } | Event::Called { .. } | Event::CameBack { .. } => Vec::new(),
         Event::Answered { .. } | Event::Rest => Vec::new(),
         Event::End {
             outcome: Outcome::Success,

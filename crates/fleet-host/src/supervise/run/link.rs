@@ -259,6 +259,7 @@ impl Supervisor {
             task: self.spec.task.clone(),
         };
         self.record_priced(Used {
+            crew: None,
             usage: Usage {
                 model: spend.model.clone(),
                 tokens,

@@ -75,6 +75,10 @@ impl Supervisor {
         if !lasts {
             self.record(Source::Supervisor, Fact::Starting);
         }
+        for (name, value) in std::mem::take(&mut self.spec.program_env) {
+            self.spec.env.retain(|(each, _)| *each != name);
+            self.spec.env.push((name, value));
+        }
         let (pid, start) = self.spawn("supervisor.child", &argv, self.spec.headless)?;
         self.started_at = Instant::now();
         self.record(Source::Process, Fact::Started { pid, start });

@@ -94,6 +94,11 @@ impl Supervisor {
                 self.transcripts.turn_ended(now);
                 self.read_transcripts(now);
             }
+            Heard::CameBack { id } => {
+                if self.transcripts.has_sub_agent(&id) {
+                    self.sub_agent_back(id, true);
+                }
+            }
             Heard::TurnEnded => {
                 self.reports.tells_ends = true;
                 self.reports.turn_is_open = false;

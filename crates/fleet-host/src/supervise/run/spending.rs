@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use fleet_core::budget::{Level, Limits, Rung, Used as Taken};
 use fleet_core::fact::{Fact, Source, Used};
+use fleet_core::money::Usd;
 use fleet_core::price::Prices;
 use fleet_core::spend::{self, Certainty};
 use fleet_core::usage::Usage;
@@ -55,19 +56,22 @@ impl Supervisor {
     /// Records what was used since this was last called for the same source.
     pub(super) fn record_used(&mut self, mut usage: Usage) {
         usage.model = usage.model.or_else(|| self.spec.model.clone());
-        let (cost, mut certainty) = spend::priced(self.prices(), &usage, now());
-        if std::mem::take(&mut self.spending.broke_off) && cost.is_some() {
-            certainty = certainty.max(Certainty::Estimated);
-        }
+        let (cost, certainty) = self.priced(&usage);
         self.record_priced(Used {
-            usage,
             cost,
             certainty: Some(certainty),
             task: self.spec.task.clone(),
-            beside: false,
-            request: None,
-            upto: None,
+            ..Used::unpriced(usage)
         });
+    }
+
+    /// What `usage` comes to, which was told now.
+    pub(super) fn priced(&mut self, usage: &Usage) -> (Option<Usd>, Certainty) {
+        let (cost, mut certainty) = spend::priced(self.prices(), usage, now());
+        if std::mem::take(&mut self.spending.broke_off) && cost.is_some() {
+            certainty = certainty.max(Certainty::Estimated);
+        }
+        (cost, certainty)
     }
 
     /// Records what was used and priced already.
@@ -133,6 +137,11 @@ impl Supervisor {
         self.spending.taken.dispatches += u64::from(is_dispatch);
     }
 
+    /// The model has its turn.
+    pub(super) fn model_turned(&mut self) {
+        self.spending.taken.model_turns += 1;
+    }
+
     /// Acts when a limit is near or reached that was not before.
     fn heed_limits(&mut self) {
         let Spending {
@@ -191,6 +200,14 @@ impl Supervisor {
     pub(super) fn asked_to_limit(&mut self, body: &Value) -> Result<Value> {
         let limits: Limits = serde_json::from_value(body["limits"].clone())
             .map_err(|error| Error::usage(format!("`limits` is no set of limits: {error}")))?;
+        // More money is no leave to call more tools.
+        let counts = self.spending.limits;
+        let limits = Limits {
+            tool_calls: limits.tool_calls.or(counts.tool_calls),
+            model_turns: limits.model_turns.or(counts.model_turns),
+            dispatches: limits.dispatches.or(counts.dispatches),
+            ..limits
+        };
         let held = self.spending.level == Level::Reached;
         self.spending.limits = limits;
         let (level, _) = limits.level(&self.spending.taken);
@@ -223,6 +240,7 @@ pub(super) fn add(sums: &mut Vec<Used>, used: Used) {
             && sum.usage.source == used.usage.source
             && sum.certainty == used.certainty
             && sum.task == used.task
+            && sum.crew == used.crew
     };
     match sums.iter_mut().find(same) {
         Some(sum) => {

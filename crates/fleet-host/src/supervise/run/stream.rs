@@ -16,7 +16,9 @@ use nix::sys::signal::Signal;
 
 use super::dialogue::Dialogue;
 use super::{Supervisor, now};
-use crate::harness::stream::{self, Cli, Errors, Event, Exit, Outcome, Reader, Seen, view, view_error, view_prompt};
+use crate::harness::stream::{
+    self, Cli, Errors, Event, Exit, Outcome, Reader, Seen, Turns, view, view_error, view_prompt,
+};
 use crate::supervise::output::{Kept, Output};
 use crate::supervise::spec::Spec;
 use crate::{process, sys};
@@ -33,6 +35,7 @@ pub(super) struct Stream {
     /// None when the run is over.
     reader: Option<Reader>,
     seen: Seen,
+    turns: Turns,
     errors: Errors,
     raw: Output,
     /// Bytes since the last end of a line.
@@ -54,6 +57,7 @@ impl Stream {
             dialogue: Dialogue::with(cli),
             reader: Some(Reader::going_on(cli, earlier)),
             seen: Seen::default(),
+            turns: Turns::default(),
             errors: Errors::default(),
             raw: Output::open(&spec.agent_dir, Kept::Stream, spec.output_limit, 0, 0)?,
             unbroken: 0,
@@ -175,6 +179,9 @@ impl Supervisor {
         for event in events {
             if let Some(stream) = &mut self.stream {
                 stream.seen.note(&event);
+                if stream.turns.begins(&event) {
+                    self.model_turned();
+                }
             }
             match &event {
                 // What it comes to is shown when the program has ended.
@@ -182,9 +189,8 @@ impl Supervisor {
                 Event::Conversation { id } if is_id(id) && self.standing().conversation.as_ref() != Some(id) => {
                     self.record(Source::Program, Fact::Conversation { id: id.clone() });
                 }
-                Event::Usage(usage) => {
-                    self.record_used(usage.clone());
-                }
+                Event::Usage(usage) => self.record_shared(usage.clone()),
+                Event::SentOut { .. } | Event::Called { .. } | Event::CameBack { .. } => self.take_crew(&event),
                 Event::Call { tool, .. } => {
                     let is_dispatch = self.stream.as_ref().is_some_and(|stream| stream.cli.dispatches(tool));
                     self.tool_called(is_dispatch);

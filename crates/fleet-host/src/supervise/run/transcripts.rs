@@ -22,7 +22,8 @@ use nix::fcntl::OFlag;
 use super::reports::is_plain;
 use super::spending::add;
 use super::{Running, Supervisor};
-use crate::harness::heard::Written;
+use crate::harness::heard::{Note, Written};
+use crate::harness::stream::Cli;
 use crate::supervise::journal;
 use crate::supervise::prompt::mark;
 use crate::{harness, process, sys};
@@ -51,22 +52,24 @@ pub(super) struct Transcripts {
 }
 
 #[derive(Debug)]
-struct Transcript {
+pub(super) struct Transcript {
     harness: String,
     path: PathBuf,
     /// Bytes that were read, to the end of a line.
     offset: u64,
     model: Option<String>,
-    /// The task that all of it is for, where that is not the agent's own.
-    task: Option<TaskId>,
+    /// The sub-agent whose it is, and the task that its prompt names.
+    sub_agent: Option<(String, Option<TaskId>)>,
     /// What was counted of the replies read last.
     replies: VecDeque<(String, Tokens)>,
 }
 
 /// What a line tells, once it is known to be new.
-enum Told {
-    /// What a reply used, when it was written, and the task where that is not the agent's own.
-    Used(Usage, Option<Time>, Option<TaskId>),
+pub(super) enum Told {
+    /// What a reply used, when it was written, and the sub-agent whose it is, with the task that its prompt names.
+    Used(Usage, Option<Time>, Option<(String, Option<TaskId>)>),
+    /// A sub-agent was sent out: what it is called, its task, its first words.
+    SentOut(String, Option<TaskId>, String),
     Conversation(String),
     TurnBegan(String, &'static str),
 }
@@ -81,14 +84,13 @@ impl Transcripts {
             // The first is the conversation's own.
             self.files.remove(1);
         }
-        self.files.push_back(Transcript {
-            harness: harness.to_owned(),
-            path,
-            offset: 0,
-            model: None,
-            task: None,
-            replies: VecDeque::new(),
-        });
+        self.files.push_back(Transcript::follow(harness, path));
+    }
+
+    /// Whether one of them is that of the sub-agent `id`.
+    pub(super) fn has_sub_agent(&self, id: &str) -> bool {
+        let is = |file: &Transcript| file.sub_agent.as_ref().is_some_and(|(own, _)| own == id);
+        self.files.iter().any(is)
     }
 
     /// They have something new, now and in a moment.
@@ -135,28 +137,26 @@ impl Supervisor {
         let prices = self.prices().clone();
         let task = self.spec.task.clone();
         let mut sums: Vec<Used> = Vec::new();
-        let (mut conversation, mut turns) = (None, Vec::new());
+        let (mut conversation, mut turns, mut sent) = (None, Vec::new(), Vec::new());
         let mut more = false;
         for file in &mut self.transcripts.files {
+            let path = file.path.clone();
             more |= file.read_piece(since, &mut |told| match told {
-                Told::Used(usage, at, of_file) => {
+                Told::Used(usage, at, sub_agent) => {
                     // Each reply by itself: a long one has prices of its own.
                     let (cost, certainty) = spend::priced(&prices, &usage, super::now());
-                    let of_file = of_file.map(|task| task.to_string());
-                    let (certainty, task) = (Some(certainty), of_file.or_else(|| task.clone()));
-                    add(
-                        &mut sums,
-                        Used {
-                            usage,
-                            cost,
-                            certainty,
-                            task,
-                            beside: false,
-                            request: None,
-                            upto: at.map(|at| at.0),
-                        },
-                    );
+                    let (crew, named) = sub_agent.map_or((None, None), |(id, task)| (Some(id), task));
+                    let used = Used {
+                        cost,
+                        certainty: Some(certainty),
+                        task: named.map(|named| named.to_string()).or_else(|| task.clone()),
+                        crew,
+                        upto: at.map(|at| at.0),
+                        ..Used::unpriced(usage)
+                    };
+                    add(&mut sums, used);
                 }
+                Told::SentOut(id, task, about) => sent.push((path.clone(), id, task, about)),
                 Told::Conversation(id) => conversation = Some(id),
                 Told::TurnBegan(text, by) => turns.push((mark(&text), by)),
             });
@@ -169,6 +169,21 @@ impl Supervisor {
         }
         for (mark, by) in turns {
             self.written_turn(mark, by);
+        }
+        for (path, id, named, about) in sent {
+            if self.spec.task.is_some() || named.is_some() {
+                let note = read_note(&self.spec.harness, &path);
+                let reads = Cli::named(&self.spec.harness).zip(note.crew.as_deref());
+                self.sub_agent_sent(Fact::SentOut {
+                    id,
+                    reads: reads.is_some_and(|(cli, crew)| cli.only_reads(crew)),
+                    crew: note.crew.filter(|crew| is_plain(crew)),
+                    about: note.about.unwrap_or(about),
+                    task: named.map(|named| named.to_string()),
+                    part_of: self.spec.task.clone(),
+                    within: None,
+                });
+            }
         }
         for mut used in sums {
             used.usage.model = used.usage.model.filter(|model| is_plain(model));
@@ -199,6 +214,17 @@ impl Supervisor {
         self.find_transcripts();
         while self.delivery.is_some() && self.count_what_is_new() {}
         self.delivery.is_none()
+    }
+}
+
+/// What the program has noted of a sub-agent beside its transcript.
+fn read_note(harness: &str, transcript: &Path) -> Note {
+    const LONGEST: u64 = 64 * 1024;
+    let mut text = String::new();
+    let read = open(&transcript.with_extension("meta.json")).map(|file| file.take(LONGEST).read_to_string(&mut text));
+    match read {
+        Some(Ok(_)) => harness::note(harness, &text),
+        _ => Note::default(),
     }
 }
 
@@ -237,8 +263,20 @@ fn counted_until(entries: &[Entry]) -> Time {
 }
 
 impl Transcript {
+    /// The file `path`, which a program of `harness` writes, from its beginning.
+    pub(super) fn follow(harness: &str, path: PathBuf) -> Transcript {
+        Transcript {
+            harness: harness.to_owned(),
+            path,
+            offset: 0,
+            model: None,
+            sub_agent: None,
+            replies: VecDeque::new(),
+        }
+    }
+
     /// Reads on and tells what each reply adds. True if there is more than a piece.
-    fn read_piece(&mut self, since: Time, tell: &mut impl FnMut(Told)) -> bool {
+    pub(super) fn read_piece(&mut self, since: Time, tell: &mut impl FnMut(Told)) -> bool {
         let Some(mut file) = open(&self.path) else { return false };
         let length = file.metadata().map_or(0, |meta| meta.len());
         if length <= self.offset || file.seek(SeekFrom::Start(self.offset)).is_err() {
@@ -275,7 +313,13 @@ impl Transcript {
             None => {}
             Some(Written::Model(model)) => self.model = Some(model),
             // The prompt is what comes first.
-            Some(Written::Task(task)) => self.task = self.task.or(Some(task)),
+            Some(Written::SubAgent { .. }) if self.sub_agent.is_some() => {}
+            Some(Written::SubAgent { id, at, about, task }) => {
+                self.sub_agent = Some((id.clone(), task));
+                if at.is_none_or(|at| at >= since) {
+                    tell(Told::SentOut(id, task, about));
+                }
+            }
             Some(Written::Conversation { id }) => tell(Told::Conversation(id)),
             Some(Written::TurnBegan { at, .. }) if at.is_none_or(|at| at < since) => {}
             Some(Written::TurnBegan { text, by, .. }) => tell(Told::TurnBegan(text, by)),
@@ -286,7 +330,7 @@ impl Transcript {
                     usage.tokens = self.not_counted(id, usage.tokens);
                 }
                 if usage.tokens != Tokens::default() {
-                    tell(Told::Used(usage, at, self.task));
+                    tell(Told::Used(usage, at, self.sub_agent.clone()));
                 }
             }
         }
