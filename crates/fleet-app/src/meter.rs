@@ -19,13 +19,14 @@ use fleet_core::budget::Scope;
 use fleet_core::id::{AgentId, hex};
 use fleet_core::meter::Limited;
 use fleet_core::spend::{self, Meter as Counter, Spend};
+use fleet_core::usage::Tokens;
 use fleet_core::{Error, Kind, Result, Time, fault};
 use fleet_host::files;
 use fleet_host::harness::redirect::Redirect;
 use fleet_host::harness::{BUILTIN, Harness};
 use fleet_host::lock::Lock;
 use fleet_host::supervise::client::Client;
-use fleet_host::supervise::meter::{Answer, Meter, Metered, Reply, Report, Request, leave};
+use fleet_host::supervise::meter::{Answer, Ceiling, Meter, Metered, Reply, Report, Request, leave};
 use fleet_net::meter::{Admission, Ask, Ledger, Meter as Proxy, Trust, Used};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -375,20 +376,24 @@ impl Books {
         }
     }
 
-    /// The hard ceiling of all agents that is used up, in words.
-    fn used_up(&self) -> Result<Option<String>> {
+    /// How the hard ceilings of all agents stand.
+    fn ceiling(&self) -> Result<Ceiling> {
         let store = self.app.store()?;
+        let mut ceiling = Ceiling::None;
         for scope in [Scope::Day, Scope::Week] {
-            let room = store.room(&scope, self.app.now())?;
-            if let Some(room) = room.filter(|room| room.cap.hard && room.spent >= room.cap.ceiling) {
-                return Ok(Some(format!(
+            let Some(room) = store.room(&scope, self.app.now())?.filter(|room| room.cap.hard) else {
+                continue;
+            };
+            if room.spent >= room.cap.ceiling {
+                return Ok(Ceiling::UsedUp(format!(
                     "fleet refuses another request: {} of the {scope}'s {} are spent; \
                      `fleet budget raise {scope} USD` allows more",
                     room.spent, room.cap.ceiling
                 )));
             }
+            ceiling = Ceiling::Room;
         }
-        Ok(None)
+        Ok(ceiling)
     }
 
     /// The account of a request whose supervisor has gone.
@@ -415,15 +420,16 @@ impl Ledger for Books {
         let Some(agent) = AgentId::parse(ask.agent) else {
             return Admission::Stranger;
         };
-        match ask.costs.then(|| self.used_up()).transpose() {
-            Ok(Some(Some(text))) => return Admission::Refused(text),
-            Ok(_) => {}
+        let ceiling = match ask.costs.then(|| self.ceiling()).transpose() {
+            Ok(ceiling) => ceiling.unwrap_or_default(),
             Err(error) => return Admission::Unavailable(error.message),
-        }
+        };
         let request = Request::Admit {
             token: ask.token.to_owned(),
             route: ask.route.to_owned(),
             costs: ask.costs,
+            model: ask.model.map(str::to_owned),
+            ceiling,
         };
         match self.say(&agent, &request) {
             Ok(Answer::Pass { upstream, number }) => Admission::Pass { upstream, number },
@@ -435,10 +441,21 @@ impl Ledger for Books {
         }
     }
 
-    fn sent(&self, agent: &str, number: u64, model: Option<&str>, bytes: u64) {
+    fn sent(&self, agent: &str, number: u64, model: Option<&str>, expected: Tokens) {
         if let Some(agent) = AgentId::parse(agent) {
-            let model = model.map(str::to_owned);
-            let _ = self.say(&agent, &Request::Sent { number, model, bytes });
+            let sent = Request::Sent {
+                number,
+                model: model.map(str::to_owned),
+                expected,
+            };
+            let _ = self.say(&agent, &sent);
+        }
+    }
+
+    fn unanswered(&self, agent: &str, why: &str) {
+        if let Some(agent) = AgentId::parse(agent) {
+            let about = why.to_owned();
+            let _ = self.say(&agent, &Request::Unanswered { about });
         }
     }
 

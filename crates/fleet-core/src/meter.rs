@@ -5,10 +5,10 @@
 //!
 //! **A reply that was cut.** Where the service did not come to its final account, what it said so far counts, and the
 //! rest is estimated: one token for each [`BYTES_PER_TOKEN`] bytes of text that came out, rounded up, unless the service
-//! has told more; and where it told nothing of the input, the same of the request's bytes. A token of plain English has
-//! about four bytes and one of code about three, so this is rather too much than too little.
+//! has told more; and where it told nothing of the input, what was [`expected`] of the request.
 
 mod chat;
+mod expected;
 mod gemini;
 mod json;
 mod limit;
@@ -22,10 +22,14 @@ use crate::usage::Tokens;
 use self::json::{Found, Scanner};
 use self::sse::{Events, Part};
 
+pub use self::expected::{Earlier, expected};
 pub use self::limit::{Limited, Window, limited, windows};
 
-/// Bytes of text for which an estimate counts one token.
+/// Bytes of text for which an estimate counts one token. One of plain English has about four bytes and one of code about
+/// three, so this is rather too much than too little.
 pub const BYTES_PER_TOKEN: u64 = 3;
+/// What an image or a file within a request is taken for, in bytes of text. No service reads its bytes as text.
+const MEDIUM: u64 = 6000;
 
 /// The way of talking with a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,6 +84,8 @@ pub struct RequestReader {
     document: Scanner,
     model: Option<String>,
     bytes: u64,
+    /// Bytes of all texts in it.
+    text: u64,
 }
 
 /// What is known of a reply so far. The files of the formats fill it.
@@ -214,8 +220,8 @@ impl Reader {
         self.account.wait.and_then(|wait| wait.until(now))
     }
 
-    /// The account of what was read. `request` is how many bytes the request had.
-    pub fn reading(&self, request: u64) -> Reading {
+    /// The account of what was read. `expected` is what the request is taken to have read where the service does not say.
+    pub fn reading(&self, expected: Tokens) -> Reading {
         let account = &self.account;
         let whole = match (self.shape, self.format) {
             (Shape::Document, _) => account.over && account.output.is_some(),
@@ -223,16 +229,27 @@ impl Reader {
             (Shape::Events, Format::Chat | Format::Gemini) => account.accounted && (account.stopped || account.over),
         };
         let told = account.input.is_some() || account.output.is_some();
-        let all = account.input.unwrap_or_else(|| match whole {
-            true => 0,
-            false => request.div_ceil(BYTES_PER_TOKEN),
-        });
-        // Anthropic's input is what was not cached; everybody else's has all of it.
-        let input = match self.format {
-            Format::Messages => all,
-            _ => all.saturating_sub(account.cached.saturating_add(account.cache_write)),
+        let read = match account.input {
+            None if !whole => Tokens {
+                cached: expected.cached.max(account.cached),
+                cache_write: expected.cache_write.max(account.cache_write),
+                ..expected
+            },
+            told => {
+                let all = told.unwrap_or(0);
+                Tokens {
+                    // Anthropic's input is what was not cached; everybody else's has all of it.
+                    input: match self.format {
+                        Format::Messages => all,
+                        _ => all.saturating_sub(account.cached.saturating_add(account.cache_write)),
+                    },
+                    cached: account.cached,
+                    cache_write: account.cache_write,
+                    ..Tokens::default()
+                }
+            }
         };
-        let input = input.saturating_add(account.beside);
+        let input = read.input.saturating_add(account.beside);
         let output = account.output.unwrap_or(0).saturating_add(account.thoughts);
         let output = match whole {
             true => output,
@@ -242,8 +259,8 @@ impl Reader {
             model: account.model.clone(),
             tokens: Tokens {
                 input,
-                cached: account.cached,
-                cache_write: account.cache_write,
+                cached: read.cached,
+                cache_write: read.cache_write,
                 output,
                 reasoning: account.reasoning.saturating_add(account.thoughts).min(output),
             },
@@ -257,11 +274,18 @@ impl RequestReader {
     /// Reads on.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
-        let model = &mut self.model;
-        self.document.push(bytes, &mut |path, found| {
-            if let ("model", Found::Text(name, _)) = (path, found) {
-                *model = Some(name.to_owned());
+        let RequestReader {
+            document, model, text, ..
+        } = self;
+        document.push(bytes, &mut |path, found| {
+            let Found::Text(beginning, length) = found else { return };
+            if path == "model" {
+                *model = Some(beginning.to_owned());
             }
+            *text = text.saturating_add(match is_medium(path) {
+                true => length.min(MEDIUM),
+                false => length,
+            });
         });
     }
 
@@ -270,10 +294,19 @@ impl RequestReader {
         self.model.as_deref()
     }
 
-    /// How many bytes it had so far.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+    /// How many bytes of text it had so far; all of its bytes where it cannot be read.
+    pub fn text(&self) -> u64 {
+        match self.text {
+            0 => self.bytes,
+            text => text,
+        }
     }
+}
+
+/// Whether a text at this place is an image or a file.
+fn is_medium(path: &str) -> bool {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    matches!(last, "data" | "image_url" | "url" | "file_data")
 }
 
 impl Account {

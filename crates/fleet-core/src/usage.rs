@@ -29,7 +29,7 @@ pub enum Basis {
     /// The process ended before it gave an account; this is what its replies had said when they began, so the
     /// output is not counted. A lower bound.
     Partial,
-    /// Counted by the proxy in a reply that did not come to its end: what is missing is estimated.
+    /// Of a reply that did not come to its end: what is missing is estimated.
     Estimated,
     /// The sum since the conversation began: it was resumed, and what came before is not known.
     WholeConversation,

@@ -167,6 +167,28 @@ fn opencode_tells_of_its_conversation_its_turns_its_questions_and_what_they_used
 }
 
 #[test]
+fn opencode_tells_of_its_sub_agents_of_replies_that_broke_off_and_of_titles() {
+    let tokens = json!({"input": 1, "output": 2, "cache": {"read": 3, "write": 4}});
+    let reply = |child| {
+        heard(
+            "opencode",
+            &json!({"type": "reply", "model": "m", "tokens": tokens, "child": child}),
+        )
+    };
+    assert!(matches!(reply(true)[..], [Heard::UsedBelow(_)]));
+    assert!(matches!(reply(false)[..], [Heard::Used(_)]));
+    let retry = |message: &str| heard("opencode", &json!({"type": "retry", "message": message}));
+    for closed in [
+        "Cannot connect to API: The socket connection was closed unexpectedly.",
+        "Connection reset by server",
+    ] {
+        assert_eq!(retry(closed), [Heard::BrokeOff], "{closed}");
+    }
+    assert_eq!(retry("Rate limited"), [], "a refusal costs nothing");
+    assert_eq!(heard("opencode", &json!({"type": "title"})), [Heard::Untold]);
+}
+
+#[test]
 fn gemini_tells_of_its_conversation_its_turns_and_its_questions() {
     let all = all_heard("gemini");
     let transcript = "/home/me/.gemini/tmp/repo/chats/session-2026-11-21T09-52-a810d561.jsonl";

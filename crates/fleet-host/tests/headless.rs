@@ -143,7 +143,10 @@ fn count(events: &[Event], is: impl Fn(&Event) -> bool) -> usize {
 fn usage(events: &[Event]) -> BTreeMap<String, (Tokens, Option<f64>, String)> {
     let mut sums: BTreeMap<String, (Tokens, Option<f64>, String)> = BTreeMap::new();
     for event in events {
-        if let Event::Usage(usage) = event {
+        // What is estimated stands beside it.
+        if let Event::Usage(usage) = event
+            && usage.basis != Basis::Estimated
+        {
             let sum = sums.entry(usage.model.clone().unwrap_or_default()).or_default();
             sum.0 += usage.tokens;
             sum.1 = usage.cost_usd.map(|cost| cost + sum.1.unwrap_or_default()).or(sum.1);
@@ -223,6 +226,26 @@ Tokens are disjoint, but for thinking, which is a part of output.
         }
     }
     page
+}
+
+#[test]
+fn what_claude_loses_with_a_stream_that_is_cut_is_estimated_and_nothing_else_is() {
+    for recording in recordings() {
+        let events = recording.events();
+        let usages = |wanted: bool| {
+            let of = move |event: &Event| match event {
+                Event::Usage(usage) if (usage.basis == Basis::Estimated) == wanted => Some(usage.tokens),
+                _ => None,
+            };
+            events.iter().filter_map(of).collect::<Vec<Tokens>>()
+        };
+        let (cli, case) = (recording.cli, recording.case.as_str());
+        match (cli, case) {
+            (Cli::Claude, "cut_once") => assert_eq!(usages(true), usages(false), "as much again"),
+            (Cli::Claude, "cut") => {}
+            _ => assert_eq!(usages(true), [], "{} {case}", cli.name()),
+        }
+    }
 }
 
 #[test]
@@ -449,7 +472,7 @@ fn the_prompt_of_a_headless_run_goes_over_standard_input() {
         ),
         (
             Cli::OpenCode,
-            "opencode run --own --format json --model m",
+            "opencode run --own --format json --title= --model m",
             "opencode run --own --format json --session i-1",
         ),
         (

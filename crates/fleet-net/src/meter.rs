@@ -15,6 +15,7 @@ mod count;
 mod decode;
 mod forward;
 mod header;
+mod known;
 mod refusal;
 
 use std::net::TcpListener;
@@ -24,6 +25,7 @@ use std::thread;
 use std::time::Duration;
 
 use fleet_core::meter::{Limited, Reading};
+use fleet_core::usage::Tokens;
 use fleet_core::{Error, Result, Time};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -31,18 +33,22 @@ use tokio::net::TcpStream;
 
 use self::forward::{Client, client};
 pub use self::forward::{Trust, check_upstream};
+use self::known::Known;
 
 /// Whose requests are handed on, and what becomes of their accounts. Its functions may block.
 pub trait Ledger: Send + Sync + 'static {
     /// Whether this request may go on, and where to.
     fn admit(&self, ask: &Ask<'_>) -> Admission;
 
-    /// The request of this number is with the service, whole: what comes of it may cost. `model` is what was asked for.
-    /// It may be told of after [`Ledger::ended`].
-    fn sent(&self, agent: &str, number: u64, model: Option<&str>, bytes: u64);
+    /// The request of this number is with the service, whole: what comes of it may cost. `model` is what was asked for,
+    /// `expected` what it is taken to have read as long as nobody says. It may be told of after [`Ledger::ended`].
+    fn sent(&self, agent: &str, number: u64, model: Option<&str>, expected: Tokens);
 
     /// The request of this number has ended; none: it has cost nothing.
     fn ended(&self, agent: &str, number: u64, used: Option<Used>);
+
+    /// A request got no answer of its service: why, for people.
+    fn unanswered(&self, agent: &str, why: &str);
 
     /// The service has refused because a limit of its own is used up.
     fn limited(&self, agent: &str, limited: Limited);
@@ -62,6 +68,8 @@ pub struct Ask<'a> {
     pub route: &'a str,
     /// Whether it asks for a reply, which costs.
     pub costs: bool,
+    /// The model that it asks for; none where it does not say.
+    pub model: Option<&'a str>,
 }
 
 /// What a [`Ledger`] says to a request.
@@ -102,6 +110,7 @@ pub struct Meter {
 struct Shared<L> {
     ledger: Arc<L>,
     client: Client,
+    known: Arc<Known>,
     open: Arc<AtomicUsize>,
 }
 
@@ -123,6 +132,7 @@ impl Meter {
         let shared = Arc::new(Shared {
             ledger,
             client: client(trust),
+            known: Arc::default(),
             open: Arc::clone(&open),
         });
         let serve = move || {
@@ -165,7 +175,7 @@ async fn connection<L: Ledger>(stream: TcpStream, shared: Arc<Shared<L>>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| {
         let shared = Arc::clone(&shared);
-        async move { forward::answer(request, &shared.ledger, &shared.client).await }
+        async move { forward::answer(request, &shared).await }
     });
     // It ends with an error when the program goes away or the service breaks off, and both know that.
     let _ = hyper::server::conn::http1::Builder::new()

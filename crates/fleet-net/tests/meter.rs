@@ -25,6 +25,8 @@ struct Notes {
     admitted: Mutex<u64>,
     ended: Mutex<Vec<(u64, Option<Used>)>>,
     limited: Mutex<Vec<Limited>>,
+    unanswered: Mutex<Vec<String>>,
+    asked: Mutex<Vec<Option<String>>>,
 }
 
 impl Ledger for Notes {
@@ -35,6 +37,7 @@ impl Ledger for Notes {
         if let Some(why) = &self.refuses {
             return Admission::Refused(why.clone());
         }
+        self.asked.lock().expect("no panic").push(ask.model.map(str::to_owned));
         let mut admitted = self.admitted.lock().expect("no panic");
         *admitted += u64::from(ask.costs);
         Admission::Pass {
@@ -43,8 +46,12 @@ impl Ledger for Notes {
         }
     }
 
-    fn sent(&self, _: &str, _: u64, _: Option<&str>, bytes: u64) {
-        assert!(bytes > 0);
+    fn sent(&self, _: &str, _: u64, _: Option<&str>, expected: Tokens) {
+        assert!(expected.input > 0);
+    }
+
+    fn unanswered(&self, _: &str, why: &str) {
+        self.unanswered.lock().expect("no panic").push(why.to_owned());
     }
 
     fn ended(&self, agent: &str, number: u64, used: Option<Used>) {
@@ -268,6 +275,64 @@ fn a_stream_that_is_cut_is_cut_for_the_program_too_and_an_estimate() {
     let told = endpoint.requests().pop().and_then(|request| request.answer.usage);
     let told = told.expect("the account that it did not come to");
     assert_eq!(used.reading.tokens.input, told.input, "what came before the cut counts");
+}
+
+#[test]
+fn the_model_is_known_before_a_request_goes_on_and_wherever_it_stands_the_request_arrives_whole() {
+    let endpoint = ModelServer::start(script());
+    let (notes, base) = serve(&endpoint.url(), None);
+    for (path, body) in requests() {
+        assert_eq!(post(&format!("{base}{path}"), &body).status, 200, "{path}");
+    }
+    let long = "word ".repeat(200_000);
+    let last = format!(r#"{{"messages":[{{"role":"user","content":"{long}"}}],"max_tokens":9,"model":"m-1"}}"#);
+    assert_eq!(post(&format!("{base}/v1/messages"), &last).status, 200);
+    let asked = notes.asked.lock().expect("no panic").clone();
+    let (before, behind) = asked.split_at(requests().len());
+    assert!(before.iter().all(|model| model.as_deref() == Some("m-1")), "{before:?}");
+    assert_eq!(behind, [Some("m-1".to_owned())]);
+    let arrived = endpoint.requests().pop().expect("a request");
+    assert_eq!(arrived.body["messages"][0]["content"], long);
+}
+
+#[test]
+fn a_cut_reply_is_taken_to_have_read_what_the_request_before_it_read_and_what_was_added() {
+    let rule = FaultRule {
+        when: When::default(),
+        nth: Some(2),
+        times: Some(1),
+        side: true,
+        fault: Fault::CutAfter(3),
+    };
+    let endpoint = ModelServer::start(script().with_fault(rule));
+    let (notes, base) = serve(&endpoint.url(), None);
+    let chat = |text: &str| {
+        let body = format!(r#"{{"model":"m-1","stream":true,"messages":[{{"role":"user","content":"{text}"}}]}}"#);
+        post(&format!("{base}/v1/chat/completions"), &body)
+    };
+    let _ = chat("hi");
+    let _ = chat(&format!("hi{}", "x".repeat(30)));
+    let ended = wait_until(LONG, "both accounts", || {
+        let ended = notes.ended();
+        (ended.len() == 2).then_some(ended)
+    });
+    let read = |place: usize| ended[place].1.as_ref().expect("it cost something").reading.clone();
+    let (first, second) = (read(0), read(1));
+    assert!(first.whole && !second.whole);
+    assert_eq!(second.tokens.input, first.tokens.input + 10);
+    assert_eq!(second.tokens.cached, first.tokens.cached + first.tokens.cache_write);
+}
+
+#[test]
+fn a_service_that_cannot_be_reached_is_named_to_the_program_and_to_the_ledger() {
+    let (notes, base) = serve("http://127.0.0.1:1", None);
+    let (path, body) = &requests()[0];
+    let answer = post(&format!("{base}{path}"), body);
+    assert_eq!(answer.status, 502);
+    let wanted = "fleet's meter cannot reach the model's service at 127.0.0.1:1";
+    assert!(String::from_utf8_lossy(&answer.body).contains(wanted), "{answer:?}");
+    assert_eq!(*notes.unanswered.lock().expect("no panic"), [wanted]);
+    assert_eq!(wait_until(LONG, "its account", || notes.ended().pop()), (1, None));
 }
 
 #[test]

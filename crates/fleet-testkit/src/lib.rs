@@ -3,7 +3,8 @@
 //! [`TestEnv`] is a throw-away HOME with a fleet in it; its [`Cmd`] runs programs under a deadline; [`Pty`] plays
 //! the user at a terminal; [`wait_until`] is how a test waits. The program `scripted-agent` behaves like a coding
 //! agent's terminal program and does what its prompts say; [`Received`] is a line of the log that it keeps.
-//! [`model`] is a scripted model endpoint, for agents that are real; [`clis`] knows five of those.
+//! [`model`] is a scripted model endpoint, for agents that are real; [`clis`] knows five of those; [`tls`] puts a
+//! certificate before it.
 //! Everything here panics with a story instead of returning errors: its callers are tests.
 
 pub mod clis;
@@ -14,6 +15,7 @@ mod namespace;
 mod pty;
 mod received;
 pub mod scan;
+pub mod tls;
 mod wait;
 
 pub use cmd::{Background, Cmd, Finished, kill_process, raw_command};

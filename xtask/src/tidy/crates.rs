@@ -71,7 +71,8 @@ const OWNED: &[(&str, &[&str])] = &[
     ("tokio", &["fleet", "fleet-net", "fleet-testkit"]),
     ("hyper", &["fleet-net", "fleet-testkit"]),
     ("ureq", &["fleet-net"]),
-    ("rustls", &["fleet-net"]),
+    ("rustls", &["fleet-net", "fleet-testkit"]),
+    ("tokio-rustls", &["fleet-testkit"]),
 ];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {

@@ -16,6 +16,15 @@ const USED: Tokens = Tokens {
     reasoning: 15,
 };
 
+/// What the requests are taken to have read.
+const EXPECTED: Tokens = Tokens {
+    input: 100,
+    cached: 0,
+    cache_write: 0,
+    output: 0,
+    reasoning: 0,
+};
+
 fn usage(format: Format) -> Value {
     match format {
         Format::Messages => json!({"input_tokens": 10, "cache_read_input_tokens": 200,
@@ -90,7 +99,7 @@ fn read(format: Format, shape: Shape, bytes: &[u8], size: usize) -> Reading {
     for chunk in bytes.chunks(size.max(1)) {
         reader.push(chunk);
     }
-    reader.reading(300)
+    reader.reading(EXPECTED)
 }
 
 fn expected(format: Format) -> Reading {
@@ -175,7 +184,7 @@ fn nothing_that_counts_comes_after_the_final_account() {
         }
         assert!(reader.is_over(), "{format:?}");
         assert!(before > events.find("hello").expect("the text"), "{format:?}");
-        assert_eq!(reader.reading(0), expected(format), "{format:?}");
+        assert_eq!(reader.reading(Tokens::default()), expected(format), "{format:?}");
     }
 }
 
@@ -205,7 +214,23 @@ fn a_request_names_its_model_wherever_it_stands() {
     for byte in body {
         request.push(&[*byte]);
     }
-    assert_eq!((request.model(), request.bytes()), (Some("m-1"), body.len() as u64));
+    assert_eq!((request.model(), request.text()), (Some("m-1"), 5));
+}
+
+#[test]
+fn an_image_in_a_request_is_not_taken_for_text() {
+    let mut request = RequestReader::default();
+    let image = "A".repeat(1_000_000);
+    let body = json!({"model": "m-1", "input": [{"content": [{"text": "look", "image_url": image}]}]});
+    request.push(body.to_string().as_bytes());
+    assert_eq!(request.text(), 3 + 4 + MEDIUM);
+}
+
+#[test]
+fn a_request_that_cannot_be_read_is_as_long_as_its_bytes() {
+    let mut request = RequestReader::default();
+    request.push(b"\x28\xb5\x2f\xfd compressed");
+    assert_eq!((request.model(), request.text()), (None, 15));
 }
 
 #[test]
@@ -223,7 +248,7 @@ fn a_refusal_tells_how_long_to_wait() {
         let mut reader = Reader::new(Format::Gemini, Shape::Document);
         reader.push(body.to_string().as_bytes());
         assert_eq!(reader.wait(now).map(|at| at.0 - now.0), ahead, "{body}");
-        assert!(!reader.reading(0).told);
+        assert!(!reader.reading(Tokens::default()).told);
     }
 }
 

@@ -60,6 +60,12 @@ pub enum Heard {
     },
     /// What was used since the program said so last. Each such event is added up.
     Used(Usage),
+    /// The same of a sub-agent, which the program's stream leaves out.
+    UsedBelow(Usage),
+    /// A reply broke off, and the program asks for it once more.
+    BrokeOff,
+    /// The program asks its service for something whose use it tells nowhere.
+    Untold,
     /// What everything since the program's start has cost, as it says. Said as often as one likes.
     CostSoFar {
         /// US dollars.

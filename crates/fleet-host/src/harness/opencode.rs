@@ -163,7 +163,12 @@ pub(super) fn heard(event: &Value) -> Vec<Heard> {
             by: "plugin chat.message",
         }),
         Some("session.idle") => Some(Heard::TurnEnded),
-        Some("reply") => used(event).map(Heard::Used),
+        Some("reply") => used(event).map(match event["child"] == true {
+            true => Heard::UsedBelow,
+            false => Heard::Used,
+        }),
+        Some("retry") => broke_off(event["message"].as_str().unwrap_or_default()).then_some(Heard::BrokeOff),
+        Some("title") => Some(Heard::Untold),
         Some("permission.asked") => Some(Heard::Asked {
             reason: Reason::Permission,
             by: "plugin permission.asked",
@@ -181,6 +186,13 @@ pub(super) fn heard(event: &Value) -> Vec<Heard> {
         _ => None,
     };
     conversation.into_iter().chain(heard).collect()
+}
+
+/// Whether it tries again because a reply did not come to its end. After a refusal it gives the words of the service.
+fn broke_off(message: &str) -> bool {
+    const WORDS: [&str; 5] = ["connect", "socket", "econn", "terminated", "timed out"];
+    let message = message.to_lowercase();
+    WORDS.iter().any(|word| message.contains(word))
 }
 
 /// What one reply used. The numbers are disjoint, the thinking is beside the output; a reply that was interrupted has

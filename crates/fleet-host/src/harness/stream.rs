@@ -279,6 +279,10 @@ impl Cli {
                     .hint("give it one with `--prompt TEXT`"),
             );
         };
+        let is_title = |flag: &String| flag == "--title" || flag.starts_with("--title=");
+        if flags.iter().any(is_title) {
+            argv.retain(|arg| arg != opencode::TITLE);
+        }
         // OpenCode's flags belong to its subcommand; the others take theirs before it.
         let at = usize::from(self == Cli::OpenCode);
         argv.splice(at..at, flags.iter().cloned());

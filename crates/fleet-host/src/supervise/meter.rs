@@ -66,6 +66,12 @@ pub enum Request {
         route: String,
         /// Whether it asks for a reply, which costs.
         costs: bool,
+        /// The model that it asks for; none where it does not say.
+        #[serde(default)]
+        model: Option<String>,
+        /// How the hard ceilings of all agents stand.
+        #[serde(default)]
+        ceiling: Ceiling,
     },
     /// The request of this number is with the service, whole.
     Sent {
@@ -73,8 +79,8 @@ pub enum Request {
         number: u64,
         /// The model that was asked for.
         model: Option<String>,
-        /// Its size.
-        bytes: u64,
+        /// What it is taken to have read, as long as nobody says.
+        expected: Tokens,
     },
     /// The request of this number has ended.
     Ended {
@@ -83,11 +89,29 @@ pub enum Request {
         /// What it used; none: it has cost nothing.
         reply: Option<Reply>,
     },
+    /// A request got no answer of its service.
+    Unanswered {
+        /// Why, for people.
+        about: String,
+    },
     /// The service has refused because a limit of its own is used up.
     Limited {
         /// Until when; none where it does not say.
         until: Option<Time>,
     },
+}
+
+/// How the hard ceilings of all agents together stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ceiling {
+    /// There is none.
+    #[default]
+    None,
+    /// There is room, for what has a price.
+    Room,
+    /// One is used up: what to say.
+    UsedUp(String),
 }
 
 /// What a request used.

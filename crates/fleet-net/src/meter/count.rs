@@ -1,5 +1,6 @@
 //! One request that costs: its body and its answer are read while they pass, and its account is settled once.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,11 +12,19 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::decode::Decoder;
-use super::{Ledger, Used};
+use super::known::Known;
+use super::{Ledger, Shared, Used};
 
 /// What both directions know of a request. When the last of them lets go of it the account is settled, so that it is
 /// settled whatever happens to the connections.
 pub(super) struct Count<L: Ledger>(Arc<Account<L>>);
+
+/// What is asked for, as the path says it.
+pub(super) struct Kind {
+    pub(super) format: Format,
+    /// The model, where it is in the path.
+    pub(super) model: Option<String>,
+}
 
 /// What is known of a request, apart from who still works on it: a thread may settle it.
 struct Account<L: Ledger> {
@@ -25,6 +34,7 @@ struct Account<L: Ledger> {
     format: Format,
     /// The model in the path.
     model: Option<String>,
+    known: Arc<Known>,
     asked: Mutex<RequestReader>,
     is_sent: AtomicBool,
     answer: Mutex<Option<Answer>>,
@@ -39,14 +49,16 @@ struct Answer {
 }
 
 impl<L: Ledger> Count<L> {
-    pub(super) fn new(ledger: &Arc<L>, agent: &str, number: u64, format: Format, model: Option<String>) -> Arc<Self> {
+    /// `asked` is what was read of the request already.
+    pub(super) fn new(shared: &Shared<L>, agent: &str, number: u64, kind: Kind, asked: RequestReader) -> Arc<Self> {
         Arc::new(Self(Arc::new(Account {
-            ledger: Arc::clone(ledger),
+            ledger: Arc::clone(&shared.ledger),
             agent: agent.to_owned(),
             number,
-            format,
-            model,
-            asked: Mutex::default(),
+            format: kind.format,
+            model: kind.model,
+            known: Arc::clone(&shared.known),
+            asked: Mutex::new(asked),
             is_sent: AtomicBool::new(false),
             answer: Mutex::new(None),
             settled: AtomicBool::new(false),
@@ -89,9 +101,10 @@ impl<L: Ledger> Count<L> {
         if !self.0.is_sent.swap(true, Ordering::SeqCst) {
             let account = Arc::clone(&self.0);
             spawn_blocking(move || {
-                let (model, bytes) = account.asked();
+                let (model, text) = account.asked();
+                let expected = account.known.expected(&account.agent, model.as_deref(), text);
                 let ledger = &account.ledger;
-                ledger.sent(&account.agent, account.number, model.as_deref(), bytes);
+                ledger.sent(&account.agent, account.number, model.as_deref(), expected);
             });
         }
     }
@@ -121,16 +134,20 @@ impl<L: Ledger> Account<L> {
         if self.settled.swap(true, Ordering::SeqCst) {
             return;
         }
-        let (asked, bytes) = self.asked();
+        let (asked, text) = self.asked();
+        let expected = self.known.expected(&self.agent, asked.as_deref(), text);
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         let used = match answer.as_ref() {
             // Nobody knows what a service does with a request that it has and does not answer.
             None => self
                 .is_sent
                 .load(Ordering::SeqCst)
-                .then(|| Reader::new(self.format, Shape::Document).reading(bytes)),
+                .then(|| Reader::new(self.format, Shape::Document).reading(expected)),
             Some(answer) => {
-                let reading = answer.decoder.reader().reading(bytes);
+                let reading = answer.decoder.reader().reading(expected);
+                if reading.whole {
+                    self.known.told(&self.agent, asked.as_deref(), text, reading.tokens);
+                }
                 // A refusal costs nothing, unless it says so.
                 let costs = reading.told || (200..300).contains(&answer.status);
                 costs.then_some(reading)
@@ -151,22 +168,24 @@ impl<L: Ledger> Account<L> {
     fn asked(&self) -> (Option<String>, u64) {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let model = self.model.clone().or_else(|| asked.model().map(str::to_owned));
-        (model, asked.bytes())
+        (model, asked.text())
     }
 }
 
 /// The body of a request, on its way to the service.
 pub(super) struct Sent<L: Ledger> {
+    /// What has come of it already, and is counted.
+    ahead: VecDeque<Bytes>,
     body: Incoming,
     count: Arc<Count<L>>,
 }
 
 impl<L: Ledger> Sent<L> {
-    pub(super) fn new(body: Incoming, count: Arc<Count<L>>) -> Self {
-        if body.is_end_stream() {
+    pub(super) fn new(ahead: VecDeque<Bytes>, body: Incoming, count: Arc<Count<L>>) -> Self {
+        if ahead.is_empty() && body.is_end_stream() {
             count.all_sent();
         }
-        Self { body, count }
+        Self { ahead, body, count }
     }
 }
 
@@ -178,6 +197,12 @@ impl<L: Ledger> Body for Sent<L> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(bytes) = self.ahead.pop_front() {
+            if self.is_end_stream() {
+                self.count.all_sent();
+            }
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         if let Some(Ok(frame)) = &frame
             && let Some(bytes) = frame.data_ref()
@@ -193,11 +218,18 @@ impl<L: Ledger> Body for Sent<L> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.ahead.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let ahead: u64 = self.ahead.iter().map(|bytes| bytes.len() as u64).sum();
+        let rest = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + ahead);
+        }
+        hint.set_lower(rest.lower() + ahead);
+        hint
     }
 }
 

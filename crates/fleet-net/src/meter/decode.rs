@@ -72,6 +72,7 @@ mod tests {
     use flate2::Compression;
     use flate2::write::{GzEncoder, ZlibEncoder};
     use fleet_core::meter::{Format, Shape};
+    use fleet_core::usage::Tokens;
 
     use super::*;
 
@@ -80,7 +81,7 @@ mod tests {
     fn output(encoding: &str, bytes: &[u8], size: usize) -> Option<u64> {
         let mut decoder = Decoder::new(encoding, Reader::new(Format::Chat, Shape::Document));
         bytes.chunks(size).for_each(|piece| decoder.push(piece));
-        let reading = decoder.reader().reading(0);
+        let reading = decoder.reader().reading(Tokens::default());
         reading.whole.then_some(reading.tokens.output)
     }
 

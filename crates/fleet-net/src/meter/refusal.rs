@@ -17,6 +17,8 @@ pub(super) enum Why {
     Unavailable,
     /// The service gave none.
     NoService,
+    /// Nobody vouches for the service, and trying again helps nothing.
+    Untrusted,
     /// It asks for another protocol.
     OtherProtocol,
 }
@@ -24,7 +26,7 @@ pub(super) enum Why {
 impl Why {
     pub(super) fn status(self) -> StatusCode {
         match self {
-            Why::Refused => StatusCode::BAD_REQUEST,
+            Why::Refused | Why::Untrusted => StatusCode::BAD_REQUEST,
             Why::Stranger => StatusCode::FORBIDDEN,
             Why::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Why::NoService => StatusCode::BAD_GATEWAY,
@@ -53,7 +55,7 @@ impl Why {
 
     fn anthropic(self) -> &'static str {
         match self {
-            Why::Refused | Why::OtherProtocol => "invalid_request_error",
+            Why::Refused | Why::Untrusted | Why::OtherProtocol => "invalid_request_error",
             Why::Stranger => "permission_error",
             Why::Unavailable | Why::NoService => "api_error",
         }
@@ -61,7 +63,7 @@ impl Why {
 
     fn google(self) -> &'static str {
         match self {
-            Why::Refused | Why::OtherProtocol => "INVALID_ARGUMENT",
+            Why::Refused | Why::Untrusted | Why::OtherProtocol => "INVALID_ARGUMENT",
             Why::Stranger => "PERMISSION_DENIED",
             Why::Unavailable | Why::NoService => "UNAVAILABLE",
         }

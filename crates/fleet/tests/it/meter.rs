@@ -11,6 +11,7 @@ use fleet_core::budget::{Cap, Scope};
 use fleet_core::money::Usd;
 use fleet_host::home::Home;
 use fleet_testkit::model::{Fault, FaultRule, ModelServer, Request, Script, Turn, Usage, When};
+use fleet_testkit::tls::{AUTHORITY, TlsFront};
 use fleet_testkit::{Cmd, TestEnv, binary, kill_process, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -426,7 +427,124 @@ fn what_an_agent_starts_goes_to_the_service_by_an_address_of_its_own() {
     let _ = create.output().success();
     assert_eq!(stage.counted("two"), 1);
     stage.endpoint.release();
-    let _ = stage.fleet(&["wait", "one", "--until", "exited"]).output().success();
+    wait_until(LONG, "the end of the first", || {
+        (stage.agent("one")["outcome"] == "success").then_some(())
+    });
     assert_eq!(stage.counted("one"), 1, "and none of the other's");
+    stage.end();
+}
+
+/// Sets a hard ceiling of the day, of which nothing is used up.
+fn set_hard_day(stage: &Stage) {
+    let app = stage.app();
+    let cap = Cap {
+        ceiling: Usd::new(100.0).expect("an amount"),
+        hard: true,
+    };
+    let store = app.store().expect("a store");
+    store
+        .set_cap("test.cap", &Scope::Day, Some(cap), app.now())
+        .expect("set");
+}
+
+#[test]
+fn under_a_hard_ceiling_of_the_day_a_model_without_a_price_gets_no_other_request() {
+    let stage = Stage::with("meter = \"proxy\"\n");
+    stage
+        .env
+        .write_config("claude_flags = \"--model no-such-model\"\nmeter = \"proxy\"\n");
+    stage.hang_in("one", "ask for one\nask for two\nask for three");
+    set_hard_day(&stage);
+    stage.endpoint.release();
+    let _ = stage.fleet(&["wait", "one", "--until", "exited"]).output();
+    assert_ne!(stage.agent("one")["outcome"], "success");
+    assert_eq!(stage.told().len(), 1, "what was on its way when the ceiling was set");
+    let wanted = "nobody knows what `no-such-model` costs, so no hard ceiling can hold";
+    let logs = stage.fleet(&["logs", "one", "-n", "50"]).output().success().stdout;
+    assert!(
+        logs.contains(wanted) && logs.contains("fleet budget prices --example"),
+        "{logs}"
+    );
+    let told = stage.facts("one", "meter");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(text(&told[0]["about"]).contains(wanted), "{told:?}");
+
+    // With a price it is counted.
+    let prices = "version = 1\n[[price]]\nmodels = [\"no-such-model\"]\ninput = 5\noutput = 25\n";
+    fs::write(stage.env.fleet_home().join("prices.toml"), prices).expect("the fleet home can be written");
+    assert_eq!(stage.run("two", "ask for one")["outcome"], "success");
+    assert_eq!(stage.counted("two"), 1);
+    stage.end();
+}
+
+#[test]
+fn an_agent_with_a_hard_ceiling_gets_no_request_for_a_model_without_a_price() {
+    let stage = Stage::with("");
+    stage
+        .env
+        .write_config("claude_flags = \"--model no-such-model\"\nmeter = \"proxy\"\n");
+    let create = [
+        "create",
+        "one",
+        "--headless",
+        "-p",
+        "ask for one",
+        "--budget",
+        "5",
+        "--hard",
+        "--wait",
+        "exited",
+    ];
+    let _ = stage.fleet(&create).output();
+    assert_ne!(stage.agent("one")["outcome"], "success");
+    assert!(stage.endpoint.requests().is_empty());
+    let logs = stage.fleet(&["logs", "one", "-n", "50"]).output().success().stdout;
+    assert!(logs.contains("nobody knows what `no-such-model` costs"), "{logs}");
+    stage.end();
+}
+
+#[test]
+fn a_service_behind_tls_is_reached_where_its_certificate_is_trusted() {
+    let stage = Stage::new();
+    let front = TlsFront::before(stage.endpoint.address());
+    let authority = stage.env.root().join("authority.pem");
+    fs::write(&authority, AUTHORITY).expect("the root can be written");
+    let create = [
+        "create",
+        "one",
+        "--headless",
+        "-p",
+        "ask for one\nask for two",
+        "--wait",
+        "exited",
+    ];
+    let create = stage.fleet(&create).env("SSL_CERT_FILE", &authority);
+    let _ = create.env("ANTHROPIC_BASE_URL", front.url()).output().success();
+    assert_eq!(stage.agent("one")["outcome"], "success");
+    assert_eq!((stage.told().len(), stage.counted("one")), (2, 2));
+    assert!(stage.facts("one", "meter").is_empty());
+    stage.end();
+}
+
+#[test]
+fn a_service_whose_certificate_nobody_vouches_for_is_an_error_and_an_event_and_costs_nothing() {
+    let stage = Stage::new();
+    let front = TlsFront::before(stage.endpoint.address());
+    let create = ["create", "one", "--headless", "-p", "ask for one", "--wait", "exited"];
+    let _ = stage.fleet(&create).env("ANTHROPIC_BASE_URL", front.url()).output();
+    assert_ne!(stage.agent("one")["outcome"], "success");
+    assert!(stage.endpoint.requests().is_empty());
+    let wanted = "fleet's meter does not trust the certificate of 127.0.0.1";
+    let logs = stage.fleet(&["logs", "one", "-n", "50"]).output().success().stdout;
+    assert!(logs.contains(wanted), "{logs}");
+    let told = stage.facts("one", "meter");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(text(&told[0]["about"]).contains(wanted), "{told:?}");
+    let spent = stage.app().store().and_then(|store| store.spent(&Default::default()));
+    let spent = spent.expect("the account");
+    assert_eq!(
+        (spent.cost, spent.unknown, stage.counted("one")),
+        (Usd::default(), 0, 0)
+    );
     stage.end();
 }

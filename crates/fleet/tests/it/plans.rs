@@ -56,6 +56,7 @@ fn a_plan_without_faults_is_fine_and_nothing_is_made() {
     insta::assert_snapshot!(done.stdout, @r#"
     note: `claude` keeps a worker of type `code-run` from using the web and changing files elsewhere, but not the commands that it runs: `one`
       hint: `"sandbox": "bwrap"` keeps what they change in their folders
+    note: `claude` is counted by what it tells, not by the proxy: it has no API key
     fine: dag, 2 workers, at most 1.50 USD
     "#);
     assert_eq!(done.stderr, "");
@@ -64,6 +65,9 @@ fn a_plan_without_faults_is_fine_and_nothing_is_made() {
     assert_eq!((&verdict["type"], &verdict["most_usd"]), (&"dag".into(), &1.5.into()));
     assert_eq!(codes(&verdict), Vec::<String>::new());
     assert_eq!(verdict["reach"][0]["acts"], serde_json::json!(["web", "leave"]));
+    let by_key = fleet(&env, &root, ["check", "fleet.json", "--json"]).env("ANTHROPIC_API_KEY", "made-up");
+    let by_key: Value = by_key.output().success().json();
+    assert_eq!(by_key["meters"], serde_json::json!([{"provider": "claude", "meter": "proxy"}]));
     assert!(!env.fleet_home().exists(), "a check makes nothing");
 }
 

@@ -1,4 +1,4 @@
-//! How near both meters come to what the endpoint says that it told: the same ten sessions with each program and meter.
+//! How near both meters come to what the endpoint says that it told: the same eleven sessions with each program and meter.
 //!
 //! `cargo xtask record --meter` runs all of them and writes `tests/fixtures/meter`, of which `cargo xtask gen` makes a
 //! page; a quick run tries one by the proxy.
@@ -22,7 +22,7 @@ use crate::meter::{PRICES, looks};
 use crate::world::World;
 
 /// The sessions, in the order of the page. Each is a run without a terminal; `resume` is two.
-const SESSIONS: [&str; 10] = [
+const SESSIONS: [&str; 11] = [
     "one reply",
     "cached tokens",
     "tool calls",
@@ -30,10 +30,14 @@ const SESSIONS: [&str; 10] = [
     "a limit, then a retry",
     "an error, then a retry",
     "a cut stream",
+    "a later cut",
     "a resume",
     "a sub-agent",
     "a long context",
 ];
+
+/// What the endpoint says in the end.
+const ANSWER: &str = "this is the answer to all of that";
 
 fn usage(input: u64, cached: u64, cache_write: u64, output: u64) -> Usage {
     Usage {
@@ -43,6 +47,50 @@ fn usage(input: u64, cached: u64, cache_write: u64, output: u64) -> Usage {
         output,
         ..Usage::default()
     }
+}
+
+/// How many tokens the first request of this program has, about: the endpoint tells so where a stream is cut, so that an
+/// estimate of it is compared with something true ([`is_true`]).
+fn first_request(cli: Cli) -> u64 {
+    match cli {
+        Cli::Claude => 18_500,
+        Cli::Codex => 9000,
+        Cli::Gemini => 9000,
+        Cli::OpenCode => 6800,
+        Cli::Pi => 1200,
+    }
+}
+
+/// Whether the request has about so many tokens, counted as tokenizers cut text: a word of up to eight letters, up to three
+/// digits, or a few signs.
+fn is_true(tokens: u64, body: &Value) -> bool {
+    fn count(value: &Value) -> u64 {
+        match value {
+            Value::String(text) => pieces(text),
+            Value::Array(all) => all.iter().map(count).sum(),
+            Value::Object(all) => all.iter().map(|(key, value)| pieces(key) + count(value)).sum(),
+            _ => 1,
+        }
+    }
+    let counted = count(body);
+    counted.abs_diff(tokens) * 100 <= tokens * 15
+}
+
+/// The tokens of a text, about.
+fn pieces(text: &str) -> u64 {
+    let kind = |letter: char| match letter {
+        letter if letter.is_alphabetic() => 8,
+        letter if letter.is_ascii_digit() => 3,
+        letter if letter.is_whitespace() => 0,
+        _ => 2,
+    };
+    let letters: Vec<char> = text.chars().collect();
+    let runs = letters.chunk_by(|one, other| kind(*one) == kind(*other));
+    let count = |run: &[char]| match kind(run[0]) {
+        0 => u64::from(run.contains(&'\n')),
+        most => (run.len() as u64).div_ceil(most),
+    };
+    runs.map(count).sum()
 }
 
 fn error(is: Trouble) -> Fault {
@@ -57,7 +105,8 @@ fn script(cli: Cli, session: &str) -> Script {
     let looks = |number, usage| looks(cli, number).with_usage(usage);
     // OpenCode makes a conversation shorter that comes near the end of its model's context.
     let long = if cli == Cli::OpenCode { 90_000 } else { 150_000 };
-    let answer = Turn::say("this is the answer to all of that").with_usage(usage(1200, 0, 0, 350));
+    let first = first_request(cli);
+    let answer = Turn::say(ANSWER).with_usage(usage(1200, 0, 0, 350));
     let turns = match session {
         "cached tokens" => vec![
             looks(1, usage(3000, 0, 9000, 120)),
@@ -68,6 +117,11 @@ fn script(cli: Cli, session: &str) -> Script {
             .map(|turn| looks(turn, usage(700 * turn, 300 * turn, 0, 31)))
             .chain([answer])
             .collect(),
+        "a cut stream" => vec![Turn::say(ANSWER).with_usage(usage(first, 0, 0, 350))],
+        "a later cut" => vec![
+            looks(1, usage(first, 0, 0, 60)),
+            Turn::say(ANSWER).with_usage(usage(first + 50, 0, 0, 350)),
+        ],
         "a long context" => vec![looks(1, usage(long, 0, 0, 900)), answer],
         _ => vec![answer],
     };
@@ -76,6 +130,7 @@ fn script(cli: Cli, session: &str) -> Script {
         "a limit, then a retry" => script.with_fault(FaultRule::nth(1, error(Trouble::RateLimit))),
         "an error, then a retry" => script.with_fault(FaultRule::nth(1, error(Trouble::ServerError))),
         "a cut stream" => script.with_fault(FaultRule::nth(1, Fault::CutAfter(4))),
+        "a later cut" => script.with_fault(FaultRule::nth(2, Fault::CutAfter(4))),
         "a sub-agent" => Script {
             rules: vec![
                 rule(
@@ -124,6 +179,7 @@ fn found(cli: Cli, meter: &str, session: &str) -> Value {
         turn.calls = vec![ToolCall::Tool { name, input }];
     }
     let world = World::with_script(cli, script);
+    world.settle_opencode();
     world.configure(cli, &format!("claude_flags = \"\"\nmeter = \"{meter}\"\n"));
     fs::write(world.fleet_home().join("prices.toml"), PRICES).expect("the fleet home can be written");
     let prompt = if session == "a sub-agent" {
@@ -138,7 +194,8 @@ fn found(cli: Cli, meter: &str, session: &str) -> Value {
     }
     let ended = world.fleet(create).output();
     // Gemini CLI gives up at a cut stream.
-    if session != "a cut stream" {
+    let is_cut = matches!(session, "a cut stream" | "a later cut");
+    if !is_cut {
         let _ = ended.success();
     }
     if session == "a resume" {
@@ -147,14 +204,14 @@ fn found(cli: Cli, meter: &str, session: &str) -> Value {
     }
     let agent = world.agent("one");
     assert!(
-        agent["outcome"] == "success" || session == "a cut stream",
+        agent["outcome"] == "success" || is_cut,
         "{session}: {agent} {}",
         world.screen("one")
     );
 
     let prices = Prices::builtin().with(Prices::parse(PRICES, "own").expect("a table"));
     let (mut told, mut whole, mut side, mut cut) = (Usd::default(), 0, 0, 0);
-    let mut worth = Usd::default();
+    let mut lost = Usd::default();
     for request in world.endpoint().requests() {
         if request.format.is_none() || request.answer.status != 200 {
             continue;
@@ -176,8 +233,15 @@ fn found(cli: Cli, meter: &str, session: &str) -> Value {
             side += u64::from(request.side.is_some());
             told = told + cost;
         } else {
+            // What it had written by then is next to nothing.
+            let read = Tokens { output: 0, ..tokens };
             cut += 1;
-            worth = worth + cost;
+            lost = lost
+                + prices
+                    .cost(&request.model, Time(request.at_ms as i64), read)
+                    .unwrap_or_default();
+            let size = usage.input + usage.cached + usage.cache_write;
+            assert!(is_true(size, &request.body), "{}: {size} {}", cli.name(), request.body);
         }
     }
     let id = agent["id"].as_str().expect("an id");
@@ -197,7 +261,7 @@ fn found(cli: Cli, meter: &str, session: &str) -> Value {
         .filter(|used| used.certainty == Some(Certainty::Estimated))
         .count();
     let found = json!({
-        "session": session, "requests": whole, "side": side, "cut": cut, "told": told.micros(), "cut_worth": worth.micros(),
+        "session": session, "requests": whole, "side": side, "cut": cut, "told": told.micros(), "lost": lost.micros(),
         "counted": (sum(Certainty::Measured) + sum(Certainty::Reported)).micros(), "estimated": sum(Certainty::Estimated).micros(),
         "estimates": estimates, "unknown": used.iter().filter(|used| used.cost.is_none()).count(),
     });

@@ -151,11 +151,7 @@ fn pi_tells_of_itself_beside_its_users_own_extension() {
 #[test]
 fn opencode_tells_of_itself_beside_its_users_own_plugins() {
     let world = world(Cli::OpenCode);
-    // As OpenCode leaves its folder when it has installed its package.
-    let dependencies = json!({"@opencode-ai/plugin": "*"});
-    let lock = json!({"lockfileVersion": 3, "packages": {"": {"dependencies": dependencies}}}).to_string();
-    put(&world, ".config/opencode/package-lock.json", &lock);
-    put(&world, ".config/opencode/node_modules/.keep", "");
+    world.settle_opencode();
     let hook = "return { event: async ({ event }) => { if (event.type === \"session.idle\") ran(); } };";
     let source = own("export const Own = async () =>", hook);
     put(&world, ".config/opencode/plugins/own.js", &source);

@@ -89,6 +89,16 @@ impl World {
         &self.endpoint
     }
 
+    /// Leaves OpenCode's folder of settings as OpenCode does when it has installed its package there: without that it
+    /// would try at each start to which a plugin is given, and without a network in vain.
+    pub(crate) fn settle_opencode(&self) {
+        let folder = self.home().join(".config/opencode");
+        let dependencies = serde_json::json!({"@opencode-ai/plugin": "*"});
+        let lock = serde_json::json!({"lockfileVersion": 3, "packages": {"": {"dependencies": dependencies}}});
+        std::fs::create_dir_all(folder.join("node_modules")).expect("HOME can be written");
+        std::fs::write(folder.join("package-lock.json"), lock.to_string()).expect("HOME can be written");
+    }
+
     /// Keeps the fleet, its configuration and its worktrees in `folder` instead of HOME.
     pub(crate) fn keep_fleet_in(&mut self, folder: &Path) {
         let configuration = self.env.fleet_home().join("config.toml");

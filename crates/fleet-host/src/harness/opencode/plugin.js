@@ -8,6 +8,8 @@ import net from "node:net";
 const JSON_FRAME = 1;
 // The supervisor takes no larger event.
 const LONGEST_TEXT = 512 * 1024;
+// Why it tries again is said in the first words.
+const LONGEST_REASON = 500;
 // An OpenCode that a tool starts inherits the plugin, and is not the agent.
 const MARK = "FLEET_REPORTER";
 
@@ -57,10 +59,11 @@ export const Fleet = async () => {
   const commands = new Map();
 
   // A reply is told of several times; what it used is whole when it is completed.
-  const reply = ({ id, role, time, modelID, providerID, tokens, cost }) => {
+  const reply = ({ id, role, time, sessionID, modelID, providerID, tokens, cost }) => {
     if (role !== "assistant" || !time?.completed || !tokens || counted.has(id)) return;
     counted.add(id);
-    tell({ type: "reply", provider: providerID, model: modelID, tokens, cost });
+    const child = children.has(sessionID);
+    tell({ type: "reply", provider: providerID, model: modelID, tokens, cost, child });
   };
 
   return {
@@ -74,13 +77,21 @@ export const Fleet = async () => {
       commands.delete(sessionID);
       tell({ type: "chat.message", id: sessionID, text: text.length > LONGEST_TEXT ? undefined : text });
     },
+    // What a title takes is in no message.
+    "chat.params": async ({ agent }) => {
+      if ((agent?.name ?? agent) === "title") tell({ type: "title" });
+    },
     event: async ({ event: { type, properties } }) => {
       switch (type) {
         case "session.created":
+        case "session.updated":
           if (properties.info.parentID) children.add(properties.info.id);
           return;
         case "message.updated":
           return reply(properties.info);
+        case "session.status":
+          if (properties.status?.type !== "retry") return;
+          return tell({ type: "retry", message: String(properties.status.message).slice(0, LONGEST_REASON) });
         case "session.idle":
           if (!children.has(properties.sessionID)) tell({ type, id: properties.sessionID });
           return;

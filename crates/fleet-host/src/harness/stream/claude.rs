@@ -2,7 +2,10 @@
 //!
 //! - A failure of the service is a `result` of subtype `success` with `is_error`.
 //! - The numbers of `result` are sums over the process, so the last `result` is taken off.
-//! - An assistant's message comes in parts, each with the usage at the message's *beginning*.
+//! - An assistant's message comes in parts, each with the usage at the message's *beginning* and no `stop_reason`.
+//! - Of a stream that is cut before a whole part has come it says nothing, and asks for the same once more, not as a
+//!   stream. Such a reply comes whole, with its `stop_reason`, and is left out of the result's `usage`, though not of its
+//!   `modelUsage`. So what was lost is estimated: as much again.
 //! - A sub-agent's calls and results are in the stream, marked with the call that sent it out; its last message is not.
 //!   `task_notification` tells of its end. In the background the call has its result at once, so that tells of nothing.
 
@@ -26,6 +29,8 @@ pub(super) struct Decoder {
     /// What messages that no `result` counts yet had read when they began, by model.
     begun: BTreeMap<String, Tokens>,
     messages: VecDeque<String>,
+    /// Replies since the last `result` that did not come as a stream, with their models.
+    whole: Vec<(String, Tokens)>,
     conversation: String,
     /// Calls that have sent out a sub-agent of which nothing else was told.
     sent_out: BTreeSet<String>,
@@ -176,17 +181,36 @@ impl Decoder {
         if self.messages.len() > OPEN_MESSAGES {
             self.messages.pop_front();
         }
-        *self.begun.entry(model.to_owned()).or_default() += Tokens {
-            input: number(message, "/usage/input_tokens"),
-            cached: number(message, "/usage/cache_read_input_tokens"),
-            cache_write: number(message, "/usage/cache_creation_input_tokens"),
-            output: 0,
-            reasoning: 0,
-        };
+        let tokens = tokens_of(&message["usage"]);
+        if message["stop_reason"].is_string() {
+            self.whole.push((model.to_owned(), tokens));
+        }
+        *self.begun.entry(model.to_owned()).or_default() += Tokens { output: 0, ..tokens };
+    }
+
+    /// What requests are estimated to have used whose streams were cut. `counted` is what the result counts.
+    fn lost(&mut self, counted: Tokens, result: &Value, events: &mut Vec<Event>) {
+        let mut room = all(counted).saturating_sub(all(tokens_of(&result["usage"])));
+        for (model, tokens) in std::mem::take(&mut self.whole) {
+            // A version that names the reason of streams, too, leaves no room.
+            let Some(left) = room.checked_sub(all(tokens)) else {
+                return;
+            };
+            room = left;
+            let usage = Usage {
+                model: Some(model),
+                tokens,
+                cost_usd: None,
+                source: "assistant.usage".to_owned(),
+                basis: Basis::Estimated,
+            };
+            account(usage, events);
+        }
     }
 
     fn result(&mut self, line: &Value, events: &mut Vec<Event>) {
         self.begun.clear();
+        let mut counted = Tokens::default();
         for (model, sum) in line["modelUsage"].as_object().into_iter().flatten() {
             let tokens = Tokens {
                 input: number(sum, "/inputTokens"),
@@ -204,8 +228,10 @@ impl Decoder {
                 source: "result.modelUsage".to_owned(),
                 basis: Basis::Reported,
             };
+            counted += usage.tokens;
             account(usage, events);
         }
+        self.lost(counted, line, events);
         for denied in line["permission_denials"].as_array().into_iter().flatten() {
             events.push(Event::Denied {
                 tool: text(denied, "/tool_name").to_owned(),
@@ -215,6 +241,21 @@ impl Decoder {
         let (outcome, text) = ending(line);
         events.push(Event::End { outcome, text });
     }
+}
+
+fn tokens_of(usage: &Value) -> Tokens {
+    Tokens {
+        input: number(usage, "/input_tokens"),
+        cached: number(usage, "/cache_read_input_tokens"),
+        cache_write: number(usage, "/cache_creation_input_tokens"),
+        output: number(usage, "/output_tokens"),
+        reasoning: 0,
+    }
+}
+
+fn all(tokens: Tokens) -> u64 {
+    let input = tokens.input.saturating_add(tokens.cached);
+    input.saturating_add(tokens.cache_write).saturating_add(tokens.output)
 }
 
 /// How a `result` ended, and what it says about it.

@@ -2,7 +2,8 @@
 //!
 //! - There is no terminal event: a `step_finish` of reason `stop` that is the last line, or an `error`.
 //! - A tool that must ask is denied, and the run ends after that step with exit status 0.
-//! - `output` is without the thinking. The request for a title is in no step and in no cost.
+//! - `output` is without the thinking. The request for a title is in no step and in no cost, so a conversation gets one
+//!   from its prompt. What sub-agents use, and that a stream was cut, is told by the plugin alone.
 //! - A prompt in its arguments gets quotes; standard input does not.
 
 use serde_json::Value;
@@ -17,12 +18,15 @@ pub(super) struct Decoder {
     last: Option<(Outcome, String)>,
 }
 
+/// Without a text a title is the beginning of the prompt, and its service is not asked for one.
+pub(super) const TITLE: &str = "--title=";
+
 pub(super) fn headless(launch: &Launch<'_>) -> Vec<String> {
     let mut argv: Vec<String> = ["run", "--format", "json"].map(str::to_owned).into();
     match launch.conversation {
         Some(id) if launch.resume => argv.extend(["--session".to_owned(), id.to_owned()]),
         None if launch.resume => argv.push("--continue".to_owned()),
-        _ => {}
+        _ => argv.push(TITLE.to_owned()),
     }
     argv.extend(
         launch

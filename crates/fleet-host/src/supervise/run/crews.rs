@@ -180,7 +180,8 @@ impl Supervisor {
         if parts.is_empty() {
             return self.record_used(usage);
         }
-        let (whole, certainty) = self.priced(&usage);
+        let is_incomplete = self.make_up_for_lost(&usage);
+        let (whole, certainty) = self.priced(&usage, is_incomplete);
         // A sum that only the program knows cannot be divided.
         let Some(whole) = whole.filter(|_| certainty != Certainty::Reported) else {
             return self.record_priced_as(usage, whole, certainty, None);
@@ -209,7 +210,8 @@ impl Supervisor {
         self.record_priced_as(own, Some(rest), certainty, None);
     }
 
-    fn record_priced_as(&mut self, usage: Usage, cost: Option<Usd>, certainty: Certainty, crew: Option<String>) {
+    /// Records what was used and what that costs, for a sub-agent where one is named.
+    pub(super) fn record_priced_as(&mut self, usage: Usage, cost: Option<Usd>, certainty: Certainty, crew: Option<String>) {
         self.record_priced(Used {
             cost,
             certainty: Some(certainty),

@@ -16,7 +16,6 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use fleet_core::fact::{Fact, Source, Used};
-use fleet_core::meter::BYTES_PER_TOKEN;
 use fleet_core::spend::{self, Meter, Spend};
 use fleet_core::usage::{Basis, Tokens, Usage};
 use fleet_core::{Error, Result};
@@ -24,7 +23,7 @@ use serde_json::Value;
 
 use super::reports::is_plain;
 use super::{Running, Supervisor, now, to_json};
-use crate::supervise::meter::{Answer, Reply, Request};
+use crate::supervise::meter::{Answer, Ceiling, Reply, Request};
 
 /// A meter that cannot be started is tried again after so long.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -47,6 +46,8 @@ pub(super) struct Link {
     open: BTreeMap<u64, Open>,
     /// Whether a request has come through the meter since the program was started.
     counted: bool,
+    /// Why the last request got no answer, and that is recorded.
+    unanswered: Option<String>,
 }
 
 /// What is known of a request without an account.
@@ -55,7 +56,7 @@ struct Open {
     /// Whether the service has it: before that it costs nothing.
     sent: bool,
     model: Option<String>,
-    bytes: u64,
+    expected: Tokens,
 }
 
 impl Link {
@@ -145,13 +146,23 @@ impl Supervisor {
         let request: Request = serde_json::from_value(body.clone())
             .map_err(|error| Error::usage(format!("that is nothing a meter says: {error}")))?;
         let answer = match request {
-            Request::Admit { token, route, costs } => self.admitted(&token, &route, costs),
-            Request::Sent { number, model, bytes } => {
+            Request::Admit {
+                token,
+                route,
+                costs,
+                model,
+                ceiling,
+            } => self.admitted(&token, &route, costs.then_some((model, ceiling))),
+            Request::Sent {
+                number,
+                model,
+                expected,
+            } => {
                 if let Some(open) = self.link.open.get_mut(&number) {
                     *open = Open {
                         sent: true,
                         model,
-                        bytes,
+                        expected,
                     };
                 }
                 Answer::Noted { spend: None }
@@ -159,9 +170,16 @@ impl Supervisor {
             Request::Ended { number, reply } => {
                 let is_open = self.link.open.remove(&number).is_some();
                 let reply = reply.filter(|_| is_open);
+                if reply.is_some() {
+                    self.link.unanswered = None;
+                }
                 Answer::Noted {
                     spend: reply.map(|reply| self.record_request(number, reply)),
                 }
+            }
+            Request::Unanswered { about } => {
+                self.went_unanswered(about);
+                Answer::Noted { spend: None }
             }
             Request::Limited { until } => {
                 self.record(Source::Program, Fact::Quota { until });
@@ -171,22 +189,22 @@ impl Supervisor {
         Ok(to_json(&answer))
     }
 
-    fn admitted(&mut self, token: &str, route: &str, costs: bool) -> Answer {
+    /// Whether a request may go on. `costs` is there for one that does: the model that it asks for, and how the ceilings
+    /// of all agents stand.
+    fn admitted(&mut self, token: &str, route: &str, costs: Option<(Option<String>, Ceiling)>) -> Answer {
         let Some(metered) = self.spec.metered.as_ref().filter(|metered| metered.token == token) else {
             return Answer::Stranger;
         };
         let Some(upstream) = metered.routes.get(route).cloned() else {
             return Answer::Stranger;
         };
-        if costs {
+        if let Some((model, ceiling)) = costs {
             if !matches!(self.running, Running::Child { .. }) || self.stop.is_some() {
                 return Answer::Refused("fleet is ending this agent".to_owned());
             }
-            if let Some(about) = self.refusal() {
-                return Answer::Refused(format!(
-                    "fleet refuses another request, because the budget is used up: {about}; \
-                     `fleet budget raise` allows more"
-                ));
+            if let Some(about) = self.why_refused(model.as_deref(), ceiling) {
+                self.went_unanswered(about.clone());
+                return Answer::Refused(about);
             }
             self.link.last += 1;
             self.link.counted = true;
@@ -195,6 +213,44 @@ impl Supervisor {
         Answer::Pass {
             upstream,
             number: self.link.last,
+        }
+    }
+
+    /// Why no request to `model` may go on, in words; none where it may.
+    fn why_refused(&mut self, model: Option<&str>, ceiling: Ceiling) -> Option<String> {
+        let is_hard = match ceiling {
+            Ceiling::UsedUp(about) => return Some(about),
+            Ceiling::Room => true,
+            Ceiling::None => false,
+        };
+        if let Some(about) = self.refusal() {
+            return Some(format!(
+                "fleet refuses another request, because the budget is used up: {about}; `fleet budget raise` allows more"
+            ));
+        }
+        if !is_hard && !self.has_hard_ceiling() {
+            return None;
+        }
+        // Money is never taken to be nothing: what has no price would pass a ceiling that is to hold.
+        match model {
+            Some(model) if self.prices().knows(model, now()) => None,
+            Some(model) => Some(format!(
+                "fleet refuses this request: nobody knows what `{}` costs, so no hard ceiling can hold; give its price in \
+                 `prices.toml` of fleet's home, as `fleet budget prices --example` shows, then `fleet restart`",
+                if is_plain(model) { model } else { "this model" },
+            )),
+            None => Some(
+                "fleet refuses this request: it names no model, so nobody knows what it costs, and no hard ceiling can hold"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    /// Records why a request got no answer of its service, once for all that follow for the same reason.
+    fn went_unanswered(&mut self, about: String) {
+        if self.link.unanswered.as_ref() != Some(&about) {
+            self.link.unanswered = Some(about.clone());
+            self.record(Source::Program, Fact::Meter { there: true, about });
         }
     }
 
@@ -221,14 +277,10 @@ impl Supervisor {
     fn settle_open(&mut self) {
         for (number, open) in std::mem::take(&mut self.link.open) {
             if open.sent {
-                let tokens = Tokens {
-                    input: open.bytes.div_ceil(BYTES_PER_TOKEN),
-                    ..Tokens::default()
-                };
                 let reply = Reply {
                     asked: open.model,
                     model: None,
-                    tokens,
+                    tokens: open.expected,
                     whole: false,
                 };
                 self.record_request(number, reply);

@@ -37,6 +37,8 @@ pub(super) struct Reports {
     hold: Option<(Reason, Instant)>,
     /// Whether the program has told of the end of a turn, so that it tells of others too.
     tells_ends: bool,
+    /// Whether it has told of anything.
+    pub(super) heard: bool,
     /// Whether the program told that a turn began, and nothing has ended it.
     turn_is_open: bool,
     /// Mark of a prompt that ended by the screen: the word of it may still come, and is no receipt of the next one.
@@ -88,7 +90,13 @@ impl Supervisor {
 
     fn take_word(&mut self, name: &str, heard: Heard) {
         let now = Instant::now();
+        self.reports.heard = true;
         match heard {
+            // All else is in its stream.
+            Heard::UsedBelow(usage) => self.told_usage(usage),
+            Heard::BrokeOff => self.reply_broke_off(),
+            Heard::Untold => self.something_is_untold(),
+            _ if self.stream.is_some() => {}
             Heard::TurnBegan { text, by } => self.turn_began(text.as_deref(), by, now),
             Heard::TranscriptGrew => {
                 self.transcripts.turn_ended(now);

@@ -14,11 +14,15 @@ use fleet_core::fact::{Fact, Source, Used};
 use fleet_core::money::Usd;
 use fleet_core::price::Prices;
 use fleet_core::spend::{self, Certainty};
-use fleet_core::usage::Usage;
+use fleet_core::usage::{Basis, Usage};
 use fleet_core::{Error, Result};
 use serde_json::{Value, json};
 
 use super::{Running, Supervisor, now};
+use crate::harness;
+
+/// No program tries one request more often than this.
+const MOST_LOST: u64 = 20;
 
 /// What is counted, and against what.
 #[derive(Debug, Default)]
@@ -33,8 +37,10 @@ pub(super) struct Spending {
     interrupts: bool,
     /// The program is ended for a limit: what was used of what.
     ends: Option<String>,
-    /// A reply broke off since the program last told what it used: what that has cost it leaves out.
-    broke_off: bool,
+    /// How many replies broke off since the program last told what it used: what they have cost it leaves out.
+    broke_off: u64,
+    /// Something else was used since then that it leaves out.
+    untold: bool,
 }
 
 impl Spending {
@@ -56,22 +62,42 @@ impl Supervisor {
     /// Records what was used since this was last called for the same source.
     pub(super) fn record_used(&mut self, mut usage: Usage) {
         usage.model = usage.model.or_else(|| self.spec.model.clone());
-        let (cost, certainty) = self.priced(&usage);
-        self.record_priced(Used {
-            cost,
-            certainty: Some(certainty),
-            task: self.spec.task.clone(),
-            ..Used::unpriced(usage)
-        });
+        let is_incomplete = self.make_up_for_lost(&usage);
+        let (cost, certainty) = self.priced(&usage, is_incomplete);
+        self.record_priced_as(usage, cost, certainty, None);
     }
 
-    /// What `usage` comes to, which was told now.
-    pub(super) fn priced(&mut self, usage: &Usage) -> (Option<Usd>, Certainty) {
+    /// Records an estimate of the replies that broke off since the program last told what it used, by `usage`, which it
+    /// tells now. Whether something of that is missing all the same.
+    pub(super) fn make_up_for_lost(&mut self, usage: &Usage) -> bool {
+        let mut lost = std::mem::take(&mut self.spending.broke_off);
+        let is_untold = std::mem::take(&mut self.spending.untold) || self.is_known_to_leave_out();
+        if harness::tells_each_reply(&self.spec.harness) {
+            // It has asked for the same once more.
+            for _ in 0..std::mem::take(&mut lost).min(MOST_LOST) {
+                let again = Usage {
+                    basis: Basis::Estimated,
+                    ..usage.clone()
+                };
+                let (cost, certainty) = self.priced(&again, false);
+                self.record_priced_as(again, cost, certainty, None);
+            }
+        }
+        is_untold || lost > 0
+    }
+
+    /// What `usage` comes to, which was told now. Where something of it is missing that is an estimate.
+    pub(super) fn priced(&mut self, usage: &Usage, is_incomplete: bool) -> (Option<Usd>, Certainty) {
         let (cost, mut certainty) = spend::priced(self.prices(), usage, now());
-        if std::mem::take(&mut self.spending.broke_off) && cost.is_some() {
+        if is_incomplete && cost.is_some() {
             certainty = certainty.max(Certainty::Estimated);
         }
         (cost, certainty)
+    }
+
+    /// Whether the program's stream leaves something out that it was to tell otherwise, and does not.
+    fn is_known_to_leave_out(&self) -> bool {
+        self.stream.is_some() && !self.reports.heard && harness::leaves_out(&self.spec.harness)
     }
 
     /// Records what was used and priced already.
@@ -105,7 +131,12 @@ impl Supervisor {
 
     /// What the program tells next that it used leaves out what a reply that broke off has cost.
     pub(super) fn reply_broke_off(&mut self) {
-        self.spending.broke_off = true;
+        self.spending.broke_off += 1;
+    }
+
+    /// What the program tells next that it used leaves out something that it tells nowhere.
+    pub(super) fn something_is_untold(&mut self) {
+        self.spending.untold = true;
     }
 
     /// Why no other request may go to the program's service: its limit of money is used up.
@@ -115,6 +146,12 @@ impl Supervisor {
             (Level::Reached, Some(Rung::Usd)) => Some(limits.describe(taken, Rung::Usd)),
             _ => None,
         }
+    }
+
+    /// Whether its limit of money ends the agent at once.
+    pub(super) fn has_hard_ceiling(&self) -> bool {
+        let limits = &self.spending.limits;
+        limits.hard && limits.known && limits.usd.is_some()
     }
 
     /// Why the program is ended, if it is for a limit.
