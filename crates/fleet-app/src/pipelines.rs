@@ -18,12 +18,12 @@ use fleet_core::run::stages::{self, Stood};
 use fleet_core::run::{Control, Finish, Pause, Seen};
 use fleet_core::{Error, Kind, Result};
 use fleet_host::process;
-use fleet_store::{Given, Share};
+use fleet_store::{Given, Grant};
 
 use crate::app::App;
 use crate::caller::{Caller, Who};
 use crate::engine::pipeline::{self as stage, CONTRACT};
-use crate::{runs, shares};
+use crate::{grants, runs};
 
 /// Where the file of a repository may be, the first that is there.
 const FILES: [&str; 2] = [".vibe/vibe.yaml", "vibe.yaml"];
@@ -109,8 +109,8 @@ pub(crate) fn beside_shares(
         return Ok((own, None));
     };
     let around = obeyed(CONTRACT, contract::read(around))?;
-    let key = shares::key(app, caller, &around)?;
-    let left = shares::left(app, &key, &around.job_id, around.budget, given)?;
+    let key = grants::key(app, caller, &around)?;
+    let left = grants::left(app, &key, &around.job_id, around.budget, given)?;
     own.contract.budget = narrowed(own.contract.budget, &left);
     Ok((Some(own), Some(key)))
 }
@@ -118,7 +118,7 @@ pub(crate) fn beside_shares(
 /// Notes what of a contract a run has.
 pub(crate) fn give_run(app: &App, key: Option<String>, run: &str, budget: &Budget) -> Result<()> {
     let Some(contract) = key else { return Ok(()) };
-    let share = Share {
+    let share = Grant {
         contract,
         given: Given::Run(run.to_owned()),
         usd: budget.ceiling_usd,
@@ -127,7 +127,7 @@ pub(crate) fn give_run(app: &App, key: Option<String>, run: &str, budget: &Budge
         dispatches: budget.max_crew_dispatches.map(|most| most.saturating_add(1)),
         given_at: app.now(),
     };
-    app.store()?.share_give("share.give", &share)
+    app.store()?.grant_give("grant.give", &share)
 }
 
 /// What the `count` agents of one request, in `batch`, may use where `asked` is asked for. It is their share from now on.
@@ -141,9 +141,9 @@ pub(crate) fn under(app: &App, caller: &Caller, asked: Option<Cap>, count: usize
             ..Under::default()
         });
     };
-    let _turn = shares::turn(app)?;
-    let key = shares::key(app, caller, &contract)?;
-    let whole = shares::left(app, &key, &contract.job_id, contract.budget, None)?;
+    let _turn = grants::turn(app)?;
+    let key = grants::key(app, caller, &contract)?;
+    let whole = grants::left(app, &key, &contract.job_id, contract.budget, None)?;
     if let Some(most) = whole.max_crew_dispatches.filter(|most| (*most as usize) < count) {
         let message = format!(
             "the contract of job {} allows {most} dispatches, and {} would be started",
@@ -166,7 +166,7 @@ pub(crate) fn under(app: &App, caller: &Caller, asked: Option<Cap>, count: usize
         ..whole
     };
     let times = |most: Option<u32>| most.map(|most| most.saturating_mul(agents));
-    let given = Share {
+    let given = Grant {
         contract: key,
         given: Given::Batch(batch.to_owned(), agents),
         usd: ceiling,
@@ -175,7 +175,7 @@ pub(crate) fn under(app: &App, caller: &Caller, asked: Option<Cap>, count: usize
         dispatches: times(share.max_crew_dispatches.map(|most| most.saturating_add(1))),
         given_at: app.now(),
     };
-    app.store()?.share_give("share.give", &given)?;
+    app.store()?.grant_give("grant.give", &given)?;
     Ok(Under {
         given: Some(given.given),
         budget: cap,

@@ -154,7 +154,7 @@ pub fn start(
     if let Some(given) = given
         && app.store()?.agents_all()?.iter().all(|agent| agent.batch_id != batch)
     {
-        app.store()?.share_take_back("share.take-back", &given)?;
+        app.store()?.grant_take_back("grant.take-back", &given)?;
     }
     done
 }

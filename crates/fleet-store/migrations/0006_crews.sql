@@ -36,7 +36,7 @@ CREATE TABLE task_patches (
 -- What was started by requests under a contract, each with its share of it. `contract` tells the contract from others: the
 -- launch of the agent that is under it, or a job and stage of another program. `agents` is how many were started at once; a
 -- run has its own.
-CREATE TABLE shares (
+CREATE TABLE grants (
     kind       TEXT NOT NULL CHECK (kind IN ('batch', 'run')),
     id         TEXT NOT NULL,
     contract   TEXT NOT NULL,
@@ -49,4 +49,4 @@ CREATE TABLE shares (
     PRIMARY KEY (kind, id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX shares_contract ON shares (contract);
+CREATE INDEX grants_contract ON grants (contract);

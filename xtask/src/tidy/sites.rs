@@ -163,7 +163,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "the recorder of a task: what it misses, whoever folds the journal or looks at the worktree next makes good",
     ),
     (
-        "share.",
+        "grant.",
         "a share of a contract: noted before anything is started, and one that nothing came of stays with its contract",
     ),
     ("git.made-log", "a question, for an agent that works for a task"),

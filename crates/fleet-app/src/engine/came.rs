@@ -21,7 +21,7 @@ use super::{Engine, Live};
 use crate::app::App;
 use crate::budgets::change::outgrown;
 use crate::budgets::{counted, launch, lost, was_killed};
-use crate::{end, ops, shares};
+use crate::{end, grants, ops};
 
 /// How many lines of a measurement are looked through for the number.
 const MEASURED_LINES: usize = 2000;
@@ -57,7 +57,7 @@ impl Engine<'_> {
 
     /// What a launch cost, of which `own` is its own, with all that it has started under its contract.
     fn with_started(&self, own: Option<Usd>, (agent, generation): (&AgentId, u32)) -> Result<Option<Usd>> {
-        let started = shares::cost(self.app, &shares::of_launch(agent, generation))?;
+        let started = grants::cost(self.app, &grants::of_launch(agent, generation))?;
         Ok(own.zip(started).map(|(own, started)| own + started))
     }
 
@@ -225,7 +225,10 @@ impl Engine<'_> {
                 let (cost, estimated) = self.cost_of_lost(key, live, entries, own)?;
                 (self.with_started(cost, of_launch)?, estimated)
             }
-            _ => (self.with_started(cost_of(entries, of_launch.1), of_launch)?, Usd::default()),
+            _ => (
+                self.with_started(cost_of(entries, of_launch.1), of_launch)?,
+                Usd::default(),
+            ),
         };
         if !estimated.is_zero() {
             text = format!("its supervisor was killed; {estimated} of its cost are estimated");

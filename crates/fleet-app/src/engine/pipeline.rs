@@ -21,7 +21,7 @@ use fleet_host::harness::stream::{Cli, Told, told as heard};
 
 use super::{Engine, layout};
 use crate::app::App;
-use crate::{ops, pipelines, shares};
+use crate::{grants, ops, pipelines};
 
 /// The variable with the contract of a session, for the programs that it starts.
 pub(crate) const CONTRACT: &str = "FLEET_CONTRACT";
@@ -275,8 +275,8 @@ pub(crate) fn used(run: &Run, plan: &Plan, pipeline: &Pipeline, seen: &Seen) -> 
 /// How often sessions of `run` have given work away by starting agents and runs of fleet.
 pub(crate) fn started(app: &App, run: &Run) -> Result<u64> {
     let steps = app.store()?.steps(&run.id)?;
-    let keys = steps.iter().map(|step| shares::of_launch(&step.agent, step.generation));
-    keys.map(|key| shares::dispatches(app, &key)).sum()
+    let keys = steps.iter().map(|step| grants::of_launch(&step.agent, step.generation));
+    keys.map(|key| grants::dispatches(app, &key)).sum()
 }
 
 fn stream(run: &Run, pipeline: &Pipeline, place: usize, go: u32) -> Told {

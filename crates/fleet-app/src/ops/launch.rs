@@ -27,6 +27,7 @@ use crate::budgets;
 use crate::caller::{Caller, Effect};
 use crate::child;
 use crate::engine;
+use crate::grants;
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
 use crate::pipelines;
@@ -34,7 +35,6 @@ use crate::plan::Found;
 use crate::profile::{self, Expected};
 use crate::runs::view::{self, RunRecord};
 use crate::runs::{self, MARK};
-use crate::shares;
 
 /// Start the run of a plan, or go on with it: what is done stays done
 ///
@@ -154,7 +154,7 @@ impl Operation for Launch {
         // Of two launches at once the second goes on with the run of the first.
         let turn = Lock::take(&app.home.root().join("launch.lock"))?;
         let known = runs::of_root(app, &found.root)?;
-        let _shares = shares::turn(app)?;
+        let _grants = grants::turn(app)?;
         let given = known.as_ref().map(|run| Given::Run(run.id.clone()));
         let (own, key) = pipelines::beside_shares(app, caller, own, given.as_ref())?;
         let budget = own.map(|own| own.contract.budget);

@@ -27,7 +27,7 @@ use crate::op::{Operation, ReadText};
 use crate::page::{Label, Page, Show, plain, span};
 use crate::runs::view::{self, RunRecord};
 use crate::runs::{self, MARK};
-use crate::{child, pipelines, shares};
+use crate::{child, grants, pipelines};
 
 /// Run a pipeline: its stages one after the other on a branch of their own, within one budget
 ///
@@ -138,7 +138,7 @@ impl Operation for Run {
         let task = self.prompt.as_deref().map(pipelines::task);
         let known = job.as_deref().map(|job| pipelines::of_job(app, job, task.as_deref()));
         let known = known.transpose()?.flatten();
-        let _shares = shares::turn(app)?;
+        let _grants = grants::turn(app)?;
         let given = known.as_ref().map(|run| Given::Run(run.id.clone()));
         let (own, key) = pipelines::beside_shares(app, caller, own, given.as_ref())?;
         let budget = self.budget(own.as_ref().map(|own| &own.contract))?;

@@ -211,7 +211,13 @@ impl Supervisor {
     }
 
     /// Records what was used and what that costs, for a sub-agent where one is named.
-    pub(super) fn record_priced_as(&mut self, usage: Usage, cost: Option<Usd>, certainty: Certainty, crew: Option<String>) {
+    pub(super) fn record_priced_as(
+        &mut self,
+        usage: Usage,
+        cost: Option<Usd>,
+        certainty: Certainty,
+        crew: Option<String>,
+    ) {
         self.record_priced(Used {
             cost,
             certainty: Some(certainty),

@@ -19,7 +19,7 @@ pub enum Given {
 
 /// A share of what a contract allows; none of what it has no limit for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Share {
+pub struct Grant {
     /// The contract.
     pub contract: String,
     /// Who has it.
@@ -38,10 +38,10 @@ pub struct Share {
 
 impl Store {
     /// Notes a share. A batch that gets more agents has both; what a run is given holds in place of what it had.
-    pub fn share_give(&self, site: &'static str, share: &Share) -> Result<()> {
+    pub fn grant_give(&self, site: &'static str, grant: &Grant) -> Result<()> {
         self.write(site, |transaction| {
-            let (kind, id, agents) = words(&share.given);
-            let sql = "INSERT INTO shares (kind, id, contract, agents, usd, tool_calls, turns, dispatches, given_at)
+            let (kind, id, agents) = words(&grant.given);
+            let sql = "INSERT INTO grants (kind, id, contract, agents, usd, tool_calls, turns, dispatches, given_at)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                        ON CONFLICT (kind, id) DO UPDATE SET
                          agents = agents + ?4,
@@ -49,19 +49,19 @@ impl Store {
                          tool_calls = CASE kind WHEN 'run' THEN ?6 ELSE tool_calls + ?6 END,
                          turns = CASE kind WHEN 'run' THEN ?7 ELSE turns + ?7 END,
                          dispatches = CASE kind WHEN 'run' THEN ?8 ELSE dispatches + ?8 END";
-            let usd = share.usd.map(|usd| values::int(usd.micros()));
+            let usd = grant.usd.map(|usd| values::int(usd.micros()));
             transaction.execute(
                 sql,
                 params![
                     kind,
                     id,
-                    share.contract,
+                    grant.contract,
                     agents,
                     usd,
-                    share.tool_calls,
-                    share.turns,
-                    share.dispatches,
-                    share.given_at.0
+                    grant.tool_calls,
+                    grant.turns,
+                    grant.dispatches,
+                    grant.given_at.0
                 ],
             )?;
             Ok(())
@@ -69,18 +69,18 @@ impl Store {
     }
 
     /// Takes a share back: nothing was started.
-    pub fn share_take_back(&self, site: &'static str, given: &Given) -> Result<()> {
+    pub fn grant_take_back(&self, site: &'static str, given: &Given) -> Result<()> {
         self.write(site, |transaction| {
             let (kind, id, _) = words(given);
-            transaction.execute("DELETE FROM shares WHERE kind = ?1 AND id = ?2", params![kind, id])?;
+            transaction.execute("DELETE FROM grants WHERE kind = ?1 AND id = ?2", params![kind, id])?;
             Ok(())
         })
     }
 
     /// The shares of a contract, oldest first.
-    pub fn shares_of(&self, contract: &str) -> Result<Vec<Share>> {
+    pub fn grants_of(&self, contract: &str) -> Result<Vec<Grant>> {
         self.read(|connection| {
-            let sql = "SELECT * FROM shares WHERE contract = ?1 ORDER BY given_at, kind, id";
+            let sql = "SELECT * FROM grants WHERE contract = ?1 ORDER BY given_at, kind, id";
             let mut statement = connection.prepare_cached(sql)?;
             statement.query_and_then([contract], read)?.collect()
         })
@@ -94,10 +94,10 @@ fn words(given: &Given) -> (&'static str, &str, u32) {
     }
 }
 
-fn read(row: &Row<'_>) -> Attempt<Share> {
+fn read(row: &Row<'_>) -> Attempt<Grant> {
     let id: String = row.get("id")?;
     let kind: String = row.get("kind")?;
-    Ok(Share {
+    Ok(Grant {
         contract: row.get("contract")?,
         given: match kind.as_str() {
             "run" => Given::Run(id),

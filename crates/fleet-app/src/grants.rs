@@ -14,7 +14,7 @@ use fleet_core::spend::Total;
 use fleet_core::{Error, Kind, Result};
 use fleet_host::lock::Lock;
 use fleet_host::supervise::journal;
-use fleet_store::{Given, Of, Share};
+use fleet_store::{Given, Grant, Of};
 
 use crate::app::App;
 use crate::budgets::launch;
@@ -48,7 +48,7 @@ pub(crate) fn of_launch(agent: &AgentId, generation: u32) -> String {
 /// Waits for its turn to take a share: of two requests at once the second finds what the first has taken.
 pub(crate) fn turn(app: &App) -> Result<Lock> {
     app.home.prepare()?;
-    Lock::take(&app.home.root().join("shares.lock"))
+    Lock::take(&app.home.root().join("grants.lock"))
 }
 
 /// What is left of `whole`, the budget of the contract `key`, beside what `own` has already.
@@ -58,7 +58,7 @@ pub(crate) fn turn(app: &App) -> Result<Lock> {
 pub(crate) fn left(app: &App, key: &str, job: &str, whole: Budget, own: Option<&Given>) -> Result<Budget> {
     let mut gone = own_use(app, key)?;
     let mut turns = 0;
-    for share in app.store()?.shares_of(key)? {
+    for share in app.store()?.grants_of(key)? {
         if Some(&share.given) == own {
             continue;
         }
@@ -89,7 +89,7 @@ pub(crate) fn left(app: &App, key: &str, job: &str, whole: Budget, own: Option<&
 
 /// What all that was started under the contract `key` has cost, or may yet; none where nobody knows.
 pub(crate) fn cost(app: &App, key: &str) -> Result<Option<Usd>> {
-    let shares = app.store()?.shares_of(key)?;
+    let shares = app.store()?.grants_of(key)?;
     let costs: Vec<Option<Usd>> = shares
         .iter()
         .map(|share| committed(app, share))
@@ -100,11 +100,11 @@ pub(crate) fn cost(app: &App, key: &str) -> Result<Option<Usd>> {
 
 /// How often work was given away under the contract `key` by starting something.
 pub(crate) fn dispatches(app: &App, key: &str) -> Result<u64> {
-    let shares = app.store()?.shares_of(key)?;
+    let shares = app.store()?.grants_of(key)?;
     Ok(shares.iter().map(|share| u64::from(dispatched(share))).sum())
 }
 
-fn dispatched(share: &Share) -> u32 {
+fn dispatched(share: &Grant) -> u32 {
     match &share.given {
         Given::Batch(_, agents) => share.dispatches.unwrap_or(*agents),
         Given::Run(_) => share.dispatches.unwrap_or(1),
@@ -112,7 +112,7 @@ fn dispatched(share: &Share) -> u32 {
 }
 
 /// What of a share is gone, with what was started in its turn; none where nobody knows.
-fn committed(app: &App, share: &Share) -> Result<Option<Usd>> {
+fn committed(app: &App, share: &Grant) -> Result<Option<Usd>> {
     let store = app.store()?;
     let mut total = Total::default();
     let (mut below, mut lives) = (Some(Usd::default()), false);
@@ -129,7 +129,7 @@ fn committed(app: &App, share: &Share) -> Result<Option<Usd>> {
                 lives |= agent.phase != Phase::Ended && Lock::is_held(&app.home.agent_lock(&agent.id));
                 // What is not folded yet is in the journal alone.
                 let entries = journal::read(&app.home.agent_dir(&agent.id)).unwrap_or_default();
-                crate::task::fold(app, "share.fold", &agent, &entries)?;
+                crate::task::fold(app, "grant.fold", &agent, &entries)?;
                 let of = Of {
                     agent: Some(agent.id.clone()),
                     ..Of::default()
