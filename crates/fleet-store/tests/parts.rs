@@ -302,7 +302,7 @@ fn four_fifths_and_the_end_of_a_tasks_ceiling_are_told_once_each() {
     for (seq, cost) in [700_000, 120_000, 10_000, 300_000, 10_000].into_iter().enumerate() {
         let entry = entry(seq as u64 + 1, cost, None);
         store
-            .spend_add(SITE, &agent(0), &[entry.clone()], false)
+            .spend_add(SITE, &agent(0), std::slice::from_ref(&entry), false)
             .expect("added");
         // Heard of again, it says nothing more.
         store.spend_add(SITE, &agent(0), &[entry], false).expect("added");

@@ -161,9 +161,10 @@ impl Target {
             Target::Task(task) => {
                 drop(&Scope::Task(task.id.to_string()))?;
                 let store = app.store()?;
-                for (id, _) in store.task_agents(task.id)? {
-                    let nearest = store.agent(&id)?.filter(|_| store.shares(&id).unwrap_or_default());
-                    if let Some(agent) = nearest {
+                for (id, own) in store.task_agents(task.id)? {
+                    // Others have a ceiling nearer by, or one above.
+                    let is_free = store.shares(&id)? && store.task_rooms(own)?.is_empty();
+                    if let Some(agent) = store.agent(&id)?.filter(|_| is_free) {
                         unlimit(app, &agent)?;
                     }
                 }
