@@ -67,7 +67,10 @@ fn a_plan_without_faults_is_fine_and_nothing_is_made() {
     assert_eq!(verdict["reach"][0]["acts"], serde_json::json!(["web", "leave"]));
     let by_key = fleet(&env, &root, ["check", "fleet.json", "--json"]).env("ANTHROPIC_API_KEY", "made-up");
     let by_key: Value = by_key.output().success().json();
-    assert_eq!(by_key["meters"], serde_json::json!([{"provider": "claude", "meter": "proxy"}]));
+    assert_eq!(
+        by_key["meters"],
+        serde_json::json!([{"provider": "claude", "meter": "proxy"}])
+    );
     assert!(!env.fleet_home().exists(), "a check makes nothing");
 }
 
