@@ -319,7 +319,7 @@ fn mistakes_in_a_file_name_line_key_and_a_way_out() {
             "zz = 1\nquick_setup = 1",
             "1: unknown key `zz`",
             "known keys are repo_root, worktree_root, tmux_prefix, default_agent, claude_flags, codex_flags, gemini_flags, opencode_flags, pi_flags, \
-             trust_worktrees, root_bypass, credential_files, setup_commands, quick_setup, on_waiting, on_idle, on_exit, on_budget, meter, agent_budget, port_base, port_block, \
+             trust_worktrees, root_bypass, credential_files, setup_commands, quick_setup, commit_trailers, on_waiting, on_idle, on_exit, on_budget, meter, agent_budget, port_base, port_block, \
              port_blocks, trash_budget_mb, output_limit_mb, kill_grace_ms, harness",
         ),
         (

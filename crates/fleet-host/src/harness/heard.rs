@@ -105,8 +105,8 @@ pub enum Written {
     Model(String),
     /// All of it is a sub-agent's.
     SubAgent {
-        /// What tells it from all others.
-        id: String,
+        /// What tells it from all others; none where it does not say.
+        id: Option<String>,
         /// When it was sent out.
         at: Option<Time>,
         /// What it is told, in its first words.

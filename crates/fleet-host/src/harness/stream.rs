@@ -61,6 +61,11 @@ impl Cli {
         }
     }
 
+    /// Whether what its sub-agents use is in nothing that it tells. (Of OpenCode that is read elsewhere.)
+    pub fn leaves_out_sub_agents(self) -> bool {
+        matches!(self, Cli::Codex | Cli::Pi)
+    }
+
     /// Whether a sub-agent of this kind is one of the program's own that change nothing.
     pub fn only_reads(self, crew: &str) -> bool {
         match self {

@@ -153,3 +153,13 @@ fn a_sub_agent_beyond_the_contract_ends_each_program() {
         " of 2 dispatches",
     );
 }
+
+#[test]
+fn a_sub_agent_that_nobody_counts_has_not_cost_nothing() {
+    for (cli, _, sends_out) in PROGRAMS.into_iter().filter(|(cli, ..)| ["codex", "pi"].contains(cli)) {
+        let place = Place::new(cli, &calls(cli, sends_out, 1));
+        let (outcome, about) = place.ended_under("  ceiling_usd: 5\n  hard_ceiling: true\n");
+        let why = "what a reply cost is not known";
+        assert_eq!((outcome.as_str(), about.as_str()), ("budget", why), "{cli}");
+    }
+}

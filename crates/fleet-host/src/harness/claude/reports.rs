@@ -208,14 +208,14 @@ pub(in crate::harness) fn written(line: &[u8]) -> Option<Written> {
 
 /// The prompt of a sub-agent, if the line is that: what a tool has answered is a list and no text.
 fn sent_out(line: &str) -> Option<Written> {
-    if !line.contains("\"isSidechain\":true") || !line.contains("\"parentUuid\":null") {
+    if !line.contains("\"isSidechain\":true") || !line.contains("\"type\":\"user\"") {
         return None;
     }
     let line: Value = serde_json::from_str(line).ok()?;
     let prompt = line["message"]["content"].as_str().filter(|_| line["type"] == "user")?;
     let first = prompt.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     Some(Written::SubAgent {
-        id: line["agentId"].as_str().filter(|id| is_name(id))?.to_owned(),
+        id: line["agentId"].as_str().filter(|id| is_name(id)).map(str::to_owned),
         at: line["timestamp"].as_str().and_then(|at| at.parse().ok()),
         about: first.trim().chars().take(ABOUT).collect(),
         task: TaskId::named_in(prompt),

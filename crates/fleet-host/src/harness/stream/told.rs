@@ -77,11 +77,9 @@ impl Folded<'_> {
     fn take(&mut self, event: &Event) {
         self.told.turns += u64::from(self.turns.begins(event));
         match event {
-            Event::Text { text } => {
-                if self.now.len() + text.len() < LONGEST {
-                    self.now.push_str(text);
-                    self.now.push('\n');
-                }
+            Event::Text { text } if self.now.len() + text.len() < LONGEST => {
+                self.now.push_str(text);
+                self.now.push('\n');
             }
             Event::Call { tool, .. } => {
                 self.told.tool_calls += 1;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use fleet_core::fact::{Fact, Source, Used};
 use fleet_core::money::Usd;
 use fleet_core::spend::{self, Certainty};
-use fleet_core::usage::{Tokens, Usage};
+use fleet_core::usage::{Basis, Tokens, Usage};
 
 use super::Supervisor;
 use super::reports::is_plain;
@@ -103,7 +103,14 @@ impl Supervisor {
             } => {
                 let id = format!("{}.{call}", self.spec.generation);
                 let task = task.map(|task| task.to_string());
-                if !is_plain(call) || (self.spec.task.is_none() && task.is_none()) || self.crews.all.len() == MOST {
+                let is_kept =
+                    is_plain(call) && (self.spec.task.is_some() || task.is_some()) && self.crews.all.len() < MOST;
+                let leaves_out = self.spec.stream.is_some_and(|cli| cli.leaves_out_sub_agents());
+                let is_unseen = leaves_out && self.spec.metered.is_none();
+                if !is_kept {
+                    if is_unseen {
+                        self.used_unseen(None);
+                    }
                     return;
                 }
                 let within = within
@@ -122,7 +129,7 @@ impl Supervisor {
                     untold: Vec::new(),
                 });
                 self.sub_agent_sent(Fact::SentOut {
-                    id,
+                    id: id.clone(),
                     crew: crew.clone(),
                     reads,
                     about: about.clone(),
@@ -130,6 +137,9 @@ impl Supervisor {
                     part_of: self.spec.task.clone(),
                     within,
                 });
+                if is_unseen {
+                    self.used_unseen(Some(id));
+                }
             }
             Event::Called { call, name } => {
                 if let Some(crew) = self.crew_of(call) {
@@ -162,6 +172,18 @@ impl Supervisor {
         if let Some(recorder) = &self.spec.recorder {
             let _ = recorder.start();
         }
+    }
+
+    /// Records that something is used of which nobody will tell: it is not nothing.
+    fn used_unseen(&mut self, crew: Option<String>) {
+        let usage = Usage {
+            model: None,
+            tokens: Tokens::default(),
+            cost_usd: None,
+            source: "sub-agent".to_owned(),
+            basis: Basis::Partial,
+        };
+        self.record_priced_as(usage, None, Certainty::Unknown, crew);
     }
 
     /// Records what the program says that it used, each sub-agent's part by itself.

@@ -315,6 +315,8 @@ impl Transcript {
             // The prompt is what comes first.
             Some(Written::SubAgent { .. }) if self.sub_agent.is_some() => {}
             Some(Written::SubAgent { id, at, about, task }) => {
+                let name = || self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                let id = id.unwrap_or_else(name);
                 self.sub_agent = Some((id.clone(), task));
                 if at.is_none_or(|at| at >= since) {
                     tell(Told::SentOut(id, task, about));
