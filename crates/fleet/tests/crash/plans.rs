@@ -19,28 +19,49 @@ use super::{PATIENCE, WORKERS};
 struct Scene {
     name: &'static str,
     prepare: fn(&Stage, usize),
+    /// What starts it, and goes on with it; `--detach` is added.
+    launch: &'static [&'static str],
+    /// What `status` calls it.
+    named: &'static str,
+}
+
+impl Scene {
+    /// A plan in a `fleet.json`.
+    const fn plan(name: &'static str, prepare: fn(&Stage, usize)) -> Scene {
+        Scene {
+            name,
+            prepare,
+            launch: &["launch", "../root"],
+            named: "../root",
+        }
+    }
 }
 
 const SCENES: &[Scene] = &[
+    Scene::plan("dag", dag),
+    Scene::plan("worktree", worktree),
+    Scene::plan("iterative", iterative),
+    Scene::plan("autoresearch", autoresearch),
     Scene {
-        name: "dag",
-        prepare: dag,
-    },
-    Scene {
-        name: "worktree",
-        prepare: worktree,
-    },
-    Scene {
-        name: "iterative",
-        prepare: iterative,
-    },
-    Scene {
-        name: "autoresearch",
-        prepare: autoresearch,
+        name: "pipeline",
+        prepare: pipeline,
+        launch: &[
+            "run",
+            "--job",
+            "WALK",
+            "--branch",
+            "work/w0",
+            "--budget",
+            "5",
+            "--prompt",
+            "@../task.md",
+        ],
+        named: "WALK",
     },
 ];
 
 struct Stage {
+    scene: &'static Scene,
     env: TestEnv,
     repo: PathBuf,
     root: PathBuf,
@@ -61,7 +82,7 @@ fn full() -> bool {
 }
 
 impl Stage {
-    fn new(scene: &Scene) -> Stage {
+    fn new(scene: &'static Scene) -> Stage {
         let env = TestEnv::new();
         env.write_config("claude_flags = \"\"\nkill_grace_ms = 1000\n");
         let repo = env.repo("repo", 3);
@@ -71,7 +92,13 @@ impl Stage {
         let root = env.root().join("root");
         fs::create_dir_all(&root).expect("made");
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display());
-        let stage = Stage { env, repo, root, path };
+        let stage = Stage {
+            scene,
+            env,
+            repo,
+            root,
+            path,
+        };
         (scene.prepare)(&stage, if full() { 20 } else { 3 });
         stage
     }
@@ -102,20 +129,25 @@ impl Stage {
         fs::write(path, text).expect("written");
     }
 
+    /// Starts the run, or goes on with it, and leaves it to itself.
+    fn launch(&self, variables: &[(&str, String)]) -> Finished {
+        self.run(&[self.scene.launch, &["--detach"]].concat(), variables)
+    }
+
     fn status(&self) -> Option<Value> {
-        let done = self.run(&["status", "../root", "--json"], &[]);
+        let done = self.run(&["status", self.scene.named, "--json"], &[]);
         let runs: Value = serde_json::from_str(&done.stdout).ok()?;
         runs["runs"].get(0).cloned()
     }
 
     /// Launches until the run is over. Whoever notices drives it, so that once may be enough even without asking.
     fn finish(&self, point: &str) {
-        let _ = self.run(&["launch", "../root", "--detach"], &[]).success();
+        let _ = self.launch(&[]).success();
         wait_until(PATIENCE, &format!("{point}: the run ends"), || {
             let run = self.status()?;
             let state = run["state"].as_str().unwrap_or_default().to_owned();
             if state == "unattended" || state == "paused" {
-                let _ = self.run(&["launch", "../root", "--detach"], &[]);
+                let _ = self.launch(&[]);
             }
             assert_ne!(state, "failed", "{point}: {run:#}");
             (state == "done").then_some(())
@@ -150,6 +182,13 @@ impl Stage {
             if shown.status.success() {
                 files.insert(format!("branch w{n}"), shown.stdout);
             }
+        }
+        let tasks: Value = serde_json::from_str(&self.run(&["task", "list", "--json"], &[]).stdout).expect("a list");
+        for task in tasks["tasks"].as_array().into_iter().flatten() {
+            let about = ["title", "status", "crew", "priority"].map(|key| text(&task[key]));
+            let name = format!("task {} {}", text(&task["external"]), about[0]);
+            let had = files.insert(name.clone(), about.join(", "));
+            assert_eq!(had, None, "{name} is there once: {tasks:#}");
         }
         let ledger = fs::read_to_string(self.env.root().join("ledger")).unwrap_or_default();
         let mut paid = BTreeMap::new();
@@ -246,15 +285,21 @@ fn autoresearch(stage: &Stage, _: usize) {
     );
 }
 
+fn pipeline(stage: &Stage, _: usize) {
+    let file = "fleet: {enabled: true, budget_protocol: true, task_sync: true}\n\
+                checks: {steps: [{name: there, command: test -f w0.txt}]}\n";
+    fs::write(stage.repo.join("vibe.yaml"), file).expect("written");
+    let task = "Add a cart.\n!report completed\n!at implement write w0.txt full\n!at implement commit Add the cart\n\
+                !at review say verdict: lgtm\n";
+    fs::write(stage.env.root().join("task.md"), task).expect("written");
+}
+
 /// The points that a run of this scene passes, and how often; and what it leaves.
-fn reference(scene: &Scene) -> (BTreeMap<String, usize>, Left) {
+fn reference(scene: &'static Scene) -> (BTreeMap<String, usize>, Left) {
     let stage = Stage::new(scene);
     let log = stage.env.root().join("points");
     let _ = stage
-        .run(
-            &["launch", "../root"],
-            &[("FLEET_FAULT_LOG", log.display().to_string())],
-        )
+        .run(scene.launch, &[("FLEET_FAULT_LOG", log.display().to_string())])
         .success();
     let mut counts = BTreeMap::new();
     for line in fs::read_to_string(&log).expect("points were passed").lines() {
@@ -264,19 +309,24 @@ fn reference(scene: &Scene) -> (BTreeMap<String, usize>, Left) {
 }
 
 /// One kill, and what came of it; whether it hit.
-fn case(scene: &Scene, point: &str, nth: usize, wanted: &Left) -> bool {
+fn case(scene: &'static Scene, point: &str, nth: usize, wanted: &Left) -> bool {
     let stage = Stage::new(scene);
     let hit = stage.env.root().join("hit");
     let variables = [
         ("FLEET_FAULT", format!("{point}:{nth}")),
         ("FLEET_FAULT_HIT", hit.display().to_string()),
     ];
-    let _ = stage.run(&["launch", "../root", "--detach"], &variables);
+    let _ = stage.launch(&variables);
     let name = format!("{}, {point}:{nth}", scene.name);
     stage.finish(&name);
     let left = stage.left(20);
     assert_eq!(left, *wanted, "{name}");
     let _ = stage.run(&["kill", "*", "--force"], &[]);
+    let _ = stage.run(&["list", "--repair"], &[]).success();
+    let roots = fs::read_dir(stage.env.fleet_home().join("pipelines"))
+        .into_iter()
+        .flatten();
+    assert!(roots.count() <= 1, "{name}: folders of pipelines that never were");
     let left = super::wait_for_none(|| stage.env.leftovers());
     assert!(left.is_empty(), "{name}: left over: {left:#?}");
     hit.exists()
@@ -297,6 +347,8 @@ fn a_run_that_is_cut_off_at_any_point_ends_as_one_that_was_not() {
                 "drive.",
                 "launch.",
                 "round.",
+                "run.",
+                "task.",
                 "supervisor.copy-output",
                 "supervisor.child",
             ]
@@ -336,7 +388,7 @@ fn passings(point: &str, count: usize) -> Vec<usize> {
 
 type Row = (String, String, usize, usize);
 
-fn walk(scene: &Scene, cases: &[(String, usize)], wanted: &Left) -> Vec<Row> {
+fn walk(scene: &'static Scene, cases: &[(String, usize)], wanted: &Left) -> Vec<Row> {
     let next = AtomicUsize::new(0);
     let hits: Mutex<BTreeMap<String, (usize, usize)>> = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
