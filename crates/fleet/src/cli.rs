@@ -460,9 +460,7 @@ mod tests {
             for arg in command.get_arguments().filter(is_number) {
                 let flag = format!("--{}", arg.get_long().expect("a number has a flag"));
                 let alone = Command::new("alone").arg(arg.clone());
-                for bad in [
-                    "NaN", "nan", "inf", "-inf", "infinity", "1e308", "-1", "-0.5", "1e400", "", "five", "1_0",
-                ] {
+                for bad in ["NaN", "nan", "inf", "-inf", "infinity", "1e400", "", "five", "1_0"] {
                     for words in [vec![format!("{flag}={bad}")], vec![flag.clone(), bad.to_owned()]] {
                         let words = std::iter::once("alone".to_owned()).chain(words);
                         let parsed = alone.clone().try_get_matches_from(words);
