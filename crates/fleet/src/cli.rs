@@ -459,9 +459,13 @@ mod tests {
             let is_number = |arg: &&Arg| arg.get_value_parser().type_id() == std::any::TypeId::of::<f64>();
             for arg in command.get_arguments().filter(is_number) {
                 let flag = format!("--{}", arg.get_long().expect("a number has a flag"));
-                let alone = Command::new("alone").arg(arg.clone());
+                assert!(arg.is_allow_negative_numbers_set(), "`{}` {flag}", command.get_name());
+                // Alone, without what it conflicts with or needs.
+                let parser = arg.get_value_parser().clone();
+                let own = Arg::new("own").long("own").value_parser(parser);
+                let alone = Command::new("alone").arg(own.allow_negative_numbers(true));
                 for bad in ["NaN", "nan", "inf", "-inf", "infinity", "1e400", "", "five", "1_0"] {
-                    for words in [vec![format!("{flag}={bad}")], vec![flag.clone(), bad.to_owned()]] {
+                    for words in [vec![format!("--own={bad}")], vec!["--own".to_owned(), bad.to_owned()]] {
                         let words = std::iter::once("alone".to_owned()).chain(words);
                         let parsed = alone.clone().try_get_matches_from(words);
                         let error = parsed
@@ -473,7 +477,7 @@ mod tests {
                 }
                 // What is below 0 or too large arrives, and is refused for every surface in the same words.
                 for good in ["0", "5", "0.25", "1e3", "-1", "1e308"] {
-                    let parsed = alone.clone().try_get_matches_from(["alone", &flag, good]);
+                    let parsed = alone.clone().try_get_matches_from(["alone", "--own", good]);
                     assert!(parsed.is_ok(), "`{} {flag} {good}`", command.get_name());
                 }
                 count += 1;
