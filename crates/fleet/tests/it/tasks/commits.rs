@@ -216,13 +216,14 @@ fn hooks_in_the_usual_place_run_and_the_trailers_can_be_switched_off() {
     fs::create_dir_all(hook.parent().expect("a folder")).expect("made");
     fs::write(&hook, "#!/bin/sh\ntouch \"$HOME/ran\"\n").expect("written");
     fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
-    // An agent that starts another one hands nothing of it on.
-    let inner = "!run git config core.hooksPath >../told; true";
+    // An agent that is started by it works for the same task, and is given the hooks once.
+    let inner = "!run git config --get-all core.hooksPath >../told; true";
     let prompt =
         format!("!write a.txt one\n!commit add a\n!run fleet create inner --headless -p '{inner}' --wait exited");
     stage.run("one", &id, &prompt);
     let told = fs::read_to_string(stage.worktree("one").parent().expect("a folder").join("told"));
-    assert_eq!(told.expect("what the inner agent was given"), "");
+    let told = told.expect("what the inner agent was given");
+    assert!(told.ends_with("/hooks/usual\n") && told.lines().count() == 1, "{told}");
     assert!(stage.env.home().join("ran").exists());
     assert_eq!(trailers(&stage, &stage.worktree("one")), format!("Fleet-Task: {id}"));
 
