@@ -2,6 +2,7 @@
 //!
 //! - [`tree`]: the files; [`source`]: Rust text without comments, literals and tests
 //! - [`rules`]: what code may stand where; [`sites`]: the fault points; [`crates`]: who may depend on whom
+//! - [`shells`]: who may start a shell, and with what
 //! - [`prose`]: words, links, sizes and names; [`commits`]: messages
 //!
 //! A rule with exceptions has them in a table beside it, each with its reason.
@@ -10,6 +11,7 @@ mod commits;
 mod crates;
 mod prose;
 mod rules;
+mod shells;
 mod sites;
 mod source;
 mod tree;
@@ -81,6 +83,7 @@ fn check(tree: &Tree) -> Vec<Finding> {
     let checks = [
         rules::check,
         rules::operations,
+        shells::check,
         sites::check,
         crates::check,
         prose::check,

@@ -6,8 +6,7 @@ own=${0%/*}
 theirs=$(
     i=0
     while [ "$i" -lt "${GIT_CONFIG_COUNT:-0}" ]; do
-        eval "key=\$GIT_CONFIG_KEY_$i value=\$GIT_CONFIG_VALUE_$i"
-        if [ "$key" = core.hooksPath ] && [ "$value" = "$own" ]; then
+        if [ "$(printenv "GIT_CONFIG_KEY_$i")" = core.hooksPath ] && [ "$(printenv "GIT_CONFIG_VALUE_$i")" = "$own" ]; then
             export "GIT_CONFIG_KEY_$i=fleet.hooks"
         fi
         i=$((i + 1))

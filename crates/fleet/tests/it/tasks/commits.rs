@@ -237,6 +237,25 @@ fn hooks_in_the_usual_place_run_and_the_trailers_can_be_switched_off() {
 }
 
 #[test]
+fn a_setting_of_git_in_the_environment_is_never_run() {
+    let stage = Stage::new();
+    let id = stage.task(&["One"]);
+    let bad = "$(touch $HOME/run) `touch $HOME/run`; touch $HOME/run; \"; touch $HOME/run; \"";
+    // As somebody's own setting, before those of fleet.
+    let _ = stage
+        .fleet(["create", "one", "--headless", "--task", &id, "--wait", "exited"])
+        .args(["--prompt", "!write a.txt one\n!commit add a"])
+        .env("GIT_CONFIG_COUNT", "1")
+        .env("GIT_CONFIG_KEY_0", "user.note")
+        .env("GIT_CONFIG_VALUE_0", bad)
+        .output()
+        .success();
+    assert_eq!(trailers(&stage, &stage.worktree("one")), format!("Fleet-Task: {id}"));
+    assert!(!stage.env.home().join("run").exists());
+    stage.end();
+}
+
+#[test]
 fn what_fleet_merges_names_the_tasks_of_its_commits() {
     let stage = Stage::new();
     stage
