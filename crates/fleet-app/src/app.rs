@@ -116,6 +116,11 @@ impl App {
         )
     }
 
+    /// Whether the store was used.
+    pub(crate) fn has_store(&self) -> bool {
+        self.store.get().is_some()
+    }
+
     /// The store, opened at its first use. The home and its settings file are made with it.
     pub fn store(&self) -> Result<&Store> {
         if let Some(store) = self.store.get() {

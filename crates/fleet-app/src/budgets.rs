@@ -7,6 +7,7 @@
 
 pub(crate) mod change;
 pub(crate) mod lost;
+pub(crate) mod notify;
 pub(crate) mod shares;
 
 use fleet_core::agent::Agent;
@@ -361,6 +362,12 @@ fn is_unknown(launch: &[Entry]) -> bool {
 pub(crate) fn counted(launch: &[Entry]) -> Option<Usd> {
     let costs = launch.iter().filter(|entry| !is_beside(entry)).filter_map(Entry::spend);
     costs.map(|spend| spend.cost).sum()
+}
+
+/// What a launch cost by its journal, as far as that is known.
+pub(crate) fn known(launch: &[Entry]) -> Usd {
+    let costs = launch.iter().filter(|entry| !is_beside(entry)).filter_map(Entry::spend);
+    costs.filter_map(|spend| spend.cost).sum()
 }
 
 fn is_beside(entry: &Entry) -> bool {

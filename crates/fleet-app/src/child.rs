@@ -7,6 +7,7 @@ use fleet_core::agent::Agent;
 use fleet_core::{Error, Result};
 use fleet_host::exec::find_program;
 use fleet_host::harness::{CommandLine, Harness};
+use fleet_host::supervise::notify;
 use fleet_host::supervise::recorder::Recorder;
 use fleet_host::supervise::spec::{self, Spec};
 
@@ -82,7 +83,6 @@ pub(crate) fn specification(
         .rfind(|(name, _)| name == task::VARIABLE)
         .map(|(_, id)| id.clone());
     let (limits, used) = budgets::limits(app, agent)?;
-    let recorder = env_task.is_some().then(|| recorder(app, caller, agent));
     Ok(Spec {
         v: spec::VERSION,
         agent: agent.id.clone(),
@@ -119,7 +119,7 @@ pub(crate) fn specification(
         prices: app.own_prices()?.map(|(text, _)| text),
         model: agent.model.clone(),
         task: env_task,
-        recorder,
+        recorder: Some(recorder(app, caller, Some(agent))),
         metered,
         unmetered,
         grace_ms: config.kill_grace_ms,
@@ -129,16 +129,17 @@ pub(crate) fn specification(
     })
 }
 
-/// How the recorder of `agent`'s task is started: with what git and fleet need, and none of the agent's keys.
-fn recorder(app: &App, caller: &Caller, agent: &Agent) -> Recorder {
-    const NAMES: [&str; 6] = ["PATH", "HOME", "USER", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"];
-    let given = NAMES
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), caller.var(name)?.to_owned())));
+/// How the recorder of `agent` is started: with what git, fleet and a notifier need, and none of the agent's keys.
+pub(crate) fn recorder(app: &App, caller: &Caller, agent: Option<&Agent>) -> Recorder {
+    let passes = |name: &str| notify::passes(name) || name == "XDG_CONFIG_HOME" || name == "FLEET_ON_BUDGET";
+    let given = caller.env.iter().filter(|(name, _)| passes(name));
     let home = ("FLEET_HOME".to_owned(), app.home.root().display().to_string());
     Recorder {
-        agent: agent.id.clone(),
-        env: given.chain([home]).collect(),
+        agent: agent.map(|agent| agent.id.clone()),
+        env: given
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .chain([home])
+            .collect(),
     }
 }
 

@@ -92,7 +92,8 @@ settings! {
         on_idle: Option<Vec<String>> = Key::of(Shape::Argv).example(r#"["notify-send", "an agent is done"]"#);
         /// The same, when an agent's program has ended.
         on_exit: Option<Vec<String>> = Key::of(Shape::Argv).example(r#"["notify-send", "an agent ended"]"#);
-        /// The same, when an agent has used 80 % of what it may, and when it has used all of it.
+        /// The same, when 80 % of a ceiling is used, and when all of it is: an agent's, a task's, a round's, a run's, that
+        /// of the day or the week; and when a run pauses or ends because a ceiling does not reach.
         on_budget: Option<Vec<String>> = Key::of(Shape::Argv).example(r#"["notify-send", "a budget is used up"]"#);
         /// How what agents use is counted. `transcript`: from what their programs tell. `proxy`: their requests go
         /// through fleet's meter on 127.0.0.1, which counts each exactly and refuses the next one when a budget is used

@@ -15,7 +15,7 @@ mod take_over;
 mod tasks;
 mod terms;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,8 +23,9 @@ use std::thread;
 use std::time::Duration;
 
 use fleet_core::agent::Agent;
-use fleet_core::budget::Scope;
+use fleet_core::budget::{Level, Notice, Scope};
 use fleet_core::id::AgentId;
+use fleet_core::money::Usd;
 use fleet_core::plan::{self, Plan, Shape};
 use fleet_core::run::record::{Event, RoundRecord, Run, StepName, StepRecord};
 use fleet_core::run::{self, Action, Control, Finish, Key, Part, Pause, Seen, Tick, Why, decide, verdict};
@@ -39,7 +40,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::app::App;
 use crate::caller::Caller;
-use crate::{end, runs};
+use crate::{budgets, end, runs};
 
 pub(crate) use research::check as check_research;
 
@@ -94,6 +95,8 @@ fn drive_once(app: &App, caller: &Caller, id: &str) -> Result<(Control, Option<F
         ground: None,
         ends: Arc::default(),
         counted: None,
+        so_far: BTreeMap::new(),
+        told: BTreeSet::new(),
         run,
         plan,
     };
@@ -143,6 +146,10 @@ struct Engine<'a> {
     ends: Arc<Mutex<Vec<AgentId>>>,
     /// Of how many steps what they used is counted; none where it has to be counted again.
     counted: Option<usize>,
+    /// What the steps that run have spent so far.
+    so_far: BTreeMap<Key, Usd>,
+    /// What the store was told of the run's ceilings.
+    told: BTreeSet<(Scope, Usd, Level)>,
 }
 
 impl<'a> Engine<'a> {
@@ -152,12 +159,14 @@ impl<'a> Engine<'a> {
     {
         self.reload()?;
         self.take_over()?;
+        self.count_so_far();
         loop {
             self.hear_ends()?;
             self.read_stop_rule();
             self.take_traces();
             self.look_at_room()?;
             self.count_used();
+            self.heed_ceilings();
             let decision = decide(&self.plan, &self.seen, self.now());
             let did = self.perform(scope, decision.actions)?;
             self.flush(&[])?;
@@ -174,6 +183,7 @@ impl<'a> Engine<'a> {
             };
             if self.wait(listener, wake)? {
                 self.reload()?;
+                self.count_so_far();
             }
         }
     }
@@ -238,9 +248,11 @@ impl<'a> Engine<'a> {
             .app
             .store()?
             .run_turn("drive.turn", &self.run.id, Some(self.number), &turn, &exists);
-        if done.is_err() {
+        match &done {
+            Ok(_) if changes.iter().any(may_be_told) => budgets::notify::soon(self.app, self.caller),
+            Ok(_) => {}
             // Without the names that were refused the rest of it is still so.
-            self.changes = changes;
+            Err(_) => self.changes = changes,
         }
         done
     }
@@ -346,6 +358,9 @@ impl<'a> Engine<'a> {
                 (Some(id), how.unwrap_or_default())
             }
         };
+        if matches!(why, Pause::Budget | Pause::Room { .. }) {
+            self.tell_short(Notice::Paused, about.clone());
+        }
         self.hold(why, worker.as_deref(), about);
     }
 
@@ -353,6 +368,9 @@ impl<'a> Engine<'a> {
         let now = self.app.now();
         (self.run.control, self.run.finish) = (Control::Going, Some(finish));
         self.changes.push(Change::Finish(finish, now));
+        if finish == Finish::OverBudget {
+            self.tell_short(Notice::Ended, self.what_is_missing());
+        }
         self.note("finished", None, finish.as_str());
         self.end_tasks(finish);
         self.flush(&[])?;
@@ -643,4 +661,12 @@ impl<'a> Engine<'a> {
     fn round_before(&self, number: u32, part: Part) -> Option<u32> {
         (part == Part::Work && number > 1).then(|| number - 1)
     }
+}
+
+/// Whether a ceiling may be near its end because of that.
+fn may_be_told(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::Spent(..) | Change::Ended(..) | Change::Ceiling { .. } | Change::Short { .. }
+    )
 }

@@ -14,9 +14,8 @@ use serde_json::Value;
 
 use crate::app::App;
 use crate::caller::{Caller, Effect};
-use crate::ops;
 use crate::page::{Page, Show};
-use crate::request;
+use crate::{budgets, ops, request};
 
 /// Where an operation can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,7 +194,12 @@ pub fn dispatch(app: &App, caller: &Caller, name: &str, args: Value, request: Op
             None => error.hint("run `fleet --help` for the list"),
         }
     })?;
-    (op.call)(app, caller, request, args)
+    let done = (op.call)(app, caller, request, args);
+    // What it took in may have brought a ceiling near its end.
+    if app.has_store() {
+        budgets::notify::soon(app, caller);
+    }
+    done
 }
 
 fn call<O: Operation>(app: &App, caller: &Caller, request: Option<&str>, args: Value) -> Result<Done> {

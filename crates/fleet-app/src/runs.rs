@@ -198,9 +198,15 @@ pub fn driver(app: &App, caller: &Caller, run: &str) -> Result<Driver> {
 
 /// Tells the driver of `run` that something has changed, and starts one if there is none.
 pub fn wake(app: &App, caller: &Caller, run: &str) -> Result<()> {
+    knock(app, run)?;
+    driver(app, caller, run)?.start()
+}
+
+/// Has the driver of `run`, if there is one, look at it anew.
+pub(crate) fn knock(app: &App, run: &str) -> Result<()> {
     let socket = app.runtime()?.run_socket(run);
     let _ = std::os::unix::net::UnixStream::connect(socket);
-    driver(app, caller, run)?.start()
+    Ok(())
 }
 
 /// Whether somebody drives `run`.

@@ -1,6 +1,7 @@
 //! Ceilings: what may be spent, what of it is taken, and what follows when it is used up.
 
 use std::fmt;
+use std::str::FromStr;
 
 use jiff::ToSpan;
 use schemars::JsonSchema;
@@ -48,6 +49,20 @@ pub enum Level {
     Near,
     /// All of it.
     Reached,
+}
+
+/// What is told of a ceiling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Notice {
+    /// 80 % of it are spent.
+    Near,
+    /// All of it is spent.
+    Reached,
+    /// A run has paused, because what comes next does not fit into it.
+    Paused,
+    /// A run has ended for the same reason.
+    Ended,
 }
 
 /// What an agent may use before its supervisor steps in. What is none has no limit.
@@ -220,9 +235,51 @@ impl fmt::Display for Scope {
     }
 }
 
+impl FromStr for Scope {
+    type Err = ();
+
+    /// As it is stored; see [`Scope`]'s `Display`.
+    fn from_str(text: &str) -> Result<Scope, ()> {
+        let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
+        let two = || rest.split_once(':').ok_or(());
+        Ok(match kind {
+            "day" => Scope::Day,
+            "week" => Scope::Week,
+            "run" => Scope::Run(rest.to_owned()),
+            "agent" => Scope::Agent(rest.to_owned()),
+            "task" => Scope::Task(rest.to_owned()),
+            "worker" => two().map(|(run, worker)| Scope::Worker(run.to_owned(), worker.to_owned()))?,
+            "iteration" => {
+                let (run, round) = two()?;
+                Scope::Iteration(run.to_owned(), round.parse().map_err(drop)?)
+            }
+            _ => return Err(()),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_a_ceiling_is_read_as_it_is_stored() {
+        let (run, worker) = ("r1".to_owned(), "a:b".to_owned());
+        for scope in [
+            Scope::Day,
+            Scope::Week,
+            Scope::Run(run.clone()),
+            Scope::Worker(run.clone(), worker),
+            Scope::Iteration(run, 3),
+            Scope::Agent("x".into()),
+            Scope::Task("t".into()),
+        ] {
+            assert_eq!(scope.to_string().parse(), Ok(scope));
+        }
+        for bad in ["", "month", "iteration:r1", "iteration:r1:x", "worker:r1"] {
+            assert_eq!(bad.parse::<Scope>(), Err(()), "{bad}");
+        }
+    }
 
     fn at(text: &str) -> Time {
         text.parse().expect("a time")

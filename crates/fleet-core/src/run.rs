@@ -331,6 +331,23 @@ impl Seen {
         before + own.map(Step::takes).sum()
     }
 
+    /// What was spent in `round`, or in all of them, with what is charged for steps of which nobody knows what they cost.
+    /// `so_far` is what one that runs has spent.
+    pub fn spent(&self, round: Option<u32>, so_far: impl Fn(Key) -> Usd) -> Usd {
+        let before = match round {
+            Some(round) => self.spent_before_in.get(&round).copied().unwrap_or_default(),
+            None => self.spent_before,
+        };
+        let own = self
+            .all()
+            .filter(|step| round.is_none_or(|round| step.key.round == round));
+        let spent = |step: &Step| match step.runs() {
+            true => so_far(step.key),
+            false => step.takes(),
+        };
+        before + own.map(spent).sum()
+    }
+
     /// What all workers may spend together in `round`; none where nobody says it.
     pub fn iteration(&self, plan: &Plan, round: u32) -> Option<Cap> {
         let of_plan = match &plan.shape {

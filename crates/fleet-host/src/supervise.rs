@@ -9,7 +9,8 @@
 //! - [`journal`], [`output`]: what is kept
 //! - [`prompt`]: how a text becomes a turn exactly once
 //! - [`meter`]: the proxy through which programs reach their services
-//! - [`recorder`]: who has the store take in what a journal tells of tasks
+//! - [`recorder`]: who has the store take in what a journal tells of tasks and money
+//! - [`notify`]: the notifiers of the config
 //! - [`run`]: the event loop; [`client`]: the other end of the socket
 
 pub mod client;
@@ -17,6 +18,7 @@ pub mod driver;
 pub mod journal;
 pub mod launch;
 pub mod meter;
+pub mod notify;
 pub mod output;
 pub mod program;
 pub mod prompt;
@@ -26,6 +28,5 @@ pub mod spec;
 pub mod wire;
 
 mod child;
-mod notify;
 mod stop;
 mod views;

@@ -22,6 +22,7 @@ mod runs;
 mod salvage;
 mod snapshot;
 mod tasks;
+mod told;
 mod turn;
 mod values;
 
@@ -33,3 +34,4 @@ pub use reserve::{PortRange, Reservation};
 pub use runs::{Change, Turn};
 pub use salvage::Salvage;
 pub use tasks::{NewTask, Place, Reported};
+pub use told::Told;

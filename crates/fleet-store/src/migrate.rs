@@ -18,6 +18,7 @@ pub(crate) const STEPS: &[&str] = &[
     include_str!("../migrations/0004_tasks.sql"),
     include_str!("../migrations/0005_ceilings.sql"),
     include_str!("../migrations/0006_crews.sql"),
+    include_str!("../migrations/0007_told.sql"),
 ];
 
 /// `flet` in ASCII: tells our database from somebody else's.

@@ -9,13 +9,14 @@ use fleet_core::budget::{Cap, Scope};
 use fleet_core::id::AgentId;
 use fleet_core::money::Usd;
 use fleet_core::spend::{Spend, Total};
+use fleet_core::task::TaskId;
 use fleet_core::usage::Tokens;
 use fleet_core::{Error, Kind, Result, Time};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::failure::Attempt;
 use crate::open::Store;
-use crate::{parts, values};
+use crate::{parts, told, values};
 
 /// One entry of the account, with all that it can be summed by.
 #[derive(Clone, Debug, PartialEq)]
@@ -381,7 +382,11 @@ pub(crate) fn end(
                WHERE agent = ?1 AND generation = ?2 AND ended_at IS NULL";
     let mut statement = transaction.prepare_cached(sql)?;
     let (sure, at_most) = (values::int(sure.micros()), values::int(at_most.micros()));
-    statement.execute(params![agent.as_str(), generation, at.0, all, sure, at_most])?;
+    let ended = statement.execute(params![agent.as_str(), generation, at.0, all, sure, at_most])?;
+    if ended > 0 {
+        let task = crate::agents::one(transaction, agent)?.and_then(|agent| agent.task);
+        told::look(transaction, task.as_slice(), at)?;
+    }
     Ok(())
 }
 
@@ -395,15 +400,20 @@ pub(crate) fn add(transaction: &Transaction<'_>, agent: &AgentId, entries: &[Spe
         .prepare_cached(sql)?
         .query_row([agent.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    let watch = match beside {
-        true => parts::Watch::default(),
-        false => parts::Watch::begin(transaction, &record, entries)?,
-    };
     let mut new = 0;
     for entry in entries {
         new += insert(transaction, &record, place.as_ref(), entry, beside)?;
     }
-    watch.tell(transaction, entries)?;
+    if let Some(at) = entries
+        .iter()
+        .map(|entry| entry.at)
+        .max()
+        .filter(|_| new > 0 && !beside)
+    {
+        let named = entries.iter().filter_map(|entry| TaskId::parse(entry.task.as_deref()?));
+        let tasks: Vec<TaskId> = record.task.into_iter().chain(named).collect();
+        told::look(transaction, &tasks, at)?;
+    }
     Ok(new)
 }
 
@@ -445,7 +455,7 @@ fn insert(
     Ok(count as u64)
 }
 
-fn cap(connection: &Connection, scope: &Scope) -> Attempt<Option<Cap>> {
+pub(crate) fn cap(connection: &Connection, scope: &Scope) -> Attempt<Option<Cap>> {
     // A task's ceiling is a part of its record.
     let (sql, key) = match scope {
         Scope::Task(id) => (

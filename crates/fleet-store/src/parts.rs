@@ -6,11 +6,9 @@
 
 use std::collections::HashMap;
 
-use fleet_core::agent::Agent;
-use fleet_core::budget::{Cap, Level};
+use fleet_core::budget::Cap;
 use fleet_core::id::AgentId;
 use fleet_core::money::Usd;
-use fleet_core::spend::Spend;
 use fleet_core::task::TaskId;
 use fleet_core::{Error, Kind, Result, Time};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -299,59 +297,6 @@ fn is_below(parents: &Parents, id: &str, whole: &str) -> bool {
         next = parents.get(at).and_then(Option::as_deref);
     }
     false
-}
-
-/// The ceilings of tasks that new entries of an account may bring near their end.
-#[derive(Default)]
-pub(crate) struct Watch {
-    before: Vec<(TaskId, Level)>,
-}
-
-impl Watch {
-    /// How those of `agent` and of `entries` stand before these are added.
-    pub(crate) fn begin(connection: &Connection, agent: &Agent, entries: &[Spend]) -> Attempt<Watch> {
-        let named = entries.iter().filter_map(|entry| TaskId::parse(entry.task.as_deref()?));
-        let mut all: Vec<TaskId> = agent.task.into_iter().chain(named).collect();
-        all.sort_unstable();
-        all.dedup();
-        let mut before: Vec<(TaskId, Level)> = Vec::new();
-        for id in all {
-            for (id, room) in rooms_above(connection, &id.to_string())? {
-                if before.iter().all(|(known, _)| *known != id) {
-                    before.push((id, level(&room)));
-                }
-            }
-        }
-        Ok(Watch { before })
-    }
-
-    /// Notes what is near its end, or at it, and was not before.
-    pub(crate) fn tell(self, transaction: &Transaction<'_>, entries: &[Spend]) -> Attempt<()> {
-        let Some(at) = entries.iter().map(|entry| entry.at).max() else {
-            return Ok(());
-        };
-        for (id, before) in self.before {
-            let Some(room) = room(transaction, &id.to_string())? else {
-                continue;
-            };
-            let word = match level(&room) {
-                level if level <= before => continue,
-                Level::Reached => "reached",
-                _ => "near",
-            };
-            let repo: String =
-                transaction.query_row("SELECT repo FROM tasks WHERE id = ?1", [id.to_string()], |row| {
-                    row.get(0)
-                })?;
-            let about = format!("{} of {} are spent", room.spent, room.cap.ceiling);
-            tasks::note(transaction, &repo, Some(id), at, word, &about)?;
-        }
-        Ok(())
-    }
-}
-
-fn level(room: &Room) -> Level {
-    Level::of(room.spent.micros(), room.cap.ceiling.micros())
 }
 
 fn task_id(text: &str) -> Attempt<TaskId> {

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use fleet_core::agent::Agent;
+use fleet_core::budget::{Notice, Scope};
 use fleet_core::id::AgentId;
 use fleet_core::money::Usd;
 use fleet_core::run::record::{Event, RoundRecord, Run, StepEnd, StepName, StepRecord};
@@ -18,7 +19,7 @@ use crate::failure::Attempt;
 use crate::money::{self, Hold, Rest};
 use crate::open::Store;
 use crate::reserve::{self, Reservation};
-use crate::values;
+use crate::{told, values};
 
 /// One change of a run.
 #[derive(Clone, Debug)]
@@ -56,6 +57,30 @@ pub enum Change {
     AgentStarted(AgentId, u32, u32),
     /// The record of an agent whose part is done: its names are free.
     AgentEnded(AgentId, Time),
+    /// So much of a ceiling of the run is spent: it is told of once when that is near the end of it, or at it.
+    Ceiling {
+        /// The run, or one of its rounds.
+        scope: Scope,
+        /// What is spent.
+        spent: Usd,
+        /// Of how much.
+        ceiling: Usd,
+        /// When that was seen.
+        at: Time,
+    },
+    /// It has paused or ended because a ceiling does not reach.
+    Short {
+        /// Which of the two.
+        notice: Notice,
+        /// What it has spent.
+        spent: Usd,
+        /// Its own ceiling; nothing where it has none.
+        ceiling: Usd,
+        /// What does not reach, in words.
+        about: String,
+        /// When.
+        at: Time,
+    },
     /// Something happened that people may want to know.
     Event(Event),
 }
@@ -207,6 +232,7 @@ impl Store {
                     | Change::Spent(..)
                     | Change::AgentStarted(..)
                     | Change::AgentEnded(..)
+                    | Change::Ceiling { .. }
                     | Change::Event(_)
             )
         };
@@ -309,14 +335,30 @@ fn apply(transaction: &Transaction<'_>, run: &str, change: &Change) -> Attempt<(
             transaction.prepare_cached(sql)?.execute(params![id.as_str(), at.0])?;
             Ok(())
         }
-        Change::Event(event) => {
-            let sql = "INSERT INTO run_events (run, seq, at, event)
-                       SELECT ?1, coalesce(max(seq), 0) + 1, ?2, ?3 FROM run_events WHERE run = ?1";
-            let mut insert = transaction.prepare_cached(sql)?;
-            insert.execute(params![run, event.at.0, values::json(event)?])?;
-            Ok(())
-        }
+        Change::Ceiling {
+            scope,
+            spent,
+            ceiling,
+            at,
+        } => told::note(transaction, scope, (*spent, *ceiling), *at),
+        Change::Short {
+            notice,
+            spent,
+            ceiling,
+            about,
+            at,
+        } => told::note_end(transaction, run, *notice, (*spent, *ceiling, about), *at),
+        Change::Event(event) => note(transaction, run, event),
     }
+}
+
+/// Notes that something happened in a run.
+pub(crate) fn note(transaction: &Transaction<'_>, run: &str, event: &Event) -> Attempt<()> {
+    let sql = "INSERT INTO run_events (run, seq, at, event)
+               SELECT ?1, coalesce(max(seq), 0) + 1, ?2, ?3 FROM run_events WHERE run = ?1";
+    let mut insert = transaction.prepare_cached(sql)?;
+    insert.execute(params![run, event.at.0, values::json(event)?])?;
+    Ok(())
 }
 
 /// Gives back what the step has not spent.

@@ -1,7 +1,7 @@
 //! What is reserved and what was spent never pass a ceiling, whatever happens in which order.
 
 use fleet_core::agent::{Phase, Workspace};
-use fleet_core::budget::{Cap, Scope};
+use fleet_core::budget::{Cap, Notice, Scope};
 use fleet_core::id::AgentId;
 use fleet_core::money::Usd;
 use fleet_core::spend::{Certainty, Meter, Spend};
@@ -320,4 +320,98 @@ fn what_a_killed_supervisor_did_not_count_is_charged_and_the_rest_of_its_hold_is
         );
         assert_eq!(account.store.charged(&id(0)).expect("read"), usd(charged));
     }
+}
+
+/// What was told so far: of what, how near its end, and how much of how much.
+fn told(store: &Store) -> Vec<(String, Notice, String)> {
+    let all = store.told_new().expect("read").into_iter();
+    all.map(|told| (told.scope.to_string(), told.notice, told.about))
+        .collect()
+}
+
+fn line(scope: &str, notice: Notice, about: &str) -> (String, Notice, String) {
+    (scope.to_owned(), notice, about.to_owned())
+}
+
+#[test]
+fn a_ceiling_of_all_agents_is_told_of_once_near_its_end_and_at_it_and_again_when_it_is_raised_or_a_day_begins() {
+    const DAY: i64 = 86_400_000;
+    let account = Account::new();
+    let store = &account.store;
+    account.day(1_000_000);
+    store
+        .reserve(SITE, &[wanted(0, None, account.now)], &|_| false)
+        .expect("names");
+    let mut seq = 0;
+    let mut spend = |at: i64, cost: Option<u64>| {
+        seq += 1;
+        let added = store.spend_add(SITE, &id(0), &[entry(seq, Time(at), cost)], false);
+        assert_eq!(added.expect("added"), 1);
+    };
+    spend(NOON, Some(790_000));
+    assert_eq!(told(store), []);
+    spend(NOON, Some(10_000));
+    spend(NOON, Some(10_000));
+    let near = line("day", Notice::Near, "0.80 of 1.00 USD");
+    assert_eq!(told(store), std::slice::from_ref(&near));
+    spend(NOON, Some(200_000));
+    spend(NOON, None);
+    let reached = line("day", Notice::Reached, "1.01 of 1.00 USD");
+    assert_eq!(told(store), [near.clone(), reached.clone()]);
+    // More is allowed: it is near the end of that.
+    account.day(1_200_000);
+    spend(NOON, Some(10_000));
+    let again = line("day", Notice::Near, "1.02 of 1.20 USD");
+    assert_eq!(told(store), [near, reached, again]);
+    for line in store.told_new().expect("read") {
+        assert!(store.told_take(SITE, line.number).expect("taken"));
+        assert!(!store.told_take(SITE, line.number).expect("asked"), "somebody has it");
+    }
+    assert_eq!(told(store), []);
+    // The next day's is its own, whenever what was used the day before is heard of.
+    spend(NOON + DAY, Some(1_000_000));
+    assert_eq!(told(store), [line("day", Notice::Near, "1.00 of 1.20 USD")]);
+    spend(NOON - DAY, Some(2_000_000));
+    let before = line("day", Notice::Reached, "2.00 of 1.20 USD");
+    assert_eq!(told(store)[1..], [before]);
+    let last = store.told(&Scope::Day, usd(1_200_000), Time(NOON + DAY)).expect("read");
+    assert_eq!(last.map(|told| told.notice), Some(Notice::Near));
+    let other = store.told(&Scope::Day, usd(3_000_000), Time(NOON)).expect("read");
+    assert_eq!(other, None, "nothing was told of another ceiling");
+}
+
+#[test]
+fn what_many_processes_see_at_once_is_told_by_one() {
+    let account = Account::new();
+    account.day(1_000_000);
+    let all: Vec<Reservation> = (0..4).map(|number| wanted(number, None, account.now)).collect();
+    account.store.reserve(SITE, &all, &|_| false).expect("names");
+    let path = account._dir.path().join("fleet.db");
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let path = &path;
+            scope.spawn(move || {
+                let store = Store::open(path).expect("a store");
+                for seq in 1..=10 {
+                    let entry = entry(seq, Time(NOON), Some(30_000));
+                    store.spend_add(SITE, &id(number), &[entry], false).expect("added");
+                }
+            });
+        }
+    });
+    let notices: Vec<Notice> = told(&account.store).into_iter().map(|(_, notice, _)| notice).collect();
+    assert_eq!(notices, [Notice::Near, Notice::Reached]);
+}
+
+#[test]
+fn what_is_charged_for_a_launch_that_is_over_brings_a_ceiling_near_its_end_too() {
+    let account = Account::new();
+    account.day(1_000_000);
+    let store = &account.store;
+    let reserved = store.reserve(SITE, &[wanted(0, Some(900_000), account.now)], &|_| false);
+    reserved.expect("names");
+    assert_eq!(told(store), [], "what is reserved may be given back");
+    let at = Time(NOON + 1000);
+    store.end_hold(SITE, &id(0), 1, Rest::All, at).expect("ended");
+    assert_eq!(told(store), [line("day", Notice::Near, "0.90 of 1.00 USD")]);
 }

@@ -38,13 +38,13 @@ pub(crate) fn drive(mut args: impl Iterator<Item = std::ffi::OsString>) -> ExitC
     }
 }
 
-/// Enters the recorder of the task of the agent that `args` names, apart from the process that started it.
+/// Enters the recorder of the agent that `args` names, if they name one, apart from the process that started it.
 pub(crate) fn record(mut args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     if !recorder::enter() {
         return ExitCode::SUCCESS;
     }
-    let id = args.next().and_then(|id| id.into_string().ok()).unwrap_or_default();
-    match cli::service().and_then(|(app, _)| task::record(&app, &id)) {
+    let id = args.next().and_then(|id| id.into_string().ok());
+    match cli::service().and_then(|(app, caller)| task::record(&app, &caller, id.as_deref())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => ExitCode::from(error.kind.exit_code()),
     }

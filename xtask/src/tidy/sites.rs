@@ -260,6 +260,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("end.session", "tmux is a view"),
     ("resume.conversation", "harnesses with a conversation of their own"),
     ("resume.conversations", "a question"),
+    (
+        "notify.",
+        "notifiers are no part of an agent's life: crates/fleet/tests/it/budgets/told.rs walks them",
+    ),
     ("supervisor.notifier", "notifiers are no part of an agent's life"),
 ];
 

@@ -1,13 +1,18 @@
 //! What a run may spend beside its own ceiling: the rounds', and those of all agents together, which begin anew with each day
 //! and week.
 
+use std::collections::BTreeSet;
+
+use fleet_core::budget::{Cap, Level, Notice, Scope};
+use fleet_core::money::Usd;
 use fleet_core::plan::Shape;
-use fleet_core::run::{Control, Pause, Window};
+use fleet_core::run::{Control, Key, Pause, Window};
 use fleet_core::{Result, Time};
+use fleet_host::supervise::journal;
 use fleet_store::Change;
 
 use super::Engine;
-use crate::budgets;
+use crate::budgets::{self, known, launch};
 
 impl Engine<'_> {
     /// Looks at what all agents together may still reserve.
@@ -58,6 +63,64 @@ impl Engine<'_> {
             }
             (_, Some(room)) => format!("of the ceiling of all agents {room} are left"),
             (_, None) => format!("{committed} are spent or reserved"),
+        }
+    }
+
+    /// Counts what the steps that run have spent so far.
+    pub(super) fn count_so_far(&mut self) {
+        let so_far = self.live.iter().map(|(key, live)| {
+            let entries = journal::read(&self.app.home.agent_dir(&live.agent.id)).unwrap_or_default();
+            (*key, known(launch(&entries, live.agent.generation)))
+        });
+        self.so_far = so_far.collect();
+    }
+
+    /// What the run may spend as a whole.
+    fn ceiling(&self) -> Option<Cap> {
+        let of_plan = self.plan.cap.map(|ceiling| Cap { ceiling, hard: true });
+        self.seen.ceiling.or(of_plan)
+    }
+
+    /// What was spent in a round, or in all of them.
+    fn spent(&self, round: Option<u32>) -> Usd {
+        let so_far = |key: Key| self.so_far.get(&key).copied().unwrap_or_default();
+        self.seen.spent(round, so_far)
+    }
+
+    /// Has the store tell that the run has paused or ended because a ceiling does not reach.
+    pub(super) fn tell_short(&mut self, notice: Notice, about: String) {
+        self.changes.push(Change::Short {
+            notice,
+            spent: self.spent(None),
+            ceiling: self.ceiling().map(|cap| cap.ceiling).unwrap_or_default(),
+            about,
+            at: self.app.now(),
+        });
+    }
+
+    /// Has the store tell of the run's ceilings that are near their end, or at it.
+    pub(super) fn heed_ceilings(&mut self) {
+        let of_run = self.ceiling().map(|cap| (Scope::Run(self.run.id.clone()), None, cap));
+        let rounds: BTreeSet<u32> = self.seen.rounds.keys().copied().filter(|round| *round > 0).collect();
+        let of_round = |round: u32| {
+            let cap = self.seen.iteration(&self.plan, round)?;
+            Some((Scope::Iteration(self.run.id.clone(), round), Some(round), cap))
+        };
+        let caps: Vec<_> = of_run
+            .into_iter()
+            .chain(rounds.into_iter().filter_map(of_round))
+            .collect();
+        for (scope, round, Cap { ceiling, .. }) in caps {
+            let spent = self.spent(round);
+            let level = Level::of(spent.micros(), ceiling.micros());
+            if level != Level::Within && self.told.insert((scope.clone(), ceiling, level)) {
+                self.changes.push(Change::Ceiling {
+                    scope,
+                    spent,
+                    ceiling,
+                    at: self.app.now(),
+                });
+            }
         }
     }
 

@@ -142,6 +142,9 @@ pub struct Line {
     pub until: Option<Time>,
     /// How near the end it is.
     pub level: Level,
+    /// Since when it has been that near, where that was told: to the hook `on_budget`, and as an event of a run or a task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_at: Option<Time>,
 }
 
 /// Ceilings that were changed.
@@ -182,24 +185,27 @@ impl Operation for Show {
             let held = room.map(|room| room.held).unwrap_or_default();
             let cap = room.map(|room| room.cap);
             let name = scope.to_string();
-            lines.push(Line {
+            let line = Line {
                 until: scope.until(app.now()),
                 estimated_usd: store.charged_since(scope.since(app.now()))?,
                 ..line(name.clone(), &name, cap, spent.cost, spent.unknown, held)
-            });
+            };
+            lines.push(told(app, &scope, line)?);
         }
         for run in store.runs()?.into_iter().filter(|run| run.finish.is_none()) {
             let plan = runs::plan_of(app, &run)?;
             let own = plan.cap.map(|ceiling| Cap { ceiling, hard: true });
-            let cap = store.cap(&Scope::Run(run.id.clone()))?.or(own);
+            let scope = Scope::Run(run.id.clone());
+            let cap = store.cap(&scope)?.or(own);
             let record = view::record(app, &run)?;
             let usd = |amount: f64| Usd::new(amount).unwrap_or_default();
             let unknown = u64::from(record.spent_unknown);
             let (spent, held) = (usd(record.spent_usd), usd(record.reserved_usd));
-            lines.push(Line {
+            let line = Line {
                 estimated_usd: usd(record.estimated_usd),
                 ..line(run.name.clone(), "run", cap, spent, unknown, held)
-            });
+            };
+            lines.push(told(app, &scope, line)?);
             lines.extend(of_round(app, &run, &plan)?);
         }
         let holds = store.holds()?;
@@ -230,11 +236,13 @@ impl Operation for Show {
         let open = store.tasks(None)?.into_iter().filter(|task| !task.status.is_final());
         for task in open.filter(|task| task.ceiling.is_some()) {
             let what = task.id.to_string();
-            if let Some(room) = store.room(&Scope::Task(what.clone()), app.now())? {
-                lines.push(Line {
+            let scope = Scope::Task(what.clone());
+            if let Some(room) = store.room(&scope, app.now())? {
+                let line = Line {
                     estimated_usd: room.charged,
                     ..line(what, "task", Some(room.cap), room.spent, room.unknown, room.held)
-                });
+                };
+                lines.push(told(app, &scope, line)?);
             }
         }
         Ok(Ceilings { lines })
@@ -254,7 +262,18 @@ fn of_round(app: &App, run: &Run, plan: &Plan) -> Result<Option<Line>> {
     let unknown = ended().filter(|ended| ended.cost.is_none()).count() as u64;
     let what = format!("{}/round {round}", run.name);
     let held = seen.committed_in(round).less(spent);
-    Ok(Some(line(what, "iteration", Some(cap), spent, unknown, held)))
+    let line = line(what, "iteration", Some(cap), spent, unknown, held);
+    told(app, &Scope::Iteration(run.id.clone(), round), line).map(Some)
+}
+
+impl Line {
+    /// How a sentence begins that is about it.
+    fn named(&self) -> String {
+        match self.what == self.kind {
+            true => format!("the {}", self.kind),
+            false => self.what.clone(),
+        }
+    }
 }
 
 fn is_nothing(amount: &Usd) -> bool {
@@ -274,7 +293,20 @@ fn line(what: String, kind: &str, cap: Option<Cap>, spent: Usd, unknown: u64, he
         left_usd: cap.map(|cap| cap.ceiling.less(spent + held)),
         until: None,
         level: cap.map_or(Level::Within, |cap| Level::of(spent.micros(), cap.ceiling.micros())),
+        told_at: None,
     }
+}
+
+/// `line`, which is of `scope`, with the time at which it was told how near its end that is.
+fn told(app: &App, scope: &Scope, line: Line) -> Result<Line> {
+    let told = match line.ceiling_usd {
+        Some(ceiling) => app.store()?.told(scope, ceiling, app.now())?,
+        None => None,
+    };
+    Ok(Line {
+        told_at: told.map(|told| told.at),
+        ..line
+    })
 }
 
 impl Operation for Set {
@@ -419,15 +451,20 @@ impl crate::page::Show for Ceilings {
         let head = ["CEILING OF", "WHAT", "USD", "SPENT", "RESERVED", "LEFT", "AT THE END"];
         page.table(&head, rows.collect());
         for line in self.lines.iter().filter(|line| !line.estimated_usd.is_zero()) {
-            let what = if line.what == line.kind {
-                format!("the {}", line.kind)
-            } else {
-                line.what.clone()
-            };
             page.line(format!(
-                "{what}: {} of it are estimated, for launches whose account is not whole",
+                "{}: {} of it are estimated, for launches whose account is not whole",
+                line.named(),
                 line.estimated_usd
             ));
+        }
+        for line in &self.lines {
+            let how = match line.level {
+                Level::Reached => "at its end",
+                _ => "near its end",
+            };
+            if let Some(at) = line.told_at {
+                page.line(format!("{} has been {how} since {at}", line.named()));
+            }
         }
         let is_over = |line: &&Line| line.level != Level::Within || line.left_usd == Some(Usd::default());
         for line in self.lines.iter().filter(is_over) {

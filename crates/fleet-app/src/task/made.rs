@@ -14,17 +14,31 @@ use fleet_host::supervise::journal;
 
 use super::{agents_of, fold, publish};
 use crate::app::App;
+use crate::caller::Caller;
+use crate::{budgets, runs};
 
-/// Records what an agent's journal and its worktree tell of its task: for the process that its supervisor starts.
+/// Records what an agent's journal and its worktree tell of its task and of money, and notifies the user of ceilings that
+/// are near their end: for the process that its supervisor starts. With no agent it notifies alone.
 ///
 /// # Errors
 /// `NotFound` when there is no such agent.
-pub fn record(app: &App, id: &str) -> Result<()> {
+pub fn record(app: &App, caller: &Caller, id: Option<&str>) -> Result<()> {
+    let recorded = id.map_or(Ok(()), |id| record_agent(app, id));
+    recorded.and(budgets::notify::now(app, caller))
+}
+
+fn record_agent(app: &App, id: &str) -> Result<()> {
     let unknown = || Error::not_found(format!("there is no agent {id}"));
     let id = AgentId::parse(id).ok_or_else(unknown)?;
     let agent = app.store()?.agent(&id)?.ok_or_else(unknown)?;
     let entries = journal::read(&app.home.agent_dir(&id))?;
     fold(app, "record.fold", &agent, &entries)?;
+    // The ceilings of a run are known to its driver.
+    if let Some((run, step)) = app.store()?.step_of(&id)?
+        && step.ended.is_none()
+    {
+        runs::knock(app, &run)?;
+    }
     observe(app, &agent)
 }
 

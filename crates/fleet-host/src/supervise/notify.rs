@@ -2,17 +2,60 @@
 //! to live. Their failure never matters to the agent.
 
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use fleet_core::fault;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-use crate::exec::{find_program, raw_command};
+use crate::exec::{self, find_program, raw_command};
+use crate::process::{self, Identity};
 use crate::sys;
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(10);
+
+/// Whether a notifier gets this variable: what a desktop or mail notifier needs, and none of an agent's keys.
+pub fn passes(name: &str) -> bool {
+    const NAMES: [&str; 12] = [
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "LANG",
+        "SHELL",
+        "TMPDIR",
+        "DISPLAY",
+        "WAYLAND_DISPLAY",
+        "XDG_RUNTIME_DIR",
+        "DBUS_SESSION_BUS_ADDRESS",
+        "TZ",
+    ];
+    NAMES.contains(&name) || name.starts_with("LC_")
+}
+
+/// Runs the notifier `argv` for `hook` to its end, or for as long as it has to live. That it cannot be run is nobody's
+/// concern but its own.
+pub fn run(hook: &'static str, argv: &[String], env: &[(String, String)], body: &serde_json::Value) {
+    let Some(notifier) = Notifier::start(hook, argv, env, body) else {
+        return;
+    };
+    let pidfd = Identity::of(notifier.pid).and_then(|identity| process::handle(&identity));
+    if let Some(pidfd) = pidfd {
+        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        while poll(&mut fds, exec::until(Some(notifier.deadline))) == Err(Errno::EINTR) {}
+        if Instant::now() >= notifier.deadline && !notifier.kill() {
+            return;
+        }
+    }
+    if let Ok(pid) = i32::try_from(notifier.pid) {
+        let _ = waitpid(Pid::from_raw(pid), None);
+    }
+}
 
 /// A notifier on its way.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
-//! Starting the recorder of an agent's task, detached from everything: it has the store take in what the journal tells of
-//! sub-agents, and looks for the commits that were made. A supervisor starts it when a sub-agent was sent out or has
-//! answered, and as one of its last acts. What it misses, whoever folds the journal next makes good.
+//! Starting a recorder, detached from everything: it has the store take in what an agent's journal tells of money and of
+//! sub-agents, looks for the commits that were made, and notifies the user of ceilings that are near their end. A
+//! supervisor starts it when a turn is over, when much was used, when a sub-agent was sent out or has answered, and as
+//! one of its last acts. What it misses, whoever folds the journal next makes good.
 
 use std::process::Stdio;
 
@@ -10,14 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::exec::raw_command;
 
-/// The first argument by which the executable knows that it is to record an agent's task.
+/// The first argument by which the executable knows that it is to record. The second is the agent's id.
 pub const ARGUMENT: &str = "__record";
 
-/// How the recorder of an agent is started.
+/// How a recorder is started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recorder {
-    /// The agent.
-    pub agent: AgentId,
+    /// The agent whose journal is taken in; none where the user is to be notified alone.
+    pub agent: Option<AgentId>,
     /// Its environment.
     pub env: Vec<(String, String)>,
 }
@@ -31,7 +32,8 @@ impl Recorder {
         // The running executable, even when its file was replaced by an update meanwhile.
         let mut command = raw_command("/proc/self/exe");
         command
-            .args([ARGUMENT, self.agent.as_str()])
+            .arg(ARGUMENT)
+            .args(self.agent.as_ref().map(AgentId::as_str))
             .current_dir("/")
             .env_clear()
             .envs(self.env.iter().map(|(name, value)| (name, value)))
@@ -45,10 +47,8 @@ impl Recorder {
         let status = fault::guard("record.spawn", || command.status());
         match status {
             Ok(status) if status.success() => Ok(()),
-            Ok(_) => Err(Error::unavailable("the recorder of the task ended at once")),
-            Err(error) => Err(Error::unavailable(format!(
-                "cannot start the recorder of the task: {error}"
-            ))),
+            Ok(_) => Err(Error::unavailable("the recorder ended at once")),
+            Err(error) => Err(Error::unavailable(format!("cannot start the recorder: {error}"))),
         }
     }
 }

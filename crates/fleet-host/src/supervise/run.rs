@@ -45,7 +45,7 @@ use self::stream::Stream;
 use self::transcripts::Transcripts;
 use super::child::{Input, Terminal};
 use super::journal::Journal;
-use super::notify::Notifier;
+use super::notify::{self, Notifier};
 use super::output::{Kept, Output};
 use super::prompt::Delivery;
 use super::spec::{Report, Spec};
@@ -229,7 +229,7 @@ impl Supervisor {
         let notifier_env = spec
             .env
             .iter()
-            .filter(|(name, _)| is_notifier_variable(name))
+            .filter(|(name, _)| notify::passes(name))
             .cloned()
             .collect();
         Ok(Supervisor {
@@ -309,9 +309,11 @@ impl Supervisor {
         let _ = std::fs::remove_file(&self.spec.socket);
         // Nothing of the agent runs any more, and its journal says how it ended: the run may go on.
         // The lock goes first: who waits for the connections to close finds it free.
+        let is_taken_in = self.is_taken_in();
         let (driver, recorder) = (self.spec.driver.take(), self.spec.recorder.take());
         self.lock = None;
         drop(self);
+        let recorder = recorder.filter(|_| is_taken_in);
         if let Some(error) = recorder.and_then(|recorder| recorder.start().err()) {
             let _ = writeln!(io::stderr(), "{error}");
         }
@@ -348,7 +350,7 @@ impl Supervisor {
         let after = self.state();
         if after != before {
             self.notify(before, after, entry.at);
-            if after == State::Idle {
+            if after == State::Idle && self.is_taken_in() {
                 self.start_recorder();
             }
         }
@@ -624,25 +626,6 @@ fn report(report: &Report) {
     let mut line = serde_json::to_vec(report).unwrap_or_default();
     line.push(b'\n');
     let _ = io::stdout().write_all(&line).and_then(|()| io::stdout().flush());
-}
-
-/// A notifier gets what a desktop or mail notifier needs, and none of the agent's keys.
-fn is_notifier_variable(name: &str) -> bool {
-    const NAMES: [&str; 12] = [
-        "PATH",
-        "HOME",
-        "USER",
-        "LOGNAME",
-        "LANG",
-        "SHELL",
-        "TMPDIR",
-        "DISPLAY",
-        "WAYLAND_DISPLAY",
-        "XDG_RUNTIME_DIR",
-        "DBUS_SESSION_BUS_ADDRESS",
-        "TZ",
-    ];
-    NAMES.contains(&name) || name.starts_with("LC_")
 }
 
 /// Line feeds of a pipe as a terminal would show them.

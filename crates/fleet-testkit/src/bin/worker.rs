@@ -9,6 +9,7 @@
 //! !commit MESSAGE           commits everything
 //! !run COMMAND              runs a shell line
 //! !cost USD                 what it says that it cost; 0.01 without
+//! !spent USD                says in the midst of its work what it has cost so far
 //! !reply TOKENS             notes a reply of the model `m-1` in the file of its conversation, which took so many tokens
 //! !verdict WORD...          writes the review of round N with the Nth word, or the last; `none` writes nothing,
 //!                           `two` two verdicts
@@ -123,6 +124,7 @@ fn main() -> io::Result<ExitCode> {
             "run" => drop(raw_command("/bin/sh").args(["-c", rest]).status()),
             "reply" => reply(&session, first.parse().unwrap_or(0))?,
             "cost" => cost = first.parse().unwrap_or(cost),
+            "spent" => say(&result(&session, first.parse().unwrap_or(0.0), (10, 5))),
             "verdict" => {
                 let words: Vec<&str> = rest.split_whitespace().collect();
                 let at = (round as usize).saturating_sub(1).min(words.len().saturating_sub(1));
@@ -332,15 +334,20 @@ fn reply(session: &str, tokens: u64) -> io::Result<()> {
     )
 }
 
-fn finish(session: &str, end: End, cost: f64, (read, written): (u64, u64)) -> io::Result<ExitCode> {
-    let mut result = json!({
+/// What it says at the end of a turn. The numbers are sums.
+fn result(session: &str, cost: f64, (read, written): (u64, u64)) -> serde_json::Value {
+    json!({
         "type": "result", "subtype": "success", "is_error": false, "api_error_status": null, "num_turns": 1,
         "result": "done", "stop_reason": "end_turn", "session_id": session, "total_cost_usd": cost,
         "usage": {"input_tokens": 10, "output_tokens": 5},
         "modelUsage": {"stand-in": {"inputTokens": read, "outputTokens": written, "cacheReadInputTokens": 0,
             "cacheCreationInputTokens": 0, "costUSD": cost, "contextWindow": 200_000}},
         "permission_denials": [], "terminal_reason": "completed",
-    });
+    })
+}
+
+fn finish(session: &str, end: End, cost: f64, used: (u64, u64)) -> io::Result<ExitCode> {
+    let mut result = result(session, cost, used);
     let code = match end {
         End::Success => 0,
         End::Denied => {

@@ -7,6 +7,7 @@ mod lost;
 mod quota;
 mod rounds;
 mod tasks;
+mod told;
 
 use serde_json::{Value, json};
 

@@ -158,19 +158,18 @@ impl Supervisor {
     /// Records that a sub-agent was sent out, and has its task recorded.
     pub(super) fn sub_agent_sent(&mut self, fact: Fact) {
         self.record(Source::Program, fact);
-        self.start_recorder();
+        self.have_crew_recorded();
     }
 
     /// Records that a sub-agent has answered.
     pub(super) fn sub_agent_back(&mut self, id: String, ok: bool) {
         self.record(Source::Program, Fact::CameBack { id, ok });
-        self.start_recorder();
+        self.have_crew_recorded();
     }
 
-    /// Has the store take in what the journal says. A failure is made good by whoever reads the journal next.
-    pub(super) fn start_recorder(&self) {
-        if let Some(recorder) = &self.spec.recorder {
-            let _ = recorder.start();
+    fn have_crew_recorded(&mut self) {
+        if self.spec.task.is_some() {
+            self.start_recorder();
         }
     }
 

@@ -24,6 +24,12 @@ use crate::harness;
 /// No program tries one request more often than this.
 const MOST_LOST: u64 = 20;
 
+/// The store takes in what an agent spends when that is so much of its own limit: the agents of one ceiling spend little
+/// more than that share of it before it is known how near its end it is.
+const SHARE_UNTAKEN: u64 = 20;
+/// The same for an agent without a limit of its own.
+const MOST_UNTAKEN: Usd = Usd::from_micros(100_000);
+
 /// What is counted, and against what.
 #[derive(Debug, Default)]
 pub(super) struct Spending {
@@ -41,6 +47,8 @@ pub(super) struct Spending {
     broke_off: u64,
     /// Something else was used since then that it leaves out.
     untold: bool,
+    /// What was spent since the store was last asked to take in the journal.
+    untaken: Usd,
 }
 
 impl Spending {
@@ -106,11 +114,34 @@ impl Supervisor {
         used.beside |= used.request.is_none() && self.link.has_counted();
         if !used.beside {
             match used.cost {
-                Some(cost) => self.spending.taken.usd = self.spending.taken.usd + cost,
+                Some(cost) => {
+                    self.spending.taken.usd = self.spending.taken.usd + cost;
+                    self.spending.untaken = self.spending.untaken + cost;
+                }
                 None => self.spending.taken.unknown += 1,
             }
         }
         self.record(Source::Program, Fact::Used(used));
+        let limit = self.spending.limits.usd;
+        let most = limit.map_or(MOST_UNTAKEN, |limit| Usd::from_micros(limit.micros() / SHARE_UNTAKEN));
+        if self.is_taken_in() && self.spending.untaken > most {
+            self.start_recorder();
+        }
+    }
+
+    /// Whether the store is to take in the journal now: the agent works for a task, or has spent something and a ceiling is
+    /// above it.
+    pub(super) fn is_taken_in(&self) -> bool {
+        let has_ceiling = self.spending.limits.any() || self.spec.driver.is_some();
+        self.spec.task.is_some() || has_ceiling && !self.spending.untaken.is_zero()
+    }
+
+    /// Has the store take in what the journal says. A failure is made good by whoever reads the journal next.
+    pub(super) fn start_recorder(&mut self) {
+        self.spending.untaken = Usd::default();
+        if let Some(recorder) = &self.spec.recorder {
+            let _ = recorder.start();
+        }
     }
 
     /// What a fact adds to what was taken.
@@ -260,8 +291,8 @@ impl Supervisor {
             return;
         };
         let body = json!({
-            "hook": "on_budget", "agent": self.spec.agent, "branch": self.spec.branch, "harness": self.spec.harness,
-            "worktree": self.spec.cwd, "level": level, "rung": rung, "about": about, "used": self.spending.taken,
+            "hook": "on_budget", "scope": "agent", "what": self.spec.branch, "agent": self.spec.agent,
+            "branch": self.spec.branch, "harness": self.spec.harness, "worktree": self.spec.cwd, "level": level, "rung": rung, "about": about, "used": self.spending.taken,
             "limits": self.spending.limits, "at": now(),
         });
         if let Some(notifier) = super::Notifier::start("on_budget", &argv, &self.notifier_env, &body) {

@@ -10,6 +10,7 @@ use fleet_host::supervise::journal;
 use fleet_testkit::{binary, wait_until};
 use serde_json::{Value, json};
 
+use super::told::Hook;
 use crate::prompts::stage::{LONG, Stage, kill_hard, outcome};
 
 /// Its input costs 1 USD a million tokens, so that a token is a millionth of a dollar.
@@ -18,26 +19,15 @@ const PRICES: &str = "version = 1\n[[price]]\nmodels = [\"m-1\"]\ninput = 1\nout
 /// A fleet with a scripted agent, a model with a price, and a notifier that writes what it is told.
 pub(super) struct Paid {
     pub(super) stage: Stage,
-    told: PathBuf,
+    pub(super) hook: Hook,
 }
 
 impl Paid {
     pub(super) fn new(args: &[&str]) -> Self {
         let stage = Stage::scripted(args);
-        let (script, told) = (stage.env.root().join("tell"), stage.env.root().join("told"));
-        fs::write(
-            &script,
-            format!("#!/bin/sh\ncat >> '{}'\necho >> '{0}'\n", told.display()),
-        )
-        .expect("written");
-        fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
-        let config = stage.env.fleet_home().join("config.toml");
-        let text = fs::read_to_string(&config).expect("the settings");
-        stage
-            .env
-            .write_config(&format!("on_budget = [\"{}\"]\n{text}", script.display()));
+        let hook = Hook::new(&stage.env);
         fs::write(stage.env.fleet_home().join("prices.toml"), PRICES).expect("written");
-        Self { stage, told }
+        Self { stage, hook }
     }
 
     #[track_caller]
@@ -66,12 +56,9 @@ impl Paid {
         self.stage.env.root().join(format!("{branch}.jsonl"))
     }
 
-    /// What the notifier was told.
-    fn told(&self) -> Vec<Value> {
-        let text = fs::read_to_string(&self.told).unwrap_or_default();
-        text.lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+    /// What the notifier was told of ceilings of this kind.
+    pub(super) fn told(&self, scope: &str) -> Vec<Value> {
+        self.hook.told(scope)
     }
 
     pub(super) fn line(&self, what: &str) -> Value {
@@ -118,8 +105,7 @@ fn an_agent_that_has_used_its_budget_waits_keeps_its_prompts_and_goes_on_when_it
     let paid = Paid::new(&[]);
     paid.create("a", &["--budget", "1"]);
     paid.spend("a", "r-1", 850_000);
-    wait_until(LONG, "80 %", || (!paid.told().is_empty()).then_some(()));
-    let first = &paid.told()[0];
+    let first = &paid.hook.wait("agent", 1)[0];
     assert_eq!(
         (&first["hook"], &first["level"], &first["about"]),
         (&json!("on_budget"), &json!("near"), &json!("0.85 of 1.00 USD"))
