@@ -96,6 +96,7 @@ fn drive_once(app: &App, caller: &Caller, id: &str) -> Result<(Control, Option<F
         ends: Arc::default(),
         counted: None,
         so_far: BTreeMap::new(),
+        freed: false,
         told: BTreeSet::new(),
         run,
         plan,
@@ -148,6 +149,8 @@ struct Engine<'a> {
     counted: Option<usize>,
     /// What the steps that run have spent so far.
     so_far: BTreeMap<Key, Usd>,
+    /// A step has ended since what was left of its hold was shared out.
+    freed: bool,
     /// What the store was told of the run's ceilings.
     told: BTreeSet<(Scope, Usd, Level)>,
 }
@@ -170,6 +173,9 @@ impl<'a> Engine<'a> {
             let decision = decide(&self.plan, &self.seen, self.now());
             let did = self.perform(scope, decision.actions)?;
             self.flush(&[])?;
+            if did != Did::Something {
+                self.give_back();
+            }
             if did == Did::Everything {
                 return Ok(());
             }

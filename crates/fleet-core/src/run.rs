@@ -24,7 +24,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Time;
-use crate::budget::{Cap, Used};
+use crate::budget::{Cap, Scope, Used};
 use crate::money::Usd;
 use crate::plan::{Plan, Shape};
 pub use decide::{Action, Decision, decide};
@@ -158,7 +158,7 @@ pub struct Seen {
     pub ceiling: Option<Cap>,
     /// What somebody allows a round to spend, in place of what the plan says.
     pub iterations: BTreeMap<u32, Cap>,
-    /// The ceilings of all agents together.
+    /// The ceilings that are not its own.
     pub windows: Vec<Window>,
     /// When a pause until there is room again is over.
     pub again: Option<Tick>,
@@ -168,15 +168,17 @@ pub struct Seen {
     pub last_start: Option<Tick>,
 }
 
-/// The ceiling of a day or a week, for all agents together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A ceiling that is not the run's own: that of a day or a week, for all agents together, or of the task that it works for.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// What may be reserved until it ends.
+    /// Whose ceiling it is.
+    pub scope: Scope,
+    /// What may be reserved of it.
     pub left: Usd,
-    /// What may be spent in each.
+    /// What may be spent; of a day or a week in each.
     pub ceiling: Usd,
-    /// When the next one begins.
-    pub until: Time,
+    /// When the next day or week begins; none where time alone brings nothing.
+    pub until: Option<Time>,
 }
 
 /// How a run ended.

@@ -16,3 +16,6 @@ CREATE TABLE told (
 ) STRICT;
 
 CREATE INDEX told_new ON told (number) WHERE notified = 0;
+
+-- The task that a run works for: what its workers reserve and spend counts there.
+ALTER TABLE runs ADD COLUMN task TEXT;

@@ -12,6 +12,7 @@ use fleet_core::money::Usd;
 use fleet_core::run::record::{Event, RoundRecord, Run, StepEnd, StepName, StepRecord};
 use fleet_core::run::{Control, Finish, Pause, Why};
 use fleet_core::spend::Spend;
+use fleet_core::task::TaskId;
 use fleet_core::{Error, Result, Time};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, params};
 
@@ -115,8 +116,8 @@ impl Store {
                     ))
                     .into());
             }
-            let sql = "INSERT INTO runs (id, root, name, type, repo, base, text, control, created_at)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+            let sql = "INSERT INTO runs (id, root, name, type, repo, base, text, control, created_at, task)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
             transaction.execute(
                 sql,
                 params![
@@ -128,7 +129,8 @@ impl Store {
                     run.base,
                     run.text,
                     values::word(&run.control)?,
-                    run.created_at.0
+                    run.created_at.0,
+                    run.task.map(|task| task.to_string())
                 ],
             )?;
             Ok(())
@@ -445,6 +447,7 @@ fn runs(connection: &Connection, rest: &str, given: &[&dyn ToSql]) -> Attempt<Ve
             plan_type: row.get("type")?,
             repo: row.get::<_, Option<String>>("repo")?.map(PathBuf::from),
             base: row.get("base")?,
+            task: row.get::<_, Option<String>>("task")?.and_then(|id| TaskId::parse(&id)),
             text: row.get("text")?,
             control: values::from_word(row.get("control")?)?,
             pause: pause.as_deref().map(values::from_json).transpose()?,

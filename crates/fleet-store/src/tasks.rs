@@ -648,11 +648,12 @@ fn finished_tasks(connection: &Connection) -> Attempt<Vec<Sample>> {
     rows.collect()
 }
 
-/// Steps that have ended well. One that belongs to a task is there as that task.
+/// Steps that have ended well. One that is a task of its own is there as that task.
 fn finished_steps(connection: &Connection) -> Attempt<Vec<Sample>> {
     let sql = "SELECT runs.type, agents.harness, agents.model, steps.ended - steps.began, steps.cost
                FROM steps JOIN runs ON runs.id = steps.run JOIN agents ON agents.id = steps.agent
-               WHERE steps.part = 'work' AND steps.how = 'done' AND agents.task IS NULL ORDER BY steps.ended_at";
+               WHERE steps.part = 'work' AND steps.how = 'done'
+                 AND (agents.task IS NULL OR agents.task = runs.task) ORDER BY steps.ended_at";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_and_then([], |row| -> Attempt<Sample> {
         Ok(Sample {

@@ -417,6 +417,21 @@ fn of_task(app: &App, caller: &Caller, task: &Task, wish: &Wish) -> Result<Chang
             other => other?,
         };
     }
+    for run in store
+        .runs()?
+        .into_iter()
+        .filter(|run| run.finish.is_none() && waits_for_money(run))
+    {
+        let rooms = run
+            .task
+            .map(|own| store.task_rooms(own))
+            .transpose()?
+            .unwrap_or_default();
+        if rooms.iter().any(|(above, _)| *above == task.id) {
+            go_on(app, caller, &run, Vec::new(), what.clone())?;
+            goes_on = true;
+        }
+    }
     publish(app, task.id)?;
     let how = if goes_on { "goes on" } else { "set" };
     Ok(Changed {

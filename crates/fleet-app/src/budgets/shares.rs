@@ -10,6 +10,7 @@ use fleet_core::budget::{Cap, Limits, Scope};
 use fleet_core::fact::Fact;
 use fleet_core::id::AgentId;
 use fleet_core::money::Usd;
+use fleet_core::run::Window;
 use fleet_core::task::TaskId;
 use fleet_core::{Error, Kind, Result};
 use fleet_host::lock::Lock;
@@ -75,6 +76,23 @@ pub(crate) fn deal(app: &App, config: &Config, _: &Turn, task: TaskId, count: us
     Ok(Some(Cap {
         ceiling: each,
         hard: room.cap.hard,
+    }))
+}
+
+/// The ceiling of `task`, or of the nearest that it is a part of. What agents without a budget of their own have left of it can
+/// be freed.
+pub(crate) fn window(app: &App, task: TaskId) -> Result<Option<Window>> {
+    let rooms = app.store()?.task_rooms(task)?;
+    // Those above have promised it to this one.
+    let Some((owner, room)) = rooms.first() else {
+        return Ok(None);
+    };
+    let of_mates = mates(app, *owner)?.iter().map(|mate| mate.left).sum();
+    Ok(Some(Window {
+        scope: Scope::Task(owner.to_string()),
+        left: room.left() + of_mates,
+        ceiling: room.cap.ceiling,
+        until: None,
     }))
 }
 
@@ -168,7 +186,9 @@ pub(crate) fn limit_running(app: &App, config: &Config, task: TaskId) -> Result<
     for (id, own) in store.task_agents(task)? {
         let scope = Scope::Agent(id.to_string());
         let Some(agent) = store.agent(&id)? else { continue };
-        if store.cap(&scope)?.is_some() || !Lock::is_held(&app.home.agent_lock(&id)) {
+        // Workers of a run have what was reserved for their steps.
+        let is_limited = store.cap(&scope)?.is_some() || store.step_of(&id)?.is_some();
+        if is_limited || !Lock::is_held(&app.home.agent_lock(&id)) {
             continue;
         }
         let turn = Turn::take(app)?;

@@ -97,6 +97,7 @@ impl Engine<'_> {
                 .push(Change::AgentEnded(live.agent.id.clone(), end.ended_at));
         }
         self.changes.push(Change::Ended(name.clone(), end.clone()));
+        self.freed = true;
         self.forgive_outgrown(key, &end);
         let about = match end.text.as_str() {
             "" => end.how.as_str().to_owned(),

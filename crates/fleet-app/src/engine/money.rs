@@ -1,5 +1,5 @@
-//! What a run may spend beside its own ceiling: the rounds', and those of all agents together, which begin anew with each day
-//! and week.
+//! What a run may spend beside its own ceiling: the rounds', those of all agents together, which begin anew with each day and
+//! week, and that of the task that it works for.
 
 use std::collections::BTreeSet;
 
@@ -12,21 +12,26 @@ use fleet_host::supervise::journal;
 use fleet_store::Change;
 
 use super::Engine;
+use crate::budgets::shares::{self, Turn};
 use crate::budgets::{self, known, launch};
 
 impl Engine<'_> {
-    /// Looks at what all agents together may still reserve.
+    /// Looks at what may still be reserved of ceilings that are not the run's own.
     pub(super) fn look_at_room(&mut self) -> Result<()> {
         let (store, now) = (self.app.store()?, self.app.now());
         self.seen.windows.clear();
         for scope in budgets::ALL {
-            if let (Some(room), Some(until)) = (store.room(&scope, now)?, scope.until(now)) {
+            if let Some(room) = store.room(&scope, now)? {
                 self.seen.windows.push(Window {
                     left: room.left(),
                     ceiling: room.cap.ceiling,
-                    until,
+                    until: scope.until(now),
+                    scope,
                 });
             }
+        }
+        if let Some(task) = self.run.task {
+            self.seen.windows.extend(shares::window(self.app, task)?);
         }
         // Asked for anew each time: the wall clock may have been set.
         self.seen.again = self.room_again().map(|until| self.now() + until.since(now));
@@ -44,7 +49,8 @@ impl Engine<'_> {
     /// Which limit does not reach, in words.
     pub(super) fn what_is_missing(&self) -> String {
         let committed = self.seen.committed();
-        let room = self.seen.windows.iter().map(|window| window.left).min();
+        let nearest = self.seen.windows.iter().min_by_key(|window| window.left);
+        let room = nearest.map(|window| window.left);
         if let (Shape::Iterative(_), Some(round)) = (&self.plan.shape, self.seen.last_round())
             && let Some(cap) = self.seen.iteration(&self.plan, round)
         {
@@ -61,8 +67,34 @@ impl Engine<'_> {
             (Some(cap), room) if room.is_none_or(|room| cap.ceiling.less(committed) <= room) => {
                 format!("{committed} of {} are spent or reserved", cap.ceiling)
             }
-            (_, Some(room)) => format!("of the ceiling of all agents {room} are left"),
+            (_, Some(room)) => match nearest.map(|window| &window.scope) {
+                Some(Scope::Task(task)) => format!("of the ceiling of {task} {room} are left"),
+                _ => format!("of the ceiling of all agents {room} are left"),
+            },
             (_, None) => format!("{committed} are spent or reserved"),
+        }
+    }
+
+    /// Makes room for `more` within the ceiling of the task that the run works for; nobody else reserves that until the answer
+    /// is dropped. None where there is no such ceiling.
+    pub(super) fn make_room(&self, more: Usd) -> Result<Option<Turn>> {
+        let Some(task) = self.run.task else { return Ok(None) };
+        if self.app.store()?.task_rooms(task)?.is_empty() {
+            return Ok(None);
+        }
+        let turn = Turn::take(self.app)?;
+        shares::make_room(self.app, &turn, task, more)?;
+        Ok(Some(turn))
+    }
+
+    /// Shares out what steps have given back that are over, among those that work for the same task.
+    pub(super) fn give_back(&mut self) {
+        if !std::mem::take(&mut self.freed) {
+            return;
+        }
+        if let Some(task) = self.run.task {
+            // Whoever looks at the ceilings next does the same.
+            let _ = shares::give_out(self.app, task, None);
         }
     }
 

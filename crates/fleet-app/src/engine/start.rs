@@ -9,6 +9,7 @@ use fleet_core::money::Usd;
 use fleet_core::plan::{ModelChoice, Shape};
 use fleet_core::run::record::{StepEnd, StepName, StepRecord};
 use fleet_core::run::{How, Key, Part};
+use fleet_core::task::TaskId;
 use fleet_core::{Error, Kind, Result};
 use fleet_host::git::{self, BranchMode, Repo};
 use fleet_host::harness::sign::Signs;
@@ -25,7 +26,7 @@ use super::terms::Ground;
 use super::{Engine, Live, came, layout, pipeline, research};
 use crate::config::Config;
 use crate::trust::{self, Asker};
-use crate::{child, end, kept, runs, task};
+use crate::{child, end, kept, runs};
 
 /// One step about to be started.
 struct Job {
@@ -37,6 +38,10 @@ struct Job {
     conversation: Option<String>,
     goes_on: bool,
     env: Vec<(String, String)>,
+    /// The task that its agent works for.
+    task: Option<TaskId>,
+    /// The one that it works for itself, where a pipeline keeps tasks.
+    stage: Option<TaskId>,
     place: Place,
     /// Its agent, once its names are reserved.
     agent: Option<Agent>,
@@ -195,6 +200,7 @@ impl Engine<'_> {
         };
         let place = self.place(setting, key, &mut record)?;
         let mut env = child::environment(self.caller, &[])?;
+        let (mut task, mut stage) = (self.run.task, None);
         let root = self.run.root.display().to_string();
         let output = layout::output_dir(&self.run.root, id);
         if key.part != Part::Measure && !matches!(self.plan.shape, Shape::Autoresearch(_)) {
@@ -211,8 +217,9 @@ impl Engine<'_> {
                 pipeline::CONTRACT.to_owned(),
                 self.stage_contract(pipeline, key, record.hold)?,
             ));
-            if let Some(task) = self.stage_task(pipeline, key.worker)? {
-                env.push((task::VARIABLE.to_owned(), task.id.to_string()));
+            if let Some(own) = self.stage_task(pipeline, key.worker)? {
+                // The stages of a job have one agent, which works for the job.
+                (task, stage) = (own.parent, Some(own.id));
             }
         }
         let new = (!goes_on && !harness.conversation.is_empty()).then(|| self.app.new_uuid());
@@ -225,6 +232,8 @@ impl Engine<'_> {
             record,
             harness,
             env,
+            task: self.open_task(task)?,
+            stage,
             place,
             agent: None,
             lock: None,
@@ -291,6 +300,12 @@ impl Engine<'_> {
         self.run.name.clone()
     }
 
+    /// `task`, unless it has ended: what is done for it from then on is the run's alone.
+    fn open_task(&self, task: Option<TaskId>) -> Result<Option<TaskId>> {
+        let found = task.map(|id| self.app.store()?.task(id)).transpose()?.flatten();
+        Ok(found.filter(|task| !task.status.is_final()).map(|task| task.id))
+    }
+
     /// Records the steps with the names of their agents. Those whose names are taken fail alone.
     fn reserve(&mut self, setting: &Setting, mut jobs: Vec<Job>) -> Result<Vec<Job>> {
         for job in &mut jobs {
@@ -299,6 +314,8 @@ impl Engine<'_> {
                 job.lock = Lock::try_take(&self.app.home.agent_lock(&job.record.agent))?;
             }
         }
+        // What others without a budget of their own have of the task is freed for them, and given to nobody else meanwhile.
+        let _turn = self.make_room(jobs.iter().map(|job| job.record.hold).sum())?;
         let new: Vec<Reservation> = jobs.iter().filter_map(|job| self.reservation(setting, job)).collect();
         let before = self.changes.len();
         for job in &jobs {
@@ -379,7 +396,7 @@ impl Engine<'_> {
             worktree_root: config.worktree_root.clone(),
             batch_id: self.batch(),
             batch_exclusive: false,
-            task: None,
+            task: job.task,
             harness: job.harness.name.clone(),
             model: job.model.clone(),
             headless: true,
@@ -442,7 +459,10 @@ impl Engine<'_> {
             self.app,
             self.caller,
             config,
-            agent,
+            &Agent {
+                task: job.stage.or(agent.task),
+                ..agent.clone()
+            },
             &harness,
             &line,
             &job.env,

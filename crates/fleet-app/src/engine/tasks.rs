@@ -44,6 +44,7 @@ impl Engine<'_> {
             title: title(pipeline),
             kind: pipeline.name.clone(),
             external: Some(pipeline.contract.job_id.clone()),
+            parent: self.run.task,
             ..self.new_task(pipeline)
         };
         self.made(new).map(Some)

@@ -10,6 +10,7 @@ use fleet_core::profile::Class;
 use fleet_core::run::record::{Event, Run, StepName};
 use fleet_core::run::standing::Word;
 use fleet_core::run::{Control, Finish, Pause};
+use fleet_core::task::TaskId;
 use fleet_core::{Error, Kind, Result};
 use fleet_host::boundary;
 use fleet_host::git::{self, Repo};
@@ -35,6 +36,7 @@ use crate::plan::Found;
 use crate::profile::{self, Expected};
 use crate::runs::view::{self, RunRecord};
 use crate::runs::{self, MARK};
+use crate::task;
 
 /// Start the run of a plan, or go on with it: what is done stays done
 ///
@@ -67,6 +69,10 @@ pub struct Launch {
     #[arg(long)]
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hard: bool,
+    /// The task that it works for: what its workers reserve and spend counts there [default: that of FLEET_TASK]
+    #[arg(long, value_name = "TASK")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
 }
 
 /// What was launched.
@@ -203,10 +209,11 @@ fn classes(plan: &Plan) -> Vec<Class> {
     }
 }
 
-/// What the workers stand on: the repository, and the commit that branches start from.
+/// What the workers stand on: the repository, the commit that branches start from, and the task.
 struct Ground {
     repo: Option<Repo>,
     base: Option<String>,
+    task: Option<TaskId>,
 }
 
 /// Everything that can be known before the start and is no part of the plan itself: programs, root, repository, names.
@@ -222,6 +229,7 @@ fn ground(
         Some(common) => Some(Repo::of(&common)),
         None => app.repo(caller).or_else(|_| git::discover(&found.root)).ok(),
     };
+    let task = task_of(app, caller, args.task.as_deref(), repo.as_ref(), known)?;
     let config = app.config(caller, repo.as_ref())?;
     let mut providers: Vec<&str> = plan
         .workers
@@ -250,7 +258,7 @@ fn ground(
         boundary::find(caller.var("PATH").unwrap_or_default())?;
     }
     if !matches!(plan.shape, Shape::Worktree) {
-        return Ok(Ground { repo, base: None });
+        return Ok(Ground { repo, base: None, task });
     }
     let repo = repo.ok_or_else(|| {
         Error::usage("a worktree plan needs a git repository, and this is none")
@@ -268,7 +276,44 @@ fn ground(
     Ok(Ground {
         repo: Some(repo),
         base: Some(base),
+        task,
     })
+}
+
+/// The task that a run works for: the one that is named, or that of the caller. It is settled by the first launch.
+///
+/// # Errors
+/// `Usage`: the run works for another one, or for none.
+pub(crate) fn task_of(
+    app: &App,
+    caller: &Caller,
+    named: Option<&str>,
+    repo: Option<&Repo>,
+    known: Option<&Run>,
+) -> Result<Option<TaskId>> {
+    let named = named.map(task::parse).transpose()?;
+    if let Some(run) = known {
+        return match (named, run.task) {
+            (Some(named), own) if own != Some(named) => {
+                let works = own.map_or("no task".to_owned(), |own| own.to_string());
+                Err(
+                    Error::usage(format!("`{}` works for {works} since its first launch", run.name))
+                        .hint("leave `--task` out, or launch a copy of the fleet root"),
+                )
+            }
+            _ => Ok(run.task),
+        };
+    }
+    match (named, repo) {
+        (Some(id), Some(repo)) => task::check_open(app, repo, id).map(|task| Some(task.id)),
+        (Some(_), None) => Err(Error::usage("tasks belong to a repository, and this is none")
+            .hint("run this in the repository of the task")),
+        (None, Some(repo)) => {
+            let own = task::of_caller(caller).and_then(|id| task::check_open(app, repo, id).ok());
+            Ok(own.map(|task| task.id))
+        }
+        (None, None) => Ok(None),
+    }
 }
 
 fn begin(app: &App, found: &Found, plan: &Plan, ground: Ground, cap: Option<Cap>) -> Result<String> {
@@ -279,6 +324,7 @@ fn begin(app: &App, found: &Found, plan: &Plan, ground: Ground, cap: Option<Cap>
         plan_type: plan.type_name().to_owned(),
         repo: ground.repo.map(|repo| repo.common_dir),
         base: ground.base,
+        task: ground.task,
         text: found.text.clone(),
         control: Control::Going,
         pause: None,

@@ -11,6 +11,7 @@ use fleet_core::pipeline::{self, Pipeline};
 use fleet_core::report::{self, Report, Status};
 use fleet_core::run::record::Run as RunOf;
 use fleet_core::run::{Control, Finish};
+use fleet_core::task::TaskId;
 use fleet_core::{Error, Kind, Result};
 use fleet_host::files;
 use fleet_host::git::{self, Repo};
@@ -19,7 +20,7 @@ use fleet_store::{Change, Given};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::launch::{bring_up, forgive, note};
+use super::launch::{bring_up, forgive, note, task_of};
 use super::started::local_text;
 use crate::app::App;
 use crate::caller::{Caller, Effect};
@@ -92,6 +93,10 @@ pub struct Run {
     #[arg(long)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
+    /// The task that it works for: what its stages reserve and spend counts there [default: that of FLEET_TASK]
+    #[arg(long, value_name = "TASK")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
 }
 
 /// What was started.
@@ -144,6 +149,7 @@ impl Operation for Run {
         let budget = self.budget(own.as_ref().map(|own| &own.contract))?;
         let (id, how, warnings) = match known {
             Some(run) => {
+                task_of(app, caller, self.task.as_deref(), None, Some(&run))?;
                 let how = self.go_on(app, &run, budget)?;
                 (run.id, how, Vec::new())
             }
@@ -249,7 +255,8 @@ impl Run {
         let base = git::resolve_base(&repo, self.base.as_deref())?;
         git::check_new_branch(&repo, &pipeline.branch, false)?;
         let warnings = warnings(&pipeline, path.as_deref());
-        Ok((record(app, &repo, base, pipeline)?, warnings))
+        let task = task_of(app, caller, self.task.as_deref(), Some(&repo), None)?;
+        Ok((record(app, &repo, base, task, pipeline)?, warnings))
     }
 
     /// Goes on with a job that was begun: what the flags say now holds from now on.
@@ -288,7 +295,7 @@ impl Run {
 }
 
 /// Records a new run of `pipeline`: its folder, its ceiling, and then itself, so that it is never without a ceiling.
-fn record(app: &App, repo: &Repo, base: String, pipeline: Pipeline) -> Result<String> {
+fn record(app: &App, repo: &Repo, base: String, task: Option<TaskId>, pipeline: Pipeline) -> Result<String> {
     let id = app.new_agent_id().to_string();
     let root = app.home.pipelines().join(&id);
     files::create_private_dir("run.folder", &root)?;
@@ -311,6 +318,7 @@ fn record(app: &App, repo: &Repo, base: String, pipeline: Pipeline) -> Result<St
         plan_type: pipeline::TYPE.to_owned(),
         repo: Some(repo.common_dir.clone()),
         base: Some(base),
+        task,
         text,
         control: Control::Going,
         pause: None,

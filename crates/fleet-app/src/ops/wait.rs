@@ -81,14 +81,18 @@ pub fn until(app: &App, agent: &Agent, until: Until, deadline: Option<Instant>) 
             .hint(format!("see its output: `fleet logs {}`", word(&agent.branch))))),
         _ => None,
     };
-    let mut client = match app.client(agent) {
-        Ok(client) => client,
+    let asked = app.client(agent).and_then(|mut client| {
+        let (_, now) = client.watch()?;
+        Ok((client, now))
+    });
+    let (mut client, now) = match asked {
+        Ok(asked) => asked,
+        // It has ended, maybe in the midst of the question: what it came to is in its journal.
         Err(error) => {
             let state = app.see(agent).state;
             return check(state).unwrap_or(Err(error));
         }
     };
-    let (_, now) = client.watch()?;
     if matches!(until, Until::State(State::Ready | State::Idle))
         && !Standing::fold(&journal::read(&app.home.agent_dir(&agent.id))?).ready_rule
     {
@@ -127,7 +131,10 @@ pub fn until(app: &App, agent: &Agent, until: Until, deadline: Option<Instant>) 
                         .hint(format!("see why: `fleet explain {}`", word(&agent.branch))),
                 );
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                let state = app.see(agent).state;
+                return check(state).unwrap_or(Err(error));
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use fleet_core::plan::{Plan, Shape};
 use fleet_core::run::record::{Event, RoundRecord, Run, StepRecord, seen};
 use fleet_core::run::standing::{self, Word};
 use fleet_core::run::{Control, Part, Pause, Seen};
+use fleet_core::task::TaskId;
 use fleet_core::time::age;
 use fleet_core::{Result, Time};
 use fleet_host::process;
@@ -34,6 +35,9 @@ pub struct RunRecord {
     pub plan_type: String,
     /// The fleet root.
     pub root: PathBuf,
+    /// The task that it works for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
     /// `running`, `paused`, `stopping`, `unattended`, `done`, `failed`, `not accepted`, `over budget` or `stopped`.
     pub state: String,
     /// Why it is so, where there is more to say.
@@ -221,6 +225,7 @@ pub fn record(app: &App, run: &Run) -> Result<RunRecord> {
         name: run.name.clone(),
         plan_type: run.plan_type.clone(),
         root: run.root.clone(),
+        task: run.task,
         state,
         about,
         goes_on_at: match (run.control, run.pause) {

@@ -116,7 +116,7 @@ struct Decider<'a> {
     too_dear: bool,
     /// Whether something was not started because somebody has to allow more first.
     waits_for_money: bool,
-    /// What all agents together may still reserve.
+    /// What may still be reserved of ceilings that are not the run's own.
     windows: Vec<Window>,
     /// When there is room for what did not fit into one of these.
     room_at: Option<Time>,
@@ -273,7 +273,8 @@ impl Decider<'_> {
         false
     }
 
-    /// Whether all agents together may spend `more`; notes when they may again, where time alone brings that.
+    /// Whether `more` may be spent by the ceilings that are not the run's own; notes when it may be, where time alone brings
+    /// that.
     fn has_room(&mut self, more: Usd) -> bool {
         let short = || self.windows.iter().filter(|window| more > window.left);
         if short().next().is_none() {
@@ -281,7 +282,9 @@ impl Decider<'_> {
         }
         // Whoever is asked by a pipeline wants to hear of it at once.
         let waits = !matches!(self.plan.shape, Shape::Pipeline(_)) && short().all(|window| more <= window.ceiling);
-        let until = short().map(|window| window.until).max().filter(|_| waits);
+        // The last of them decides, and one of them may never come.
+        let all: Option<Vec<Time>> = short().map(|window| window.until).collect();
+        let until = all.and_then(|all| all.into_iter().max()).filter(|_| waits);
         self.room_at = self.room_at.into_iter().chain(until).min();
         self.waits_for_money = true;
         false

@@ -10,6 +10,7 @@ use crate::Time;
 use crate::id::AgentId;
 use crate::money::Usd;
 use crate::plan::Plan;
+use crate::task::TaskId;
 
 /// One execution of a plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Run {
     pub repo: Option<PathBuf>,
     /// The commit that worktrees start from.
     pub base: Option<String>,
+    /// The task that it works for: what its workers reserve and spend counts there.
+    pub task: Option<TaskId>,
     /// The plan's file, as it was last launched.
     pub text: String,
     /// What people want of it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleet_core::Time;
-use fleet_core::budget::Cap;
+use fleet_core::budget::{Cap, Scope};
 use fleet_core::money::Usd;
 use fleet_core::plan::word::OnDepFailure;
 use fleet_core::plan::{self, Plan};
@@ -453,9 +453,10 @@ impl World {
                     let words: Vec<f64> = rest.split(' ').map(|word| word.parse().expect("a number")).collect();
                     let usd = |amount| Usd::new(amount).expect("an amount");
                     self.seen.windows = vec![Window {
+                        scope: Scope::Day,
                         left: usd(words[0]),
                         ceiling: usd(words[1]),
-                        until: Time((words[2] * 1000.0) as i64),
+                        until: Some(Time((words[2] * 1000.0) as i64)),
                     }];
                 }
                 "iteration" => {

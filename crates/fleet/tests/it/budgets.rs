@@ -8,6 +8,7 @@ mod quota;
 mod rounds;
 mod tasks;
 mod told;
+mod within;
 
 use serde_json::{Value, json};
 

@@ -1,0 +1,158 @@
+//! Runs that work for a task: what their workers reserve and spend comes out of its ceiling.
+
+use std::path::PathBuf;
+
+use fleet_testkit::{Cmd, wait_until};
+use serde_json::{Value, json};
+
+use super::told::Hook;
+use crate::drive::LONG;
+use crate::runs::stage::{Stage, events, states};
+
+/// A fleet root with three workers that cost 0.60 USD of at most 1, one after the other, and a repository with a task.
+struct Within {
+    stage: Stage,
+    repo: PathBuf,
+    task: String,
+}
+
+impl Within {
+    fn new(ceiling: &str) -> Within {
+        let stage = super::three();
+        stage.env.config_with_scripted("claude_flags = \"\"");
+        let repo = stage.env.repo("repo", 2);
+        let made = stage
+            .fleet(["task", "create", "The work", "--ceiling", ceiling, "--json"])
+            .cwd(&repo);
+        let made: Value = made.output().success().json();
+        let task = made["task"]["id"].as_str().expect("an id").to_owned();
+        Within { stage, repo, task }
+    }
+
+    fn fleet(&self, args: &[&str]) -> Cmd {
+        self.stage.fleet(args).cwd(&self.repo)
+    }
+
+    fn root(&self) -> String {
+        self.stage.root.display().to_string()
+    }
+
+    #[track_caller]
+    fn answer(&self, args: &[&str]) -> Value {
+        self.fleet(args).args(["--json"]).output().success().json()
+    }
+
+    #[track_caller]
+    fn line(&self, what: &str) -> Value {
+        let shown = self.answer(&["budget", "show"]);
+        let mut lines = shown["lines"].as_array().expect("lines").iter();
+        let found = lines.find(|line| line["what"] == what);
+        found.unwrap_or_else(|| panic!("no {what}: {shown}")).clone()
+    }
+}
+
+#[test]
+fn a_run_that_is_launched_for_a_task_stays_within_its_ceiling_and_goes_on_when_that_is_raised() {
+    let within = Within::new("2");
+    let hook = Hook::new(&within.stage.env);
+    let (root, task) = (within.root(), within.task.as_str());
+    // What an agent that works for the task launches belongs to it.
+    let launch = within.fleet(&["launch", &root, "--detach"]).env("FLEET_TASK", task);
+    let _ = launch.output().success();
+    let run = within.stage.wait_state("paused");
+    assert_eq!(
+        (states(&run), &run["task"]),
+        (vec!["a done".into(), "b done".into(), "c pending".into()], &json!(task))
+    );
+    let about = format!("paused: of the ceiling of {task} 0.80 USD are left");
+    assert!(events(&run).contains(&about), "{run:#}");
+    let line = within.line(task);
+    assert_eq!(
+        (&line["spent_usd"], &line["reserved_usd"], &line["left_usd"]),
+        (&json!(1.2), &json!(0.0), &json!(0.8)),
+        "{line}"
+    );
+    let cost = within.answer(&["task", "cost", task]);
+    assert_eq!(cost["total"]["usd"], json!(1.2), "{cost}");
+
+    let raised = within.answer(&["budget", "raise", task, "+0.2"]);
+    assert_eq!(raised["changed"][0]["how"], "goes on", "{raised}");
+    let run = within.stage.wait_state("done");
+    assert_eq!((&run["spent_usd"], within.stage.paid().len()), (&json!(1.8), 3));
+    let told = hook.wait("task", 1);
+    assert_eq!(told[0]["about"], "1.80 of 2.20 USD", "{told:?}");
+    let other = within.answer(&["task", "create", "Another"])["task"]["id"].clone();
+    let other = other.as_str().expect("an id");
+    let refused = within.fleet(&["launch", &root, "--task", other]).output().fails(2);
+    assert!(
+        refused
+            .stderr
+            .contains(&format!("works for {task} since its first launch")),
+        "{refused}"
+    );
+}
+
+#[test]
+fn what_a_captain_has_left_is_lent_to_the_run_that_it_launches_and_comes_back() {
+    let within = Within::new("3");
+    let (root, task) = (within.root(), within.task.as_str());
+    within.stage.write(
+        "workers/a/prompt.md",
+        "!run until [ -e go ]; do sleep 0.1; done\n!cost 0.6\n",
+    );
+    let _ = within
+        .fleet(&["create", "captain", "--task", task, "--wait", "ready"])
+        .output()
+        .success();
+    assert_eq!(within.line("captain")["ceiling_usd"], json!(3.0));
+    let _ = within
+        .fleet(&["launch", &root, "--task", task, "--detach"])
+        .output()
+        .success();
+    within.stage.wait_noted("paid a 1");
+    // The first worker has reserved 1 USD.
+    assert_eq!(within.line("captain")["ceiling_usd"], json!(2.0));
+    let line = within.line(task);
+    assert_eq!((&line["reserved_usd"], &line["left_usd"]), (&json!(3.0), &json!(0.0)));
+    within.stage.write("go", "");
+    within.stage.wait_state("done");
+    wait_until(LONG, "what is left to come back", || {
+        (within.line("captain")["ceiling_usd"] == json!(1.2)).then_some(())
+    });
+    let line = within.line(task);
+    assert_eq!(
+        (&line["spent_usd"], &line["left_usd"]),
+        (&json!(1.8), &json!(0.0)),
+        "{line}"
+    );
+    let _ = within.fleet(&["kill", "captain", "--force"]).output().success();
+    within.stage.env.assert_nothing_left();
+}
+
+#[test]
+fn a_run_that_is_given_a_task_of_nobody_is_refused_and_one_outside_of_any_repository_works_for_none() {
+    let within = Within::new("2");
+    let root = within.root();
+    let refused = within.fleet(&["launch", &root, "--task", "TASK-20200101-001"]).output();
+    let refused = refused.fails(3);
+    assert!(refused.stderr.contains("there is no task"), "{refused}");
+    let refused = within.fleet(&["launch", &root, "--task", "login"]).output().fails(2);
+    assert!(refused.stderr.contains("is no id of a task"), "{refused}");
+    let outside = within.stage.fleet(["launch", "root", "--task", &within.task]);
+    let refused = outside.output().fails(2);
+    assert!(refused.stderr.contains("tasks belong to a repository"), "{refused}");
+    assert!(within.stage.paid().is_empty());
+    let _ = within
+        .fleet(&["task", "end", &within.task, "--status", "completed"])
+        .output()
+        .success();
+    let ended = within.fleet(&["launch", &root, "--task", &within.task]).output();
+    assert!(!ended.status.success() && ended.stderr.contains("has ended"), "{ended}");
+    let _ = within
+        .stage
+        .fleet(["launch", "root"])
+        .env("FLEET_TASK", &within.task)
+        .output()
+        .success();
+    assert_eq!(within.stage.status()["task"], json!(null));
+}
