@@ -539,6 +539,7 @@ mod tests {
             harness: "h".into(),
             ready_rule,
             fresh: false,
+            sessions: None,
         }
     }
 
@@ -554,6 +555,7 @@ mod tests {
             harness: "h".into(),
             ready_rule: true,
             fresh,
+            sessions: None,
         };
         let up = [launched(true), busy("it comes up"), Fact::Ready { rule: None }];
         assert!(!standing(&up).talked);

@@ -1,7 +1,9 @@
 //! A supervisor that is killed: what its program has spent is found in the program's own files, and the rest of what was
 //! reserved is free again.
 
-use fleet_testkit::wait_until;
+use std::path::Path;
+
+use fleet_testkit::{Cmd, wait_until};
 use serde_json::json;
 
 use super::line;
@@ -30,12 +32,18 @@ fn stage(prices: bool) -> Stage {
 
 /// Starts the run, waits until its worker was answered, and kills the worker's supervisor.
 fn launch_and_kill(stage: &Stage) {
-    let _ = stage
-        .fleet(["launch", "root", "--detach", "--budget", "2"])
-        .output()
-        .success();
+    let _ = launch(stage).output().success();
+    kill_after_two_replies(stage, &stage.env.home().join(".claude"));
+}
+
+fn launch(stage: &Stage) -> Cmd {
+    stage.fleet(["launch", "root", "--detach", "--budget", "2"])
+}
+
+/// Kills the supervisor of the worker, once its program has written two replies below its `own` folder.
+fn kill_after_two_replies(stage: &Stage, own: &Path) {
     let replies = || -> usize {
-        let folder = stage.env.home().join(".claude/projects/-stand-in");
+        let folder = own.join("projects/-stand-in");
         let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let lines = |path: std::path::PathBuf| std::fs::read_to_string(path).map_or(0, |text| text.lines().count());
         files.map(|file| lines(file.path())).sum()
@@ -75,6 +83,20 @@ fn what_a_killed_supervisor_did_not_count_is_found_and_the_rest_of_the_budget_is
     assert!(
         shown.stdout.contains("0.80 USD (0.50 USD of it estimated) of 2.00 USD"),
         "{shown}"
+    );
+}
+
+#[test]
+fn what_a_killed_supervisor_did_not_count_is_found_where_its_program_was_told_to_keep_it() {
+    let stage = stage(true);
+    let own = stage.env.root().join("elsewhere");
+    let _ = launch(&stage).env("CLAUDE_CONFIG_DIR", &own).output().success();
+    kill_after_two_replies(&stage, &own);
+    let run = stage.wait_state("done");
+    assert_eq!(
+        (&run["spent_usd"], &run["estimated_usd"], &run["spent_unknown"]),
+        (&json!(0.8), &json!(0.5), &json!(false)),
+        "{run:#}"
     );
 }
 
