@@ -49,6 +49,11 @@ fn kill_after_two_replies(stage: &Stage, own: &Path) {
         files.map(|file| lines(file.path())).sum()
     };
     wait_until(LONG, "two replies", || (replies() == 2).then_some(()));
+    kill_worker(stage);
+}
+
+/// Kills the supervisor of the one worker.
+fn kill_worker(stage: &Stage) {
     let program = wait_until(LONG, "the program", || {
         let agents = stage.answer(["list", "--all"]);
         agents["agents"][0]["pid"].as_u64()
@@ -98,6 +103,32 @@ fn what_a_killed_supervisor_did_not_count_is_found_where_its_program_was_told_to
         (&json!(0.8), &json!(0.5), &json!(false)),
         "{run:#}"
     );
+}
+
+#[test]
+fn a_killed_supervisor_is_no_reason_to_say_that_a_model_has_no_price() {
+    let stage = stage(true);
+    let plan = json!({"fleet_name": "night", "type": "dag", "config": {"retry_delay_seconds": 0.1},
+        "workers": [{"id": "a", "type": "code-run", "max_budget_usd": 1}]});
+    stage.plan(&plan, &[("a", "!hang")]);
+    let _ = launch(&stage).output().success();
+    stage.wait_noted("paid a 1");
+    kill_worker(&stage);
+    stage.wait_noted("resumed a 1");
+    let shown = wait_until(LONG, "the unknown", || {
+        let shown = stage.fleet(["budget", "show"]).output().success();
+        shown.stdout.contains("and unknown").then_some(shown)
+    });
+    assert!(
+        shown
+            .stderr
+            .contains("hint: nobody has told what some of it used; whose it is: `fleet status night`")
+            && !shown.stderr.contains("price"),
+        "{shown}"
+    );
+    let status = stage.fleet(["status", "night"]).output().success();
+    assert!(status.stdout.contains("unknown"), "{status}");
+    let _ = stage.fleet(["stop", "root"]).output().success();
 }
 
 #[test]
