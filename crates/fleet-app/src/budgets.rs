@@ -9,6 +9,7 @@ pub(crate) mod change;
 pub(crate) mod lost;
 pub(crate) mod notify;
 pub(crate) mod shares;
+pub(crate) mod unknown;
 
 use fleet_core::agent::Agent;
 use fleet_core::budget::{Cap, Limits, Scope, Used};

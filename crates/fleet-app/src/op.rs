@@ -3,9 +3,10 @@
 //! An [`Operation`] is an args struct, an output struct and a plain `run`. From it come the CLI verb with its
 //! help, the MCP tool with its schema and, later, the other surfaces. Doc comments are the only text.
 
-use std::any::TypeId;
+use std::str::FromStr;
 
-use clap::{ArgMatches, Args};
+use clap::builder::ValueParser;
+use clap::{Arg, ArgMatches, Args};
 use fleet_core::{Error, Kind, Result};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
@@ -235,10 +236,36 @@ const LARGEST: f64 = 1e9;
 /// The arguments of `O` on a command line. A number is read here and nowhere else: what is none would be lost on its way as
 /// JSON, and the limit that it stands for with it.
 fn command<O: Operation>(command: clap::Command) -> clap::Command {
-    O::augment_args(command).mut_args(|arg| match arg.get_value_parser().type_id() == TypeId::of::<f64>() {
+    O::augment_args(command).mut_args(|arg| match reader(&arg) {
         // `-1` is a number that is refused, and no flag.
-        true => arg.allow_negative_numbers(true).value_parser(number),
-        false => arg,
+        Some(reader) => arg.allow_negative_numbers(true).value_parser(reader),
+        None => arg,
+    })
+}
+
+/// What reads the numbers that `arg` takes; none where it takes something else.
+fn reader(arg: &Arg) -> Option<ValueParser> {
+    let readers = [
+        ValueParser::new(number),
+        ValueParser::new(whole::<u16>),
+        ValueParser::new(whole::<u32>),
+        ValueParser::new(whole::<u64>),
+        ValueParser::new(whole::<usize>),
+    ];
+    let wanted = arg.get_value_parser().type_id();
+    readers.into_iter().find(|reader| reader.type_id() == wanted)
+}
+
+/// Reads a whole number of a command line. None is below 0.
+fn whole<N: FromStr>(text: &str) -> std::result::Result<N, String> {
+    let is_whole = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().map_err(|_| {
+        let advice = match text.strip_prefix('-') {
+            Some(rest) if is_whole(rest) => "give a whole number from 0 on",
+            None if is_whole(text) => "give a smaller whole number",
+            _ => "give a whole number, such as `5`",
+        };
+        advice.to_owned()
     })
 }
 

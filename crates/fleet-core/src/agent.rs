@@ -27,7 +27,7 @@ use crate::id::AgentId;
 use crate::money::Usd;
 use crate::outcome::Outcome;
 use crate::task::TaskId;
-use crate::usage::{Basis, Tokens, Usage};
+use crate::usage::{Tokens, Usage};
 use crate::{Error, Time};
 
 /// Why an agent waits for a person.
@@ -286,7 +286,7 @@ pub struct Standing {
     pub conversation: Option<String>,
     /// Whether there is a conversation to go on with: a prompt was given, or it has worked after it was ready.
     pub talked: bool,
-    /// What was used over all generations: one account for each model and source.
+    /// What was used over all generations: one account for each model, source and basis.
     pub used: Vec<Usage>,
     /// What was used since [`Standing::conversation`] was first told of.
     pub used_in_conversation: Tokens,
@@ -310,10 +310,10 @@ impl Standing {
         standing
     }
 
-    /// Adds `usage` to the account of its model and source. An account is as good as its worst part.
+    /// Adds `usage` to the account of its model and source. What can be relied on less is an account of its own.
     fn account(&mut self, usage: &Usage) {
-        let same = |each: &&mut Usage| each.model == usage.model && each.source == usage.source;
-        let Some(account) = self.used.iter_mut().find(same) else {
+        let kind = |of: &Usage| (of.model.clone(), of.source.clone(), of.basis);
+        let Some(account) = self.used.iter_mut().find(|each| kind(each) == kind(usage)) else {
             self.used.push(usage.clone());
             return;
         };
@@ -322,9 +322,6 @@ impl Standing {
             (Some(before), Some(more)) => Some(before + more),
             (known, None) | (None, known) => known,
         };
-        if usage.basis != Basis::Reported {
-            account.basis = usage.basis;
-        }
     }
 
     /// Takes in one fact. A sequence that was seen already changes nothing.
@@ -521,7 +518,7 @@ impl Standing {
 mod tests {
     use super::*;
     use crate::fact::{Receipt, Used};
-    use crate::usage::Tokens;
+    use crate::usage::Basis;
 
     fn standing(facts: &[Fact]) -> Standing {
         let mut standing = Standing::default();
@@ -539,6 +536,7 @@ mod tests {
             harness: "h".into(),
             ready_rule,
             fresh: false,
+            sessions: None,
         }
     }
 
@@ -554,6 +552,7 @@ mod tests {
             harness: "h".into(),
             ready_rule: true,
             fresh,
+            sessions: None,
         };
         let up = [launched(true), busy("it comes up"), Fact::Ready { rule: None }];
         assert!(!standing(&up).talked);
@@ -655,7 +654,7 @@ mod tests {
     }
 
     #[test]
-    fn usage_is_added_up_by_model_and_source() {
+    fn usage_is_added_up_by_model_source_and_how_far_it_can_be_relied_on() {
         let used = |model: &str, input, cost_usd, basis| {
             Fact::Used(Used::unpriced(Usage {
                 model: Some(model.into()),
@@ -674,13 +673,23 @@ mod tests {
             launched(true),
             used("a", 5, Some(0.25), Basis::Partial),
             used("a", 5, Some(0.25), Basis::Reported),
+            used("a", 7, Some(0.5), Basis::Estimated),
+            used("a", 1, Some(0.5), Basis::Estimated),
         ]);
         let sums: Vec<(u64, Option<f64>, Basis)> = standing
             .used
             .iter()
             .map(|each| (each.tokens.input, each.cost_usd, each.basis))
             .collect();
-        assert_eq!(sums, [(20, Some(0.5), Basis::Partial), (1, None, Basis::Reported)]);
+        assert_eq!(
+            sums,
+            [
+                (15, Some(0.25), Basis::Reported),
+                (1, None, Basis::Reported),
+                (5, Some(0.25), Basis::Partial),
+                (8, Some(1.0), Basis::Estimated),
+            ]
+        );
     }
 
     #[test]

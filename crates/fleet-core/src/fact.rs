@@ -5,6 +5,8 @@
 //! observation and the state that followed from it, so that the last line alone tells how an agent stands.
 //! A reader that meets an unknown fact keeps its sequence and skips it.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Time;
@@ -123,6 +125,10 @@ pub enum Fact {
         /// with.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         fresh: bool,
+        /// The folder in which its program keeps its conversations, by its environment and arguments; none where nobody
+        /// knows, and in journals of older versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sessions: Option<PathBuf>,
     },
     /// A file was copied into the workspace; the digest tells later whether it was edited.
     Copied {

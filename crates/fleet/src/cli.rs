@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use fleet_app::app::App;
 use fleet_app::caller::Caller;
@@ -43,8 +44,13 @@ fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
         // There are no matches to ask for the flag.
         let mut args = std::env::args_os().take_while(|arg| arg != "--");
+        let own = usage_error(&plain);
         if args.any(|arg| arg == "--json") {
-            print_error(&usage_error(&plain));
+            print_error(&own);
+        }
+        if error.kind() == ErrorKind::ValueValidation && plain.contains(ADVICE) {
+            ui::error(&own);
+            return ExitCode::from(own.kind.exit_code());
         }
         ui::remark(text.trim_end());
         return ExitCode::from(Kind::Usage.exit_code());
@@ -53,11 +59,17 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// clap's message as an error of ours: its first paragraph, and its tip or the way to the help.
+/// What stands between what is wrong with a number and what to give instead.
+const ADVICE: &str = ": give ";
+
+/// clap's message as an error of ours: its first paragraph, and its tip, the advice in it or the way to the help.
 fn usage_error(text: &str) -> Error {
     let text = text.strip_prefix("error: ").unwrap_or(text);
     let (first, rest) = text.split_once("\n\n").unwrap_or((text, ""));
     let message = first.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    if let Some((message, advice)) = message.rsplit_once(ADVICE) {
+        return Error::usage(message).hint(format!("give {advice}"));
+    }
     let tip = rest.lines().find_map(|line| line.trim().strip_prefix("tip: "));
     let usage = rest.lines().find_map(|line| line.trim().strip_prefix("Usage: "));
     let verbs = usage.unwrap_or("fleet").split_whitespace();
@@ -484,6 +496,49 @@ mod tests {
             }
         }
         assert!(count >= 12, "{count} flags");
+    }
+
+    #[test]
+    fn what_is_no_whole_number_is_refused_by_each_flag_with_what_to_give() {
+        use std::any::TypeId;
+        let mut root = tree();
+        root.build();
+        let mut waiting = vec![root];
+        let mut count = 0;
+        while let Some(command) = waiting.pop() {
+            waiting.extend(command.get_subcommands().cloned());
+            let whole = [
+                TypeId::of::<u8>(),
+                TypeId::of::<u16>(),
+                TypeId::of::<u32>(),
+                TypeId::of::<u64>(),
+                TypeId::of::<usize>(),
+                TypeId::of::<i32>(),
+                TypeId::of::<i64>(),
+            ];
+            let is_whole = |arg: &&Arg| whole.iter().any(|each| arg.get_value_parser().type_id() == *each);
+            for arg in command.get_arguments().filter(is_whole) {
+                let about = format!("`{}` {}", command.get_name(), arg.get_id());
+                assert!(arg.is_allow_negative_numbers_set(), "{about}");
+                let parser = arg.get_value_parser().clone();
+                let own = Arg::new("own").long("own").value_parser(parser);
+                let alone = Command::new("alone").arg(own.allow_negative_numbers(true));
+                for bad in ["-1", "-0.5", "1.5", "x", "", "NaN", "1_0", "99999999999999999999999"] {
+                    let parsed = alone.clone().try_get_matches_from(["alone", "--own", bad]);
+                    let error = parsed.err().unwrap_or_else(|| panic!("{about} {bad}"));
+                    let shown = usage_error(&error.to_string());
+                    let hint = shown.hint.unwrap_or_default();
+                    assert!(hint.starts_with("give a "), "{about} {bad}: {hint}");
+                    assert!(shown.message.starts_with("invalid value "), "{}", shown.message);
+                }
+                for good in ["0", "7"] {
+                    let parsed = alone.clone().try_get_matches_from(["alone", "--own", good]);
+                    assert!(parsed.is_ok(), "{about} {good}");
+                }
+                count += 1;
+            }
+        }
+        assert!(count >= 12, "{count} arguments");
     }
 
     #[test]

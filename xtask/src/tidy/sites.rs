@@ -172,6 +172,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("git.patch", "a question, for an agent that works for a task"),
     ("git.patch-id", "a question, for an agent that works for a task"),
     ("git.hooks", "a question, for an agent that works for a task"),
+    ("git.is-committed", "a question, by another verb: `task blame`"),
     ("git.trailers", "a question, by another verb: `task blame`"),
     ("git.known-commits", "a question, by another verb: `task report`"),
     ("prune.", "another verb: deletes what may go, and may be repeated"),

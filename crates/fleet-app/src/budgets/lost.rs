@@ -5,14 +5,16 @@
 //! have been under way in each of them: it carried the whole conversation, none of it cached, and its answer was as long as
 //! the longest before. Where there are no files, or a price is missing, nobody knows what was spent.
 
+use std::path::PathBuf;
+
 use fleet_core::agent::{Agent, Standing};
-use fleet_core::fact::Entry;
+use fleet_core::fact::{Entry, Fact};
 use fleet_core::money::Usd;
 use fleet_core::price::Prices;
 use fleet_core::spend;
 use fleet_core::usage::Tokens;
 use fleet_core::{Result, Time};
-use fleet_host::harness::session::{Reply, Session, read_session, session_files};
+use fleet_host::harness::session::{Reply, Session, read_session, session_files, sessions_folder};
 use fleet_store::Rest;
 
 use super::counted;
@@ -30,7 +32,9 @@ pub(crate) fn beyond(app: &App, agent: &Agent, entries: &[Entry], launch: &[Entr
     };
     let conversation = Standing::fold(entries).conversation.or(agent.conversation.clone());
     let files = match &conversation {
-        Some(id) => session_files(&agent.harness, &app.user_home, id),
+        Some(id) => {
+            sessions(app, agent, launch).map_or(Vec::new(), |folder| session_files(&agent.harness, &folder, id))
+        }
         None => Vec::new(),
     };
     let sessions: Option<Vec<Session>> = files.iter().map(|path| read_session(&agent.harness, path)).collect();
@@ -51,6 +55,17 @@ pub(crate) fn beyond(app: &App, agent: &Agent, entries: &[Entry], launch: &[Entr
         sure: spent.less(known),
         at_most: under_way,
     }))
+}
+
+/// Where the program of a launch kept its conversations: where its journal says, or in the user's home by that of an older
+/// version.
+fn sessions(app: &App, agent: &Agent, launch: &[Entry]) -> Option<PathBuf> {
+    let noted = launch.iter().find_map(|entry| match &entry.fact {
+        Fact::Launched { sessions, .. } => sessions.clone(),
+        _ => None,
+    });
+    let home = |name: &str| (name == "HOME").then(|| app.user_home.display().to_string());
+    noted.or_else(|| sessions_folder(&agent.harness, &[], &agent.worktree, &home))
 }
 
 /// What the replies since `began` cost; none where one has no price.

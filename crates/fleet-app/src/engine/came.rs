@@ -50,7 +50,12 @@ impl Engine<'_> {
         if !spent.is_empty() {
             self.changes.push(Change::Spent(live.agent.id.clone(), spent));
         }
+        let forgot = end.how == How::Trouble && forgot(launch(&entries, live.agent.generation), outcome);
         self.record_end(key, live, end);
+        if forgot && key.part == Part::Work {
+            // The next try begins anew, and what begins anew can forget nothing: this is not for ever.
+            self.forgive(key);
+        }
         self.report_stage(key);
         Ok(())
     }
@@ -145,10 +150,15 @@ impl Engine<'_> {
         let Some(step) = self.seen.step(key) else { return };
         let hold = step.hold;
         if end.how == How::OverBudget && outgrown(&self.plan, &self.seen, key, hold) {
-            self.changes.push(Change::Forgive(StepName::of(&self.plan, key)));
-            if let Some(step) = self.seen.step_mut(key) {
-                step.forgiven = true;
-            }
+            self.forgive(key);
+        }
+    }
+
+    /// The step's failure counts no more: the next try begins at once.
+    fn forgive(&mut self, key: Key) {
+        self.changes.push(Change::Forgive(StepName::of(&self.plan, key)));
+        if let Some(step) = self.seen.step_mut(key) {
+            step.forgiven = true;
         }
     }
 
@@ -209,12 +219,7 @@ impl Engine<'_> {
             }
         }
         let own = launch(entries, live.agent.generation);
-        let went_on = own
-            .iter()
-            .any(|entry| matches!(entry.fact, Fact::Launched { fresh: false, .. }));
-        // A program that knows nothing of the conversation that it was to go on with has asked its service for nothing. It
-        // may have been killed before it had written the conversation down. The next try begins anew.
-        let forgot = went_on && outcome == Some(Outcome::Failed) && how == How::Failed && spent(own).is_empty();
+        let forgot = how == How::Failed && forgot(own, outcome);
         if forgot {
             how = How::Trouble;
         }
@@ -273,6 +278,13 @@ fn cost_of(entries: &[Entry], generation: u32) -> Option<Usd> {
     costs
         .filter(|costs| !costs.is_empty())
         .map(|costs| costs.into_iter().sum())
+}
+
+/// Whether a launch ended because its program knows nothing of the conversation that it was to go on with: it has asked its
+/// service for nothing. It may have been killed before it had written the conversation down. The next try begins anew.
+fn forgot(launch: &[Entry], outcome: Option<Outcome>) -> bool {
+    let goes_on = |entry: &Entry| matches!(entry.fact, Fact::Launched { fresh: false, .. });
+    outcome == Some(Outcome::Failed) && launch.iter().any(goes_on) && spent(launch).is_empty()
 }
 
 /// The entries of an agent's account among these of its journal.

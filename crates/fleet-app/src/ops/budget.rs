@@ -1,5 +1,7 @@
 //! `budget`: what may be spent, by whom, and what of it is left.
 
+use std::collections::HashMap;
+
 use clap::Args;
 use fleet_core::budget::{Cap, Level, Scope};
 use fleet_core::money::Usd;
@@ -7,6 +9,7 @@ use fleet_core::name::{plural, word};
 use fleet_core::plan::Plan;
 use fleet_core::price::Listed;
 use fleet_core::run::record::Run;
+use fleet_core::task::{Task, TaskId};
 use fleet_core::{Error, Result, Time};
 use fleet_store::Of;
 use schemars::JsonSchema;
@@ -14,11 +17,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::budgets::change::{Changed, GO_ON, Height, Target, Wish};
+use crate::budgets::unknown::{Unknown, hint_of_prices};
 use crate::budgets::{self, ALL};
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, plain, span};
 use crate::runs::{self, view};
+use crate::task;
+
+/// The command that shows whose costs are not known.
+const BY_AGENT: &str = "fleet task cost --by agent";
 
 /// Show every ceiling: what of it is spent, reserved and left
 ///
@@ -109,6 +117,12 @@ pub struct Prices {
 pub struct Ceilings {
     /// Each with what is taken of it. The day and the week are there without a ceiling, too.
     pub lines: Vec<Line>,
+    /// Models that have no price, where that is why a cost is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unpriced: Vec<String>,
+    /// Commands that show whose cost is not known for another reason: nobody has told what was used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untold: Vec<String>,
 }
 
 /// A ceiling and what is taken of it.
@@ -176,11 +190,16 @@ impl Operation for Show {
         let store = app.store()?;
         budgets::settle(app)?;
         let mut lines = Vec::new();
+        let mut unknown = Unknown::default();
         for scope in ALL {
-            let spent = store.spent(&Of {
+            let of = Of {
                 since: scope.since(app.now()),
                 ..Of::default()
-            })?;
+            };
+            let spent = store.spent(&of)?;
+            if spent.unknown > 0 {
+                add_unknown(app, &mut unknown, &of, BY_AGENT)?;
+            }
             let room = store.room(&scope, app.now())?;
             let held = room.map(|room| room.held).unwrap_or_default();
             let cap = room.map(|room| room.cap);
@@ -199,11 +218,22 @@ impl Operation for Show {
             let cap = store.cap(&scope)?.or(own);
             let record = view::record(app, &run)?;
             let usd = |amount: f64| Usd::new(amount).unwrap_or_default();
-            let unknown = u64::from(record.spent_unknown);
             let (spent, held) = (usd(record.spent_usd), usd(record.reserved_usd));
+            if record.spent_unknown {
+                let show = format!("fleet status {}", word(&run.name));
+                let of = Of {
+                    run: Some(run.id.to_string()),
+                    ..Of::default()
+                };
+                // What a killed supervisor did not count is in no account.
+                if !add_unknown(app, &mut unknown, &of, &show)? {
+                    unknown.untold.insert(show);
+                }
+            }
+            let some = u64::from(record.spent_unknown);
             let line = Line {
                 estimated_usd: usd(record.estimated_usd),
-                ..line(run.name.clone(), "run", cap, spent, unknown, held)
+                ..line(run.name.clone(), "run", cap, spent, some, held)
             };
             lines.push(told(app, &scope, line)?);
             lines.extend(of_round(app, &run, &plan)?);
@@ -214,10 +244,14 @@ impl Operation for Show {
                 continue;
             };
             crate::end::fold(app, &agent);
-            let spent = store.spent(&Of {
+            let of = Of {
                 agent: Some(agent.id.clone()),
                 ..Of::default()
-            })?;
+            };
+            let spent = store.spent(&of)?;
+            if spent.unknown > 0 {
+                add_unknown(app, &mut unknown, &of, BY_AGENT)?;
+            }
             let runs = holds.iter().any(|hold| hold.agent == agent.id);
             let charged = store.charged(&agent.id)?;
             let held = if runs { cap.ceiling.less(spent.cost) } else { charged };
@@ -233,11 +267,21 @@ impl Operation for Show {
                 )
             });
         }
-        let open = store.tasks(None)?.into_iter().filter(|task| !task.status.is_final());
-        for task in open.filter(|task| task.ceiling.is_some()) {
+        let tasks: HashMap<TaskId, Task> = store.tasks(None)?.into_iter().map(|task| (task.id, task)).collect();
+        let mut open: Vec<&Task> = tasks.values().filter(|task| !task.status.is_final()).collect();
+        open.sort_by_key(|task| task.id);
+        for task in open.into_iter().filter(|task| task.ceiling.is_some()) {
             let what = task.id.to_string();
             let scope = Scope::Task(what.clone());
             if let Some(room) = store.room(&scope, app.now())? {
+                let parts = tasks.keys().filter(|id| task::is_part_of(&tasks, **id, task.id));
+                for part in parts.filter(|_| room.unknown > 0) {
+                    let of = Of {
+                        task: Some(part.to_string()),
+                        ..Of::default()
+                    };
+                    add_unknown(app, &mut unknown, &of, &format!("fleet task cost {what} --by agent"))?;
+                }
                 let line = Line {
                     estimated_usd: room.charged,
                     ..line(what, "task", Some(room.cap), room.spent, room.unknown, room.held)
@@ -245,8 +289,20 @@ impl Operation for Show {
                 lines.push(told(app, &scope, line)?);
             }
         }
-        Ok(Ceilings { lines })
+        Ok(Ceilings {
+            lines,
+            unpriced: unknown.unpriced.into_iter().collect(),
+            untold: unknown.untold.into_iter().collect(),
+        })
     }
+}
+
+/// Adds to `unknown` what has no cost in the part `of` of the account; false where all of it has one.
+fn add_unknown(app: &App, unknown: &mut Unknown, of: &Of, show: &str) -> Result<bool> {
+    let entries = app.store()?.account(of)?;
+    let prices = app.prices().ok();
+    unknown.add(prices.as_ref(), entries.iter().map(|each| &each.entry), show);
+    Ok(entries.iter().any(|each| each.entry.cost.is_none()))
 }
 
 /// The round that a run is in, where all of its workers together have a ceiling.
@@ -475,8 +531,13 @@ impl crate::page::Show for Ceilings {
         if self.lines.iter().all(|line| line.ceiling_usd.is_none()) {
             page.hint("set a ceiling for all agents: `fleet budget set --per day 20`");
         }
-        if self.lines.iter().any(|line| line.unknown > 0) {
-            page.hint("some models have no price, so their cost is not known: `fleet budget prices --example`");
+        if let Some(hint) = hint_of_prices(&self.unpriced) {
+            page.hint(hint);
+        }
+        for command in &self.untold {
+            page.hint(format!(
+                "nobody has told what some of it used; whose it is: `{command}`"
+            ));
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use fleet_core::{Result, Time};
+use fleet_core::name::word;
+use fleet_core::{Error, Result, Time};
 
-use super::{at, bare_call, succeed};
+use super::{at, bare_call, failure, succeed};
 
 /// The lines of a file that are from one commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,13 +26,20 @@ pub struct Blamed {
 /// disk.
 ///
 /// # Errors
-/// `Failed` with git's own words when there is no such file.
+/// `NotFound` when the file is on the disk and in no commit; `Failed` with git's own words when there is none.
 pub fn blame(folder: &Path, revision: Option<&str>, file: &Path) -> Result<Vec<Blamed>> {
     let mut call = bare_call("git.blame", folder).args(["blame", "--porcelain"]);
     if let Some(revision) = revision {
         call = call.arg(revision);
     }
-    let output = succeed("tell where the lines are from", call.arg("--").arg(file))?;
+    let output = call.arg("--").arg(file).output()?;
+    if !output.status.success() {
+        let why = match revision.is_none() && folder.join(file).is_file() {
+            true => why_unknown(folder, file)?,
+            false => None,
+        };
+        return Err(why.unwrap_or_else(|| failure("tell where the lines are from", &output)));
+    }
     let mut found: Vec<Blamed> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut now = 0;
@@ -64,6 +72,34 @@ pub fn blame(folder: &Path, revision: Option<&str>, file: &Path) -> Result<Vec<B
     }
     found.sort_by_key(|blamed| std::cmp::Reverse(blamed.lines));
     Ok(found)
+}
+
+/// Why nobody can tell where the lines of a file that is on the disk are from: it is in no commit; none where that is not
+/// why.
+fn why_unknown(folder: &Path, file: &Path) -> Result<Option<Error>> {
+    let ask = |args: &[&str]| bare_call("git.is-committed", folder).args(args).output();
+    let name = file.display().to_string();
+    let path = word(&name);
+    let tracked = ask(&["ls-files", "--error-unmatch", "--", &name])?.status.code();
+    let ignored = || Ok::<bool, Error>(ask(&["check-ignore", "--quiet", "--", &name])?.status.success());
+    let is_new = match tracked {
+        Some(1) if ignored()? => {
+            let error = Error::not_found(format!("{name} is in no commit: git ignores it"));
+            return Ok(Some(
+                error.hint(format!("see by which rule: `git check-ignore -v -- {path}`")),
+            ));
+        }
+        Some(1) => true,
+        // It was added, and nothing was ever committed.
+        Some(0) => !ask(&["rev-parse", "--verify", "--quiet", "HEAD"])?.status.success(),
+        _ => false,
+    };
+    let commit = format!(
+        "git add -- {path} && git commit -m {} -- {path}",
+        word(&format!("Add {name}"))
+    );
+    let error = Error::not_found(format!("{name} is in no commit yet"));
+    Ok(is_new.then(|| error.hint(format!("commit it: `{commit}`"))))
 }
 
 /// The values of the trailer `key` of each commit that has any.

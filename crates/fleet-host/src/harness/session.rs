@@ -12,7 +12,7 @@ use fleet_core::Time;
 use fleet_core::usage::{Tokens, Usage};
 
 use super::heard::Written;
-use super::written;
+use super::{own_arguments, written};
 
 /// Longer files are not read.
 const LONGEST: u64 = 512 * 1024 * 1024;
@@ -37,9 +37,43 @@ pub struct Reply {
     pub usage: Usage,
 }
 
-/// The files that hold the conversation `id` of a program of the harness `name`, its sub-agents' included, below the user's
-/// `home`. None where nobody knows where it keeps them.
-pub fn session_files(name: &str, home: &Path, id: &str) -> Vec<PathBuf> {
+/// Where a program of the harness `name` that is started in `cwd` as `argv` keeps its conversations. `var` gives the variables
+/// of its environment. None where nobody knows.
+pub fn sessions_folder(
+    name: &str,
+    argv: &[String],
+    cwd: &Path,
+    var: &dyn Fn(&str) -> Option<String>,
+) -> Option<PathBuf> {
+    let var = |name: &str| var(name).filter(|value| !value.is_empty());
+    let home = var("HOME").map(PathBuf::from);
+    let own = |variable: &str, usual: &str| match var(variable) {
+        Some(folder) => Some(PathBuf::from(folder)),
+        None => home.as_ref().map(|home| home.join(usual)),
+    };
+    let folder = match name {
+        "claude" => own("CLAUDE_CONFIG_DIR", ".claude")?.join("projects"),
+        "codex" => own("CODEX_HOME", ".codex")?.join("sessions"),
+        "pi" => {
+            let (args, _) = own_arguments(argv);
+            let given = args.windows(2).rfind(|two| two[0] == "--session-dir");
+            let folder = match given.map(|two| two[1].clone()).or(var("PI_CODING_AGENT_SESSION_DIR")) {
+                Some(folder) => PathBuf::from(folder),
+                None => own("PI_CODING_AGENT_DIR", ".pi/agent")?.join("sessions"),
+            };
+            match (folder.strip_prefix("~"), &home) {
+                (Ok(rest), Some(home)) => home.join(rest),
+                _ => folder,
+            }
+        }
+        _ => return None,
+    };
+    Some(cwd.join(folder))
+}
+
+/// The files that hold the conversation `id` of a program of the harness `name`, its sub-agents' included, where it keeps
+/// its conversations in `folder`, as [`sessions_folder`] gives it.
+pub fn session_files(name: &str, folder: &Path, id: &str) -> Vec<PathBuf> {
     if id.is_empty() || !id.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
         return Vec::new();
     }
@@ -49,9 +83,8 @@ pub fn session_files(name: &str, home: &Path, id: &str) -> Vec<PathBuf> {
     };
     match name {
         "claude" => {
-            let projects = below(&home.join(".claude/projects"));
             let mut files = Vec::new();
-            for project in projects {
+            for project in below(folder) {
                 files.push(project.join(format!("{id}.jsonl")));
                 files.extend(below(&project.join(id).join("subagents")));
             }
@@ -59,7 +92,7 @@ pub fn session_files(name: &str, home: &Path, id: &str) -> Vec<PathBuf> {
             files
         }
         "codex" => {
-            let years = below(&home.join(".codex/sessions"));
+            let years = below(folder);
             let days = years
                 .iter()
                 .flat_map(|year| below(year))
@@ -70,9 +103,10 @@ pub fn session_files(name: &str, home: &Path, id: &str) -> Vec<PathBuf> {
                 .collect()
         }
         "pi" => {
-            let folders = below(&home.join(".pi/agent/sessions"));
+            // It has a folder for each place it works in, but not in a folder that it was told to use.
+            let own = below(folder);
+            let files = own.iter().flat_map(|each| below(each)).chain(own.iter().cloned());
             let end = format!("_{id}.jsonl");
-            let files = folders.iter().flat_map(|folder| below(folder));
             files.filter(|file| ends(file, &end)).collect()
         }
         _ => Vec::new(),
@@ -166,11 +200,67 @@ mod tests {
             &[],
         );
         let pi = put(root, &format!(".pi/agent/sessions/--w-a--/2026_{ID}.jsonl"), &[]);
-        assert_eq!(session_files("claude", root, ID), [claude, helper]);
-        assert_eq!(session_files("codex", root, ID), [codex]);
-        assert_eq!(session_files("pi", root, ID), [pi]);
+        let found = |name: &str, id: &str| {
+            let var = |name: &str| (name == "HOME").then(|| root.display().to_string());
+            let folder = sessions_folder(name, &[], Path::new("/w"), &var);
+            folder.map_or(Vec::new(), |folder| session_files(name, &folder, id))
+        };
+        assert_eq!(found("claude", ID), [claude, helper]);
+        assert_eq!(found("codex", ID), [codex]);
+        assert_eq!(found("pi", ID), [pi]);
         for (name, id) in [("gemini", ID), ("claude", "../x"), ("claude", ""), ("codex", "none")] {
-            assert_eq!(session_files(name, root, id), Vec::<PathBuf>::new(), "{name} {id}");
+            assert_eq!(found(name, id), Vec::<PathBuf>::new(), "{name} {id}");
+        }
+        let flat = put(root, &format!("own/2026_{ID}.jsonl"), &[]);
+        assert_eq!(session_files("pi", &root.join("own"), ID), [flat]);
+    }
+
+    #[test]
+    fn what_moves_the_folder_of_a_program_moves_where_its_conversations_are() {
+        let folder = |name: &str, args: &[&str], set: &[(&str, &str)]| {
+            let var = |name: &str| {
+                let own = set
+                    .iter()
+                    .chain(&[("HOME", "/home/me")])
+                    .find(|(each, _)| *each == name);
+                own.map(|(_, value)| (*value).to_owned())
+            };
+            let argv: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+            sessions_folder(name, &argv, Path::new("/w"), &var).expect("a folder")
+        };
+        for (name, args, set, wanted) in [
+            ("claude", &[][..], &[][..], "/home/me/.claude/projects"),
+            ("claude", &[], &[("CLAUDE_CONFIG_DIR", "/c")], "/c/projects"),
+            ("claude", &[], &[("CLAUDE_CONFIG_DIR", "")], "/home/me/.claude/projects"),
+            ("claude", &[], &[("CLAUDE_CONFIG_DIR", "here")], "/w/here/projects"),
+            ("claude", &[], &[("HOME", "/other")], "/other/.claude/projects"),
+            ("codex", &[], &[("CODEX_HOME", "/x")], "/x/sessions"),
+            ("codex", &[], &[("CLAUDE_CONFIG_DIR", "/c")], "/home/me/.codex/sessions"),
+            ("pi", &[], &[("PI_CODING_AGENT_DIR", "~/p")], "/home/me/p/sessions"),
+            (
+                "pi",
+                &[],
+                &[("PI_CODING_AGENT_DIR", "/p"), ("PI_CODING_AGENT_SESSION_DIR", "/s")],
+                "/s",
+            ),
+            (
+                "pi",
+                &["pi", "--session-dir", "d"],
+                &[("PI_CODING_AGENT_SESSION_DIR", "/s")],
+                "/w/d",
+            ),
+            (
+                "pi",
+                &["pi", "--", "--session-dir", "d"],
+                &[],
+                "/home/me/.pi/agent/sessions",
+            ),
+        ] {
+            assert_eq!(
+                folder(name, args, set),
+                PathBuf::from(wanted),
+                "{name} {args:?} {set:?}"
+            );
         }
     }
 

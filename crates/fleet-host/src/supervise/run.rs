@@ -292,6 +292,7 @@ impl Supervisor {
             harness: self.spec.harness.clone(),
             ready_rule: !self.signs.is_blind(),
             fresh: !self.spec.goes_on,
+            sessions: self.spec.sessions_folder(),
         };
         self.record(Source::Supervisor, launched);
         if let Err(error) = self.prepare() {

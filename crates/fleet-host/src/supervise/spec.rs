@@ -8,6 +8,7 @@ use fleet_core::budget::{Limits, Used};
 use fleet_core::id::AgentId;
 use serde::{Deserialize, Serialize};
 
+use crate::harness::session::sessions_folder;
 use crate::harness::sign::Signs;
 use crate::harness::stream::Cli;
 use crate::supervise::driver::Driver;
@@ -116,6 +117,18 @@ pub struct Spec {
     /// The driver to wake when the child has ended, for a worker of a run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub driver: Option<Driver>,
+}
+
+impl Spec {
+    /// Where the program keeps its conversations; none where nobody knows.
+    pub fn sessions_folder(&self) -> Option<PathBuf> {
+        let var = |name: &str| {
+            let program = self.program_env.iter().rev();
+            let mut all = program.chain(self.env.iter().rev());
+            all.find(|(each, _)| each == name).map(|(_, value)| value.clone())
+        };
+        sessions_folder(&self.harness, &self.argv, &self.cwd, &var)
+    }
 }
 
 /// What the supervisor says on its standard output while it starts, one JSON object a line; then it closes it.

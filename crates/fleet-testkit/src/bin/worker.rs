@@ -243,10 +243,7 @@ fn crew(session: &str, kind: &str, rest: &str, used: &mut (u64, u64)) -> io::Res
         "task_type": "local_agent", "subagent_type": kind, "prompt": prompt}),
     );
     if written > 0 {
-        let folder = PathBuf::from(var("HOME").unwrap_or_default())
-            .join(".claude/projects/p")
-            .join(session)
-            .join("subagents");
+        let folder = own_folder().join("projects/p").join(session).join("subagents");
         let line = |kind: &str, message: serde_json::Value| {
             format!(
                 "{}\n",
@@ -311,15 +308,20 @@ fn runs(worker: &str, round: u32) -> usize {
     text.lines().filter(|line| own.iter().any(|own| own == line)).count()
 }
 
+/// Where Claude Code has all that is its own.
+fn own_folder() -> PathBuf {
+    let moved = var("CLAUDE_CONFIG_DIR").map(PathBuf::from);
+    moved.unwrap_or_else(|| PathBuf::from(var("HOME").unwrap_or_default()).join(".claude"))
+}
+
 fn memory(session: &str) -> PathBuf {
     let home = var("HOME").unwrap_or_else(|| "/tmp".to_owned());
     Path::new(&home).join(format!("stand-in-{session}"))
 }
 
-/// As Claude Code does it, below the user's home.
+/// As Claude Code does it.
 fn reply(session: &str, tokens: u64) -> io::Result<()> {
-    let home = PathBuf::from(var("HOME").unwrap_or_default());
-    let path = home.join(format!(".claude/projects/-stand-in/{session}.jsonl"));
+    let path = own_folder().join(format!("projects/-stand-in/{session}.jsonl"));
     let id = fs::read_to_string(&path).map_or(0, |text| text.lines().count());
     let now = raw_command("/bin/date")
         .args(["-u", "+%Y-%m-%dT%H:%M:%S.%3NZ"])

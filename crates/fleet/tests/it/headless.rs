@@ -244,11 +244,11 @@ fn plays_back(cli: Cli) {
         let used: Vec<Usage> = serde_json::from_value(agent["usage"].clone()).unwrap_or_default();
         if (cli, name.as_str()) == (Cli::Pi, "cut_once") {
             // It asks for the same once more: what was lost is estimated to be as much.
-            for usage in &mut wanted.usage {
-                usage.tokens += usage.tokens;
-                usage.cost_usd = usage.cost_usd.map(|cost| cost * 2.0);
-                usage.basis = Basis::Estimated;
-            }
+            let lost = wanted.usage.iter().cloned().map(|usage| Usage {
+                basis: Basis::Estimated,
+                ..usage
+            });
+            wanted.usage = lost.chain(wanted.usage.iter().cloned()).collect();
         }
         assert_eq!(used, wanted.usage, "{what}");
         wanted.shown.extend(view(&Event::End {

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
+use crate::budgets::unknown::{Unknown, hint_of_prices};
 use crate::caller::{Caller, Effect};
 use crate::op::Operation;
 use crate::page::{Label, Page, Show, plain, span};
@@ -73,6 +74,12 @@ pub struct Spent {
     pub groups: Vec<GroupCost>,
     /// All of it.
     pub total: Cost,
+    /// Models that have no price, where that is why a cost is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unpriced: Vec<String>,
+    /// Whether a cost is not known for another reason: nobody has told what was used.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_untold: bool,
     /// How it is to be shown.
     #[serde(skip)]
     #[schemars(skip)]
@@ -123,8 +130,15 @@ impl Operation for CostOf {
             0 => None,
             all => Some((micros as f64 * 1000.0 / all as f64).round() / 10.0),
         };
+        let mut unknown = Unknown::default();
+        if sum.unknown > 0 {
+            let prices = app.prices().ok();
+            unknown.add(prices.as_ref(), entries.iter().map(|each| &each.entry), Self::NAME);
+        }
         Ok(Spent {
             by,
+            unpriced: unknown.unpriced.into_iter().collect(),
+            is_untold: !unknown.untold.is_empty(),
             groups: groups
                 .into_iter()
                 .map(|each| GroupCost {
@@ -288,8 +302,12 @@ impl Show for Spent {
             Form::Table => self.table(page),
             Form::Chart => self.chart(page),
         }
-        if self.total.unknown_entries > 0 {
-            page.hint("what is unknown has no price: give one in prices.toml of fleet's home");
+        if let Some(hint) = hint_of_prices(&self.unpriced) {
+            page.hint(hint);
+        }
+        if self.is_untold {
+            let whose = "`fleet task cost --by agent` tells whose it is";
+            page.hint(format!("nobody has told what some of it used: {whose}"));
         }
     }
 }

@@ -201,6 +201,14 @@ fn a_cost_that_nobody_knows_reaches_a_budget_and_is_never_taken_to_be_nothing() 
         Fact::Budget { about, .. } if about.contains("not known")
     )));
     assert_eq!(paid.line("a")["unknown"], 1);
+    let hint = "hint: `nobody-knows` has no price, so the cost is not known";
+    for verb in [&["budget", "show"][..], &["task", "cost"]] {
+        let shown = paid.stage.fleet(verb).output().success();
+        assert!(
+            shown.stderr.contains(hint) && !shown.stderr.contains("nobody has told"),
+            "{shown}"
+        );
+    }
     // Who raises it has seen that.
     let _ = paid
         .stage

@@ -248,3 +248,22 @@ fn what_is_done_is_not_in_a_dry_run_and_what_is_said_to_do_next_works_when_paste
         "{hint}"
     );
 }
+
+#[test]
+fn a_worker_whose_program_has_forgotten_the_conversation_begins_anew_at_once_and_for_free() {
+    let stage = Stage::new();
+    let plan = json!({"fleet_name": "night", "type": "dag", "config": {"max_retries": 0, "retry_delay_seconds": 3600},
+        "workers": [{"id": "a", "type": "code-run"}]});
+    stage.plan(&plan, &[("a", "!first 1 forget\n!first 1 fail 400")]);
+    let _ = stage.fleet(["launch", "root"]).output().fails(1);
+    let again = stage.fleet(["launch", "root"]).output().success();
+    assert_eq!(stage.paid(), ["paid a 1", "paid a 1"], "{again}");
+    let run = stage.status();
+    assert_eq!(
+        (&run["state"], &run["workers"][0]["attempts"]),
+        (&json!("done"), &json!(3)),
+        "{run:#}"
+    );
+    let told = stage.fleet(["status", "root", "--json"]).output().success().stdout;
+    assert!(told.contains("No conversation found"), "{told}");
+}

@@ -161,6 +161,29 @@ fn a_line_is_joined_to_its_task_by_the_trailer_or_by_the_report() {
     stage.end();
 }
 
+#[test]
+fn a_file_that_is_in_no_commit_has_no_lines_to_tell_of_until_the_hint_is_followed() {
+    let stage = Stage::new();
+    for (name, text) in [
+        ("it's new.txt", "a\nb\n"),
+        ("ignored.log", "x\n"),
+        (".gitignore", "*.log\n"),
+    ] {
+        fs::write(stage.repo.join(name), text).expect("written");
+    }
+    let error = stage.refusal(["task", "blame", "it's new.txt"], fleet_core::Kind::NotFound);
+    assert_eq!(error["error"]["message"], "it's new.txt is in no commit yet", "{error}");
+    let hint = error["error"]["hint"].as_str().expect("a hint");
+    let command = hint.trim_start_matches("commit it: `").trim_end_matches('`');
+    let committed = stage.env.program("/bin/sh", ["-c", command]).cwd(&stage.repo);
+    let _ = committed.output().success();
+    assert_eq!(stage.answer(["task", "blame", "it's new.txt"])["lines"], 2);
+    let error = stage.refusal(["task", "blame", "ignored.log"], fleet_core::Kind::NotFound);
+    let hint = "see by which rule: `git check-ignore -v -- ignored.log`";
+    assert_eq!(error["error"]["hint"], hint, "{error}");
+    stage.end();
+}
+
 /// The costs of thirty workers: three sizes, none twice.
 fn costs() -> Vec<f64> {
     (0..30)
