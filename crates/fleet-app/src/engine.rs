@@ -47,6 +47,12 @@ pub(crate) use research::check as check_research;
 /// A supervisor that begins or ends is looked at this often: it has nothing that could be waited for then.
 const SOON: Duration = Duration::from_millis(15);
 
+/// So long after a ceiling had less room than it seemed to have, in milliseconds, what is to be started is tried again: an
+/// agent that could not be told to give up some may have ended by then.
+const REFUSED: Tick = 300;
+/// So often it is tried, before the run pauses.
+const MOST_REFUSALS: u32 = 2;
+
 /// Drives the run with this id until nothing is left to wait for. Returns at once when somebody else drives it.
 pub fn drive(app: &App, caller: &Caller, id: &str) -> Result<()> {
     loop {
@@ -97,6 +103,7 @@ fn drive_once(app: &App, caller: &Caller, id: &str) -> Result<(Control, Option<F
         counted: None,
         so_far: BTreeMap::new(),
         freed: false,
+        refusals: 0,
         told: BTreeSet::new(),
         run,
         plan,
@@ -151,6 +158,8 @@ struct Engine<'a> {
     so_far: BTreeMap<Key, Usd>,
     /// A step has ended since what was left of its hold was shared out.
     freed: bool,
+    /// How often in a row something did not fit into a ceiling that seemed to have room for it.
+    refusals: u32,
     /// What the store was told of the run's ceilings.
     told: BTreeSet<(Scope, Usd, Level)>,
 }
@@ -170,6 +179,10 @@ impl<'a> Engine<'a> {
             self.look_at_room()?;
             self.count_used();
             self.heed_ceilings();
+            if self.refusals > MOST_REFUSALS {
+                self.refusals = 0;
+                self.pause(Pause::Budget);
+            }
             let decision = decide(&self.plan, &self.seen, self.now());
             let did = self.perform(scope, decision.actions)?;
             self.flush(&[])?;
@@ -185,6 +198,7 @@ impl<'a> Engine<'a> {
             // However much there is to do, who knocks is heard before the next step is started.
             let wake = match did {
                 Did::Nothing => decision.wake,
+                Did::Something | Did::Everything if self.refusals > 0 => Some(self.now() + REFUSED),
                 Did::Something | Did::Everything => Some(0),
             };
             if self.wait(listener, wake)? {

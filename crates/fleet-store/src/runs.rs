@@ -20,7 +20,7 @@ use crate::failure::Attempt;
 use crate::money::{self, Hold, Rest};
 use crate::open::Store;
 use crate::reserve::{self, Reservation};
-use crate::{told, values};
+use crate::{parts, told, values};
 
 /// One change of a run.
 #[derive(Clone, Debug)]
@@ -221,10 +221,13 @@ impl Store {
             for change in turn.changes {
                 apply(transaction, run, change)?;
             }
-            match turn.reservations {
-                [] => Ok(Vec::new()),
-                wanted => reserve::take(transaction, wanted, exists),
-            }
+            let agents = match turn.reservations {
+                [] => Vec::new(),
+                wanted => reserve::take(transaction, wanted, exists)?,
+            };
+            // What was reserved for steps counts for the task of an agent that was no agent yet.
+            parts::refuse_beyond(transaction, agents.iter().map(|agent| &agent.id))?;
+            Ok(agents)
         };
         // What only tells of ends follows from the journals again after a power failure.
         let follows = |change: &Change| {

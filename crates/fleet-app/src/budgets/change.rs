@@ -142,7 +142,11 @@ impl Target {
     pub(crate) fn remove(&self, app: &App, caller: &Caller) -> Result<Vec<String>> {
         let drop = |scope: &Scope| set(app, scope, None);
         match self {
-            Target::All(scope) => drop(scope).map(|()| vec![scope.to_string()]),
+            Target::All(scope) => {
+                drop(scope)?;
+                let_go_on(app, caller, &scope.to_string(), |_| Ok(true))?;
+                Ok(vec![scope.to_string()])
+            }
             Target::Run(run) => {
                 drop(&Scope::Run(run.id.clone()))?;
                 runs::wake(app, caller, &run.id)?;
@@ -168,6 +172,7 @@ impl Target {
                         unlimit(app, &agent)?;
                     }
                 }
+                let_go_on(app, caller, &task.id.to_string(), |run| is_within(app, run, task.id))?;
                 publish(app, task.id)?;
                 Ok(vec![task.id.to_string()])
             }
@@ -246,12 +251,7 @@ fn all(app: &App, caller: &Caller, scope: &Scope, wish: &Wish) -> Result<Changed
         true => Vec::new(),
         false => limit_running(app, caller, scope)?,
     };
-    let waiting = store
-        .runs()?
-        .into_iter()
-        .filter(|run| run.finish.is_none() && waits_for_money(run));
-    for run in waiting {
-        go_on(app, caller, &run, Vec::new(), scope.to_string())?;
+    if let_go_on(app, caller, &scope.to_string(), |_| Ok(true))? {
         how = "goes on";
     }
     Ok(Changed {
@@ -417,21 +417,7 @@ fn of_task(app: &App, caller: &Caller, task: &Task, wish: &Wish) -> Result<Chang
             other => other?,
         };
     }
-    for run in store
-        .runs()?
-        .into_iter()
-        .filter(|run| run.finish.is_none() && waits_for_money(run))
-    {
-        let rooms = run
-            .task
-            .map(|own| store.task_rooms(own))
-            .transpose()?
-            .unwrap_or_default();
-        if rooms.iter().any(|(above, _)| *above == task.id) {
-            go_on(app, caller, &run, Vec::new(), what.clone())?;
-            goes_on = true;
-        }
-    }
+    goes_on |= let_go_on(app, caller, &what, |run| is_within(app, run, task.id))?;
     publish(app, task.id)?;
     let how = if goes_on { "goes on" } else { "set" };
     Ok(Changed {
@@ -544,6 +530,31 @@ fn goes_on_with(app: &App, caller: &Caller, run: &Run, about: String) -> Result<
     };
     go_on(app, caller, run, changes, about)?;
     Ok("goes on")
+}
+
+/// Lets those runs go on that wait for money and for which `is_meant` holds. Answers whether there was one.
+fn let_go_on(app: &App, caller: &Caller, about: &str, is_meant: impl Fn(&Run) -> Result<bool>) -> Result<bool> {
+    let mut any = false;
+    for run in app.store()?.runs()? {
+        if run.finish.is_none() && waits_for_money(&run) && is_meant(&run)? {
+            go_on(app, caller, &run, Vec::new(), about.to_owned())?;
+            any = true;
+        }
+    }
+    Ok(any)
+}
+
+/// Whether a run works for the task `whole` or a part of it.
+fn is_within(app: &App, run: &Run, whole: TaskId) -> Result<bool> {
+    let store = app.store()?;
+    let mut next = run.task;
+    while let Some(id) = next {
+        if id == whole {
+            return Ok(true);
+        }
+        next = store.task(id)?.and_then(|task| task.parent);
+    }
+    Ok(false)
 }
 
 fn waits_for_money(run: &Run) -> bool {

@@ -30,7 +30,7 @@ impl Engine<'_> {
                 });
             }
         }
-        if let Some(task) = self.run.task {
+        if let Some(task) = self.open_task(self.run.task)? {
             self.seen.windows.extend(shares::window(self.app, task)?);
         }
         // Asked for anew each time: the wall clock may have been set.
@@ -78,7 +78,9 @@ impl Engine<'_> {
     /// Makes room for `more` within the ceiling of the task that the run works for; nobody else reserves that until the answer
     /// is dropped. None where there is no such ceiling.
     pub(super) fn make_room(&self, more: Usd) -> Result<Option<Turn>> {
-        let Some(task) = self.run.task else { return Ok(None) };
+        let Some(task) = self.open_task(self.run.task)? else {
+            return Ok(None);
+        };
         if self.app.store()?.task_rooms(task)?.is_empty() {
             return Ok(None);
         }

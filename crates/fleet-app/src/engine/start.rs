@@ -301,7 +301,7 @@ impl Engine<'_> {
     }
 
     /// `task`, unless it has ended: what is done for it from then on is the run's alone.
-    fn open_task(&self, task: Option<TaskId>) -> Result<Option<TaskId>> {
+    pub(super) fn open_task(&self, task: Option<TaskId>) -> Result<Option<TaskId>> {
         let found = task.map(|id| self.app.store()?.task(id)).transpose()?.flatten();
         Ok(found.filter(|task| !task.status.is_final()).map(|task| task.id))
     }
@@ -315,14 +315,17 @@ impl Engine<'_> {
             }
         }
         // What others without a budget of their own have of the task is freed for them, and given to nobody else meanwhile.
-        let _turn = self.make_room(jobs.iter().map(|job| job.record.hold).sum())?;
+        let turn = self.make_room(jobs.iter().map(|job| job.record.hold).sum())?;
         let new: Vec<Reservation> = jobs.iter().filter_map(|job| self.reservation(setting, job)).collect();
         let before = self.changes.len();
         for job in &jobs {
             self.changes.push(Change::Step(job.record.clone()));
         }
-        let error = match self.flush(&new) {
+        let flushed = self.flush(&new);
+        drop(turn);
+        let error = match flushed {
             Ok(agents) => {
+                self.refusals = 0;
                 let mut agents = agents.into_iter();
                 for job in &mut jobs {
                     job.agent = match &job.place {
@@ -345,6 +348,7 @@ impl Engine<'_> {
         self.changes.truncate(before);
         if error.kind == Kind::OverBudget {
             // Somebody else has taken what was left. What is left now is seen before the next decision.
+            self.refusals += 1;
             return Ok(Vec::new());
         }
         // Which of them it was is not told: they are tried one by one.

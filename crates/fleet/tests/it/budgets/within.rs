@@ -130,6 +130,49 @@ fn what_a_captain_has_left_is_lent_to_the_run_that_it_launches_and_comes_back() 
 }
 
 #[test]
+fn without_its_ceiling_a_task_lets_the_run_go_on_that_waits_for_it() {
+    let within = Within::new("1.5");
+    let (root, task) = (within.root(), within.task.as_str());
+    let _ = within
+        .fleet(&["launch", &root, "--task", task, "--detach"])
+        .output()
+        .success();
+    let run = within.stage.wait_state("paused");
+    assert_eq!(states(&run), ["a done", "b pending", "c pending"]);
+    let _ = within.fleet(&["budget", "set", task, "none"]).output().success();
+    within.stage.wait_state("done");
+    let cost = within.answer(&["task", "cost", task]);
+    assert_eq!(cost["total"]["usd"], json!(1.8), "{cost}");
+}
+
+#[test]
+fn a_run_pauses_where_a_captain_cannot_be_told_to_give_up_what_it_has() {
+    let within = Within::new("3");
+    let (root, task) = (within.root(), within.task.as_str());
+    let _ = within
+        .fleet(&["create", "captain", "--task", task, "--wait", "ready"])
+        .output()
+        .success();
+    let explained = within.answer(&["explain", "captain"]);
+    let id = explained["agent"]["id"].as_str().expect("an id").to_owned();
+    let all = within.stage.env.own_processes();
+    let its = all.iter().find(|process| process.argv.contains(&id));
+    let supervisor = its.expect("a supervisor").pid;
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(supervisor).expect("a pid"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).expect("it lives");
+    let _ = within
+        .fleet(&["launch", &root, "--task", task, "--detach"])
+        .output()
+        .success();
+    let run = within.stage.wait_state("paused");
+    assert_eq!(states(&run), ["a pending", "b pending", "c pending"]);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).expect("it lives");
+    let _ = within.fleet(&["launch", &root, "--detach"]).output().success();
+    within.stage.wait_state("done");
+    let _ = within.fleet(&["kill", "captain", "--force"]).output().success();
+}
+
+#[test]
 fn a_run_that_is_given_a_task_of_nobody_is_refused_and_one_outside_of_any_repository_works_for_none() {
     let within = Within::new("2");
     let root = within.root();
