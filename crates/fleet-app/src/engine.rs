@@ -9,6 +9,7 @@ mod layout;
 mod money;
 pub(crate) mod pipeline;
 mod prompts;
+mod reread;
 mod research;
 mod start;
 mod take_over;
@@ -26,7 +27,7 @@ use fleet_core::agent::Agent;
 use fleet_core::budget::{Level, Notice, Scope};
 use fleet_core::id::AgentId;
 use fleet_core::money::Usd;
-use fleet_core::plan::{self, Plan, Shape};
+use fleet_core::plan::{Plan, Shape};
 use fleet_core::run::record::{Event, RoundRecord, Run, StepName, StepRecord};
 use fleet_core::run::{self, Action, Control, Finish, Key, Part, Pause, Seen, Tick, Why, decide, verdict};
 use fleet_core::{Error, Kind, Result};
@@ -102,8 +103,9 @@ fn drive_once(app: &App, caller: &Caller, id: &str) -> Result<(Control, Option<F
         ends: Arc::default(),
         counted: None,
         so_far: BTreeMap::new(),
-        freed: false,
+        freed: true,
         refusals: 0,
+        short_of: None,
         told: BTreeSet::new(),
         run,
         plan,
@@ -160,6 +162,8 @@ struct Engine<'a> {
     freed: bool,
     /// How often in a row something did not fit into a ceiling that seemed to have room for it.
     refusals: u32,
+    /// What was left of the ceiling of its task when it paused last.
+    short_of: Option<Usd>,
     /// What the store was told of the run's ceilings.
     told: BTreeSet<(Scope, Usd, Level)>,
 }
@@ -183,7 +187,11 @@ impl<'a> Engine<'a> {
                 self.refusals = 0;
                 self.pause(Pause::Budget);
             }
-            let decision = decide(&self.plan, &self.seen, self.now());
+            let mut decision = decide(&self.plan, &self.seen, self.now());
+            if decision.is_short() {
+                self.settle_money()?;
+                decision = decide(&self.plan, &self.seen, self.now());
+            }
             let did = self.perform(scope, decision.actions)?;
             self.flush(&[])?;
             if did != Did::Something {
@@ -192,7 +200,8 @@ impl<'a> Engine<'a> {
             if did == Did::Everything {
                 return Ok(());
             }
-            if did == Did::Nothing && self.live.is_empty() && decision.wake.is_none() {
+            let rests = did == Did::Nothing && self.live.is_empty() && decision.wake.is_none();
+            if rests && !self.waits_for_mates() {
                 return Ok(());
             }
             // However much there is to do, who knocks is heard before the next step is started.
@@ -204,6 +213,7 @@ impl<'a> Engine<'a> {
             if self.wait(listener, wake)? {
                 self.reload()?;
                 self.count_so_far();
+                self.go_on_with_mates()?;
             }
         }
     }
@@ -222,6 +232,8 @@ impl<'a> Engine<'a> {
         let before = std::mem::replace(&mut self.plan, runs::plan_of(self.app, &self.run)?);
         self.config_read = None;
         self.counted = None;
+        // A ceiling may have been changed and changed back: the store knows what was told since.
+        self.told.clear();
         let steps = store.steps(&id)?;
         let rounds = store.rounds(&id)?;
         // A key counts places, and workers may have come or gone: what runs is found again by its name.
@@ -323,7 +335,7 @@ impl<'a> Engine<'a> {
                     }
                 }
                 Action::Pause(why) => self.pause(why),
-                Action::GoOn => self.go_on(),
+                Action::GoOn => self.go_on("a new time begins for the ceiling of all agents"),
                 Action::Finish(finish) => {
                     self.finish(finish)?;
                     return Ok(Did::Everything);
@@ -378,7 +390,8 @@ impl<'a> Engine<'a> {
                 (Some(id), how.unwrap_or_default())
             }
         };
-        if matches!(why, Pause::Budget | Pause::Room { .. }) {
+        self.short_of = self.left_of_task();
+        if why.is_for_money() {
             self.tell_short(Notice::Paused, about.clone());
         }
         self.hold(why, worker.as_deref(), about);
@@ -501,69 +514,6 @@ impl<'a> Engine<'a> {
             knocked = true;
         }
         Ok(knocked)
-    }
-
-    /// Takes `stop_when` and the budgets of the run from the plan's file, which may be changed while it goes on.
-    fn read_stop_rule(&mut self) {
-        if matches!(self.plan.shape, Shape::Worktree | Shape::Dag | Shape::Pipeline(_)) {
-            return;
-        }
-        let path = self.run.root.join(crate::plan::FILE);
-        let Ok(meta) = std::fs::metadata(&path) else { return };
-        let stamp = meta
-            .modified()
-            .ok()
-            .filter(|_| meta.is_file())
-            .map(|at| (at, meta.len()));
-        if stamp.is_none() || stamp == self.config_read {
-            return;
-        }
-        self.config_read = stamp;
-        let Ok(text) = std::fs::read_to_string(&path) else {
-            return;
-        };
-        if text == self.run.text {
-            return;
-        }
-        let draft = plan::read(&text);
-        let sound = !draft.has_errors();
-        let new = draft
-            .plan()
-            .filter(|new| sound && new.type_name() == self.plan.type_name());
-        let Some(new) = new else {
-            return self.note(
-                "plan",
-                None,
-                "fleet.json has errors now; the run keeps to what was launched",
-            );
-        };
-        let before = self.plan.clone();
-        self.plan.cap = new.cap;
-        for worker in &mut self.plan.workers {
-            let same = new.workers.iter().find(|each| each.id == worker.id);
-            worker.budget = same.map_or(worker.budget, |same| same.budget);
-        }
-        match (&mut self.plan.shape, new.shape) {
-            (Shape::Iterative(rounds), Shape::Iterative(new)) => {
-                rounds.max_iterations = new.max_iterations;
-                rounds.lgtm_count = new.lgtm_count;
-                rounds.budget = new.budget;
-            }
-            (Shape::Autoresearch(research), Shape::Autoresearch(new)) => {
-                research.max_iterations = new.max_iterations;
-                research.budget = new.budget;
-            }
-            _ => {}
-        }
-        // A store that cannot be read now is read before the next step is started.
-        let _ = runs::raise(self.app, &self.run, &mut self.plan);
-        if before != self.plan {
-            self.note(
-                "plan",
-                None,
-                "fleet.json was changed: its stop_when and budgets hold from now on",
-            );
-        }
     }
 
     /// Looks for signs of life of what has given none for as long as the plan allows.

@@ -330,6 +330,12 @@ pub(crate) fn check_open(app: &App, repo: &Repo, id: TaskId) -> Result<Task> {
     Ok(task)
 }
 
+/// The repository of a task that has not ended.
+pub(crate) fn repo_of_open(app: &App, id: TaskId) -> Option<Repo> {
+    let task = require_task(app, id).ok()?;
+    (!task.status.is_final()).then(|| repo_of(&task))
+}
+
 /// The agents that were started for a task, living or ended.
 pub(crate) fn agents_of(app: &App, id: TaskId) -> Result<Vec<Agent>> {
     let mut all = app.store()?.agents_all()?;

@@ -290,7 +290,11 @@ pub(crate) fn take(transaction: &Transaction<'_>, holds: &[Hold]) -> Attempt<()>
             hold.made_at.0
         ])?;
     }
-    let wanted = holds.iter().map(|hold| hold.amount).sum();
+    let wanted: Usd = holds.iter().map(|hold| hold.amount).sum();
+    // What costs nothing may be done whatever was spent.
+    if wanted.is_zero() {
+        return Ok(());
+    }
     refuse_beyond(transaction, now, wanted, holds.iter().map(|hold| &hold.agent))
 }
 
@@ -333,10 +337,19 @@ fn refuse_beyond<'a>(
 
 /// Sets a ceiling; see [`Store::set_cap`].
 pub(crate) fn set(transaction: &Transaction<'_>, scope: &Scope, to: Option<Cap>, at: Time) -> Attempt<()> {
-    if let Scope::Task(id) = scope {
-        return parts::set(transaction, id, to, at);
+    let before = cap(transaction, scope)?.map(|cap| cap.ceiling);
+    let now = to.map(|cap| cap.ceiling);
+    match scope {
+        Scope::Task(id) => parts::set(transaction, id, to, at)?,
+        scope => set_row(transaction, &scope.to_string(), to, at)?,
     }
-    let scope = scope.to_string();
+    match now {
+        Some(ceiling) if before != now => told::changed(transaction, scope, ceiling, at),
+        _ => Ok(()),
+    }
+}
+
+fn set_row(transaction: &Transaction<'_>, scope: &str, to: Option<Cap>, at: Time) -> Attempt<()> {
     match to {
         None => transaction.execute("DELETE FROM caps WHERE scope = ?1", [scope])?,
         Some(cap) => {

@@ -215,12 +215,16 @@ fn taken(connection: &Connection, id: &str) -> Attempt<Taken> {
         *sum = *sum + usd(row.get(2)?);
         unknown += values::uint(row.get(3)?);
     }
+    // What a launch has given to a run under its contract, that run reserves itself.
     let mut held: HashMap<String, Usd> = HashMap::new();
     let mut charged = Usd::default();
     let sql = format!(
         "{PARTS} SELECT agents.task, sum(CASE WHEN holds.ended_at IS NULL
              THEN max(0, amount + before - (SELECT coalesce(sum(cost), 0) FROM spend
-                                            WHERE spend.agent = holds.agent AND beside = 0))
+                                            WHERE spend.agent = holds.agent AND beside = 0)
+                                         - (SELECT coalesce(sum(usd), 0) FROM grants JOIN runs ON runs.id = grants.id
+                                            WHERE kind = 'run' AND runs.task IS NOT NULL
+                                              AND contract = 'launch:' || holds.agent || ':' || generation))
              ELSE extra END), sum(extra)
          FROM agents JOIN holds ON holds.agent = agents.id WHERE agents.task IN (SELECT id FROM part)
          GROUP BY agents.task"

@@ -226,7 +226,12 @@ impl Store {
                 wanted => reserve::take(transaction, wanted, exists)?,
             };
             // What was reserved for steps counts for the task of an agent that was no agent yet.
-            parts::refuse_beyond(transaction, agents.iter().map(|agent| &agent.id))?;
+            let costs = |change: &Change| match change {
+                Change::Step(step) if !step.hold.is_zero() => Some(step.agent.clone()),
+                _ => None,
+            };
+            let paid: Vec<AgentId> = turn.changes.iter().filter_map(costs).collect();
+            parts::refuse_beyond(transaction, &paid)?;
             Ok(agents)
         };
         // What only tells of ends follows from the journals again after a power failure.

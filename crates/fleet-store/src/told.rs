@@ -89,6 +89,21 @@ pub(crate) fn look(transaction: &Transaction<'_>, tasks: &[TaskId], at: Time) ->
     Ok(())
 }
 
+/// What was told of `ceiling` when it was the one of `scope` before is told again; a ceiling that was lowered may be near its
+/// end by that alone.
+pub(crate) fn changed(transaction: &Transaction<'_>, scope: &Scope, ceiling: Usd, at: Time) -> Attempt<()> {
+    let sql = "DELETE FROM told WHERE scope = ?1 AND ceiling = ?2 AND level IN ('near', 'reached') AND notified = 1";
+    transaction
+        .prepare_cached(sql)?
+        .execute(params![scope.to_string(), values::int(ceiling.micros())])?;
+    match scope {
+        Scope::Day | Scope::Week => look(transaction, &[], at),
+        Scope::Task(id) => look(transaction, TaskId::parse(id).as_slice(), at),
+        // A run's driver looks itself, and an agent's supervisor.
+        Scope::Run(_) | Scope::Worker(..) | Scope::Iteration(..) | Scope::Agent(_) => Ok(()),
+    }
+}
+
 /// Notes that so much of a ceiling is spent, if that is near its end, or at it, and was not told before.
 pub(crate) fn note(
     transaction: &Transaction<'_>,

@@ -11,7 +11,7 @@ use fleet_app::ops::run::{failure, report_of, show_report};
 use fleet_app::page::Page;
 use fleet_app::{engine, runs, task};
 use fleet_core::run::record::Run;
-use fleet_core::run::{Control, Finish};
+use fleet_core::run::{Control, Finish, Pause};
 use fleet_core::{Error, Kind, Result};
 use fleet_host::supervise::{client, driver, recorder};
 use serde_json::Value;
@@ -122,7 +122,9 @@ fn until_over(app: &App, caller: &Caller, id: &str, begun: &Done, tell: impl Fn(
         }
         let Some(run) = run else { return Ok(None) };
         let driven = runs::is_driven(app, id);
-        let left = run.finish.is_none() && (run.control != Control::Paused || driven);
+        // A driver that waits for more money waits for others, and they may wait for this answer.
+        let waits = driven && run.pause != Some(Pause::Budget);
+        let left = run.finish.is_none() && (run.control != Control::Paused || waits);
         // Whoever notices that nobody drives a run starts a driver.
         if left && !driven && Instant::now() >= next_start {
             runs::wake(app, caller, id)?;

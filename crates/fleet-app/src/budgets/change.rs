@@ -544,6 +544,23 @@ fn let_go_on(app: &App, caller: &Caller, about: &str, is_meant: impl Fn(&Run) ->
     Ok(any)
 }
 
+/// Has the drivers of runs that wait for what agents of `task` have given back look at it, but for that of the run `but`.
+pub(crate) fn knock_mates(app: &App, task: TaskId, but: Option<&str>) -> Result<()> {
+    let store = app.store()?;
+    let owner =
+        |task: TaskId| -> Result<Option<TaskId>> { Ok(store.task_rooms(task)?.first().map(|(owner, _)| *owner)) };
+    let Some(whole) = owner(task)? else { return Ok(()) };
+    for run in store.runs()? {
+        let waits = run.finish.is_none() && waits_for_money(&run) && but != Some(&run.id);
+        if let Some(own) = run.task.filter(|_| waits)
+            && owner(own)? == Some(whole)
+        {
+            runs::knock(app, &run.id)?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether a run works for the task `whole` or a part of it.
 fn is_within(app: &App, run: &Run, whole: TaskId) -> Result<bool> {
     let store = app.store()?;

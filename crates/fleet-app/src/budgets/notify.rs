@@ -40,27 +40,29 @@ pub(crate) fn now(app: &App, caller: &Caller) -> Result<()> {
         if store.told_take("notify.take", told.number)?
             && let Some(argv) = &argv
         {
-            notify::run("on_budget", argv, &env, &body(app, &told)?);
+            notify::run("on_budget", argv, &env, &body(app, &told));
         }
     }
     Ok(())
 }
 
 /// What the hook is told.
-fn body(app: &App, told: &Told) -> Result<Value> {
-    let store = app.store()?;
-    let name = |run: &String| -> Result<String> { Ok(store.run(run)?.map_or_else(|| run.clone(), |run| run.name)) };
+fn body(app: &App, told: &Told) -> Value {
+    let name = |run: &String| {
+        let found = app.store().and_then(|store| store.run(run)).ok().flatten();
+        found.map_or_else(|| run.clone(), |run| run.name)
+    };
     let scope = told.scope.to_string();
     let kind = scope.split(':').next().unwrap_or_default();
     let (what, more) = match &told.scope {
         Scope::Day | Scope::Week => (kind.to_owned(), json!({})),
-        Scope::Run(run) => (name(run)?, json!({ "run": run })),
+        Scope::Run(run) => (name(run), json!({ "run": run })),
         Scope::Worker(run, worker) => (
-            format!("{}/{worker}", name(run)?),
+            format!("{}/{worker}", name(run)),
             json!({ "run": run, "worker": worker }),
         ),
         Scope::Iteration(run, round) => (
-            format!("{}/round {round}", name(run)?),
+            format!("{}/round {round}", name(run)),
             json!({ "run": run, "round": round }),
         ),
         Scope::Agent(agent) => (agent.clone(), json!({ "agent": agent })),
@@ -68,10 +70,13 @@ fn body(app: &App, told: &Told) -> Result<Value> {
     };
     let mut body = json!({
         "hook": "on_budget", "scope": kind, "what": what, "level": told.notice, "rung": "usd", "about": told.about,
-        "spent_usd": told.spent, "ceiling_usd": told.ceiling, "at": told.at,
+        "spent_usd": told.spent, "at": told.at,
     });
+    if !told.ceiling.is_zero() {
+        body["ceiling_usd"] = json!(told.ceiling);
+    }
     if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
         body.extend(more);
     }
-    Ok(body)
+    body
 }

@@ -15,6 +15,7 @@ use fleet_core::task::TaskId;
 use fleet_core::{Error, Kind, Result};
 use fleet_host::lock::Lock;
 use fleet_host::supervise::journal;
+use fleet_store::Room;
 
 use super::change::{self, Wish};
 use super::{limits_of, spent, usual};
@@ -35,6 +36,13 @@ struct Mate {
     cap: Cap,
     spent: Usd,
     left: Usd,
+}
+
+impl Mate {
+    /// What it can do without for a while: it is to hear of what it has lent that for.
+    fn lends(&self) -> Usd {
+        Usd::from_micros(self.left.micros() / 10 * 9)
+    }
 }
 
 impl Turn {
@@ -79,21 +87,40 @@ pub(crate) fn deal(app: &App, config: &Config, _: &Turn, task: TaskId, count: us
     }))
 }
 
-/// The ceiling of `task`, or of the nearest that it is a part of. What agents without a budget of their own have left of it can
-/// be freed.
+/// What a run that works for `task` may still reserve of its ceiling, or of the nearest above it; none where there is none.
+/// Agents without a budget of their own lend it what they have left, but for a tenth.
 pub(crate) fn window(app: &App, task: TaskId) -> Result<Option<Window>> {
     let rooms = app.store()?.task_rooms(task)?;
-    // Those above have promised it to this one.
     let Some((owner, room)) = rooms.first() else {
         return Ok(None);
     };
-    let of_mates = mates(app, *owner)?.iter().map(|mate| mate.left).sum();
+    let lent = mates(app, *owner)?.iter().map(Mate::lends).sum();
+    // Those above have promised it to this one, unless more was spent than there was.
+    let is_over = |(_, room): &&(TaskId, Room)| room.spent + room.held > room.cap.ceiling;
+    let (owner, room, left) = match rooms[1..].iter().find(is_over) {
+        Some((above, room)) => (above, room, Usd::default()),
+        None => (owner, room, room.left() + lent),
+    };
     Ok(Some(Window {
         scope: Scope::Task(owner.to_string()),
-        left: room.left() + of_mates,
+        left,
         ceiling: room.cap.ceiling,
         until: None,
     }))
+}
+
+/// Makes room for `more` of a run that works for `task`; see [`window`].
+pub(crate) fn lend(app: &App, _: &Turn, task: TaskId, more: Usd) -> Result<()> {
+    let rooms = app.store()?.task_rooms(task)?;
+    let Some((owner, room)) = rooms.first() else {
+        return Ok(());
+    };
+    let mates = mates(app, *owner)?;
+    let lent: Usd = mates.iter().map(Mate::lends).sum();
+    match room.left() + lent < more {
+        true => Ok(()),
+        false => free_up(app, mates, more.less(room.left())),
+    }
 }
 
 /// Makes room for a part of `whole` that is to have `share`, by taking it from the agents of `whole` without a budget of

@@ -85,8 +85,14 @@ impl Engine<'_> {
             return Ok(None);
         }
         let turn = Turn::take(self.app)?;
-        shares::make_room(self.app, &turn, task, more)?;
+        shares::lend(self.app, &turn, task, more)?;
         Ok(Some(turn))
+    }
+
+    /// Gives back what agents reserved that are over, before the run pauses because nothing is left.
+    pub(super) fn settle_money(&mut self) -> Result<()> {
+        budgets::settle(self.app)?;
+        self.look_at_room()
     }
 
     /// Shares out what steps have given back that are over, among those that work for the same task.
@@ -97,6 +103,7 @@ impl Engine<'_> {
         if let Some(task) = self.run.task {
             // Whoever looks at the ceilings next does the same.
             let _ = shares::give_out(self.app, task, None);
+            let _ = budgets::change::knock_mates(self.app, task, Some(&self.run.id));
         }
     }
 
@@ -158,11 +165,32 @@ impl Engine<'_> {
         }
     }
 
-    /// Goes on after a pause whose time has come.
-    pub(super) fn go_on(&mut self) {
+    /// Goes on after a pause whose time has come, or whose reason is gone.
+    pub(super) fn go_on(&mut self, why: &str) {
         self.seen.control = Control::Going;
         (self.run.control, self.run.pause) = (Control::Going, None);
         self.changes.push(Change::Control(Control::Going, None));
-        self.note("resumed", None, "a new time begins for the ceiling of all agents");
+        self.note("resumed", None, why);
+    }
+
+    /// Whether it has paused for money that others who work for the same task may give back.
+    pub(super) fn waits_for_mates(&self) -> bool {
+        let waits = (self.run.control, self.run.pause) == (Control::Paused, Some(Pause::Budget));
+        waits && self.left_of_task().is_some()
+    }
+
+    /// Goes on where they have.
+    pub(super) fn go_on_with_mates(&mut self) -> Result<()> {
+        self.look_at_room()?;
+        if self.waits_for_mates() && self.left_of_task() > self.short_of {
+            self.go_on("its task has more left again");
+        }
+        Ok(())
+    }
+
+    /// What is left of the ceiling of its task.
+    pub(super) fn left_of_task(&self) -> Option<Usd> {
+        let of_task = |window: &&Window| matches!(window.scope, Scope::Task(_));
+        self.seen.windows.iter().find(of_task).map(|window| window.left)
     }
 }

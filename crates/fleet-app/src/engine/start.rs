@@ -337,6 +337,8 @@ impl Engine<'_> {
             }
             Err(error) => error,
         };
+        // What was lent for it is given back.
+        self.freed = true;
         let replaced = || -> Result<bool> {
             let run = self.app.store()?.run(&self.run.id)?;
             Ok(run.is_none_or(|run| run.generation != self.number))

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use clap::Args;
-use fleet_core::budget::{Cap, Level, Scope};
+use fleet_core::budget::{Cap, Level, Notice, Scope};
 use fleet_core::money::Usd;
 use fleet_core::name::{plural, word};
 use fleet_core::plan::Plan;
@@ -359,8 +359,14 @@ fn told(app: &App, scope: &Scope, line: Line) -> Result<Line> {
         Some(ceiling) => app.store()?.told(scope, ceiling, app.now())?,
         None => None,
     };
+    // What is charged for what nobody knows counts there.
+    let level = told.as_ref().map(|told| match told.notice {
+        Notice::Reached => Level::Reached,
+        _ => Level::Near,
+    });
     Ok(Line {
         told_at: told.map(|told| told.at),
+        level: line.level.max(level.unwrap_or_default()),
         ..line
     })
 }

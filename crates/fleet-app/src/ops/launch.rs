@@ -229,6 +229,11 @@ fn ground(
         Some(common) => Some(Repo::of(&common)),
         None => app.repo(caller).or_else(|_| git::discover(&found.root)).ok(),
     };
+    // What an agent launches outside of any repository works on that of its task.
+    let repo = match repo {
+        None if known.is_none() => task::of_caller(caller).and_then(|id| task::repo_of_open(app, id)),
+        found => found,
+    };
     let task = task_of(app, caller, args.task.as_deref(), repo.as_ref(), known)?;
     let config = app.config(caller, repo.as_ref())?;
     let mut providers: Vec<&str> = plan

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use fleet_core::budget::Scope;
 use fleet_core::id::AgentId;
 use fleet_core::money::Usd;
+use fleet_core::name::word;
 use fleet_core::plan::word::{PlanType, WorkerType};
 use fleet_core::plan::{Plan, Shape};
 use fleet_core::run::record::{Event, RoundRecord, Run, StepRecord, seen};
@@ -296,7 +297,17 @@ fn state(app: &App, run: &Run, plan: &Plan, paused: Option<&str>) -> (String, Op
                          `fleet budget raise` allows more"
                     )
                 }
-                Some(Pause::Budget) => "what it may spend does not reach; `fleet budget raise` allows more".to_owned(),
+                Some(Pause::Budget) => {
+                    let missing = paused.unwrap_or("what it may spend does not reach");
+                    // Which ceiling it is was said when it paused.
+                    let task = missing.split_whitespace().find(|word| TaskId::parse(word).is_some());
+                    let what = match task {
+                        Some(task) => task.to_owned(),
+                        None if missing.contains("of all agents") => "day".to_owned(),
+                        None => word(&run.root.to_string_lossy()).to_string(),
+                    };
+                    format!("{missing}; `fleet budget raise {what} +5` allows more")
+                }
                 Some(Pause::RootGone) => "the fleet root was moved or deleted".to_owned(),
                 Some(Pause::Blocked { worker }) => format!("{} cannot go on without you", plan.worker_id(worker)),
                 None => String::new(),

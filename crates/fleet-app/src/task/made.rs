@@ -10,6 +10,7 @@ use fleet_core::id::AgentId;
 use fleet_core::task::{TRAILER, TaskId};
 use fleet_core::{Error, Result};
 use fleet_host::git::{self, Repo};
+use fleet_host::lock::Lock;
 use fleet_host::supervise::journal;
 
 use super::{agents_of, fold, publish};
@@ -39,7 +40,13 @@ fn record_agent(app: &App, id: &str) -> Result<()> {
     {
         runs::knock(app, &run)?;
     }
-    observe(app, &agent)
+    observe(app, &agent)?;
+    // One that is over leaves to others what it had reserved.
+    if let Some(task) = agent.task.filter(|_| !Lock::is_held(&app.home.agent_lock(&id))) {
+        budgets::settle(app)?;
+        budgets::change::knock_mates(app, task, None)?;
+    }
+    Ok(())
 }
 
 /// Records the commits that `agent` has made for its task.

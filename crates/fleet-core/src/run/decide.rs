@@ -65,6 +65,18 @@ pub struct Decision {
     pub wake: Option<Tick>,
 }
 
+impl Decision {
+    /// Whether the run pauses or ends because a ceiling does not reach.
+    pub fn is_short(&self) -> bool {
+        let is_short = |action: &Action| match action {
+            Action::Pause(why) => why.is_for_money(),
+            Action::Finish(finish) => *finish == Finish::OverBudget,
+            _ => false,
+        };
+        self.actions.iter().any(is_short)
+    }
+}
+
 /// What is reserved for a session of a pipeline that has no ceiling.
 const UNCAPPED: Usd = Usd::from_micros(1_000_000);
 
@@ -422,7 +434,10 @@ impl Decider<'_> {
 
     fn pipeline(&mut self, pipeline: &Pipeline) {
         let ceiling = self.seen.ceiling.map(|cap| cap.ceiling).or(self.plan.cap);
-        let left = ceiling.map(|ceiling| ceiling.less(self.committed));
+        let own = ceiling.map(|ceiling| ceiling.less(self.committed));
+        // A session may spend what is left, of whatever that is.
+        let of_task = self.seen.windows.iter().filter(|window| window.until.is_none());
+        let left = own.into_iter().chain(of_task.map(|window| window.left)).min();
         let walk = walk(self.plan, pipeline, self.seen, left.unwrap_or(UNCAPPED));
         let Some((place, stage)) = walk.stages.iter().copied().enumerate().next_back() else {
             return self.act(Action::Finish(Finish::Done));

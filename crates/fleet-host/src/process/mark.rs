@@ -13,8 +13,8 @@ use nix::poll::{PollFd, PollFlags, poll};
 use super::{Identity, Process, Table};
 
 /// All running descendants of the supervisor `root_pid` but the trees of fleet itself: a nested supervisor or the
-/// tmux server that the agent happened to be the first to start, and without notifiers and the meter
-/// (`FLEET_ROLE=supervisor`, `tmux`, `notifier`, `meter` and `recorder`).
+/// tmux server that the agent happened to be the first to start, and without notifiers, the meter and the driver of a run
+/// that it has launched (`FLEET_ROLE=supervisor`, `tmux`, `notifier`, `meter`, `recorder` and `driver`).
 /// They serve other agents too. Only the environments of this one tree are read.
 pub fn descendants_of_agent(table: &Table, root_pid: u32) -> Vec<Identity> {
     let is_agents = |process: &Process| !is_fleets_own(&environment(process.pid));
@@ -113,12 +113,13 @@ fn entries(environment: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn is_fleets_own(environment: &[u8]) -> bool {
-    const ROLES: [&[u8]; 5] = [
+    const ROLES: [&[u8]; 6] = [
         b"FLEET_ROLE=supervisor",
         b"FLEET_ROLE=tmux",
         b"FLEET_ROLE=notifier",
         b"FLEET_ROLE=meter",
         b"FLEET_ROLE=recorder",
+        b"FLEET_ROLE=driver",
     ];
     entries(environment).any(|entry| ROLES.contains(&entry))
 }

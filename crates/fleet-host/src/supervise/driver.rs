@@ -54,6 +54,8 @@ impl Driver {
             .current_dir("/")
             .env_clear()
             .envs(self.env.iter().map(|(name, value)| (name, value)))
+            // An agent that has launched the run is not to end it with itself.
+            .env("FLEET_ROLE", "driver")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::from(log));

@@ -279,11 +279,15 @@ impl Supervisor {
         let held = self.spending.level == Level::Reached;
         self.spending.limits = limits;
         let (level, _) = limits.level(&self.spending.taken);
-        // A limit that is near again is told of again.
-        self.spending.level = if level == Level::Reached { level } else { Level::Within };
+        // A limit that is near again is told of again, and one that is reached by being lowered acts like any other.
+        self.spending.level = if held && level == Level::Reached {
+            level
+        } else {
+            Level::Within
+        };
         self.record(Source::Request, Fact::Limited { limits });
-        let goes_on = held && self.spending.level != Level::Reached;
-        Ok(json!({ "level": self.spending.level, "used": self.spending.taken, "goes_on": goes_on }))
+        let goes_on = held && level != Level::Reached;
+        Ok(json!({ "level": level, "used": self.spending.taken, "goes_on": goes_on }))
     }
 
     fn tell_of_budget(&mut self, level: Level, rung: Rung, about: &str) {

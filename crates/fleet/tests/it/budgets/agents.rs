@@ -336,3 +336,25 @@ fn a_budget_is_shared_out_evenly_and_a_start_that_fails_reserves_nothing() {
     assert_eq!(paid.line("day")["left_usd"], json!(10.0));
     paid.stage.end();
 }
+
+#[test]
+fn a_ceiling_that_is_lowered_below_what_was_spent_acts_at_once() {
+    let paid = Paid::new(&[]);
+    paid.create("a", &["--budget", "5"]);
+    paid.create("b", &["--budget", "5"]);
+    for branch in ["a", "b"] {
+        paid.spend(branch, "r-1", 1_000_000);
+        wait_until(LONG, "the reply to be counted", || {
+            (paid.line(branch)["spent_usd"] == json!(1.0)).then_some(())
+        });
+    }
+    let _ = paid.answer(&["budget", "set", "a", "0.5"]);
+    paid.stage.wait_state("a", "waiting(budget)");
+    assert_eq!(paid.hook.wait("agent", 1)[0]["about"], "1.00 of 0.50 USD");
+    let _ = paid.answer(&["budget", "set", "b", "0.5", "--hard"]);
+    wait_until(LONG, "the end", || {
+        let state = paid.stage.explain("b")["agent"]["state"].clone();
+        state.as_str()?.starts_with("exited").then_some(())
+    });
+    paid.stage.end();
+}

@@ -96,16 +96,21 @@ fn the_day_and_the_week_are_told_of_while_agents_work_and_nobody_asks() {
     wait_until(LONG, "the reply to be counted", || {
         (paid.line("day")["spent_usd"] == json!(8.1)).then_some(())
     });
-    let raised = paid.answer(&["budget", "raise", "day", "10.1"]);
-    assert_eq!(raised["changed"][0]["ceiling_usd"], json!(10.1), "{raised}");
+    let raised = paid.answer(&["budget", "raise", "day", "10.2"]);
+    assert_eq!(raised["changed"][0]["ceiling_usd"], json!(10.2), "{raised}");
     assert_eq!(paid.line("day")["told_at"], json!(null));
     let _ = paid.answer(&["budget", "raise", "week", "20"]);
     paid.spend("b", "r-4", 200_000);
     assert_eq!(
         briefly(&paid.hook.wait("day", 2)),
-        ["day near 8.00 of 10.00 USD", "day near 8.30 of 10.10 USD"]
+        ["day near 8.00 of 10.00 USD", "day near 8.30 of 10.20 USD"]
     );
     assert_eq!(paid.told("week").len(), 1);
+    // One that is lowered may be used up by that alone.
+    let _ = paid.answer(&["budget", "set", "--per", "day", "8.2"]);
+    assert_eq!(briefly(&paid.hook.wait("day", 3))[2], "day reached 8.30 of 8.20 USD");
+    let _ = paid.answer(&["budget", "set", "--per", "day", "10"]);
+    assert_eq!(briefly(&paid.hook.wait("day", 4))[3], "day near 8.30 of 10.00 USD");
     paid.stage.end();
 }
 
@@ -231,16 +236,18 @@ fn whoever_runs_the_hook_may_be_killed_and_it_is_run_once_at_most() {
         wait_until(LONG, "the event", || {
             paid.line("day")["told_at"].is_string().then_some(())
         });
-        fs::write(&path, settings).expect("written");
-        let record = || paid.stage.env.program(fleet_testkit::binary("fleet"), ["__record"]);
-        let _ = record().env("FLEET_FAULT", point).output();
-        wait_until(LONG, "the end of what was killed", || {
+        let nobody_records = || {
             let all = paid.stage.env.own_processes();
             let records = all
                 .iter()
                 .any(|process| process.argv.iter().any(|arg| arg == "__record"));
             (!records).then_some(())
-        });
+        };
+        wait_until(LONG, "the end of who looked", nobody_records);
+        fs::write(&path, settings).expect("written");
+        let record = || paid.stage.env.program(fleet_testkit::binary("fleet"), ["__record"]);
+        let _ = record().env("FLEET_FAULT", point).output();
+        wait_until(LONG, "the end of what was killed", nobody_records);
         let _ = paid.answer(&["budget", "show"]);
         if times > 0 {
             paid.hook.wait("day", times);

@@ -112,6 +112,7 @@ fn what_a_captain_has_left_is_lent_to_the_run_that_it_launches_and_comes_back() 
     within.stage.wait_noted("paid a 1");
     // The first worker has reserved 1 USD.
     assert_eq!(within.line("captain")["ceiling_usd"], json!(2.0));
+    assert_eq!(within.answer(&["explain", "captain"])["agent"]["state"], "ready");
     let line = within.line(task);
     assert_eq!((&line["reserved_usd"], &line["left_usd"]), (&json!(3.0), &json!(0.0)));
     within.stage.write("go", "");
@@ -127,6 +128,59 @@ fn what_a_captain_has_left_is_lent_to_the_run_that_it_launches_and_comes_back() 
     );
     let _ = within.fleet(&["kill", "captain", "--force"]).output().success();
     within.stage.env.assert_nothing_left();
+}
+
+#[test]
+fn a_run_goes_on_when_the_captain_is_over_that_launched_it_and_a_folder_outside_of_a_repository_is_no_way_out() {
+    let within = Within::new("2.2");
+    let task = within.task.as_str();
+    within.stage.write(
+        "workers/b/prompt.md",
+        "!run until [ -e go ]; do sleep 0.1; done\n!cost 0.6\n",
+    );
+    let create = [
+        "create",
+        "captain",
+        "--headless",
+        "--agent",
+        "claude",
+        "--task",
+        task,
+        "--budget",
+        "1",
+    ];
+    // It launches from where there is no repository.
+    let prompt = format!(
+        "!run cd {0} && {1} launch . --detach\n!run until [ -e {0}/go ]; do sleep 0.1; done\n!cost 0.1",
+        within.root(),
+        fleet_testkit::binary("fleet").display()
+    );
+    let _ = within.fleet(&create).args(["--prompt", &prompt]).output().success();
+    within.stage.wait_noted("paid a 1");
+    // Of 2.20 USD the captain has reserved 1, and a worker would reserve 1 of what is left after the first.
+    let run = within.stage.wait_state("paused");
+    assert_eq!(
+        (states(&run), &run["task"]),
+        (
+            vec!["a done".into(), "b pending".into(), "c pending".into()],
+            &json!(task)
+        )
+    );
+    let about = run["about"].as_str().expect("a sentence");
+    assert!(
+        about.contains(&format!("`fleet budget raise {task} +5` allows more")),
+        "{about}"
+    );
+    within.stage.write("go", "");
+    // The captain leaves 0.90 of its 1, so that there is room for one more.
+    within.stage.wait_noted("paid b 1");
+    within.stage.wait_state("paused");
+    let line = within.line(task);
+    assert_eq!(
+        (&line["spent_usd"], &line["left_usd"]),
+        (&json!(1.3), &json!(0.9)),
+        "{line}"
+    );
 }
 
 #[test]
