@@ -358,10 +358,10 @@ fn a_ceiling_of_all_agents_is_told_of_once_near_its_end_and_at_it_and_again_when
     spend(NOON, None);
     let reached = line("day", Notice::Reached, "1.01 of 1.00 USD");
     assert_eq!(told(store), [near.clone(), reached.clone()]);
-    // More is allowed: it is near the end of that.
+    // More is allowed: it is near the end of that, and that is said once.
     account.day(1_200_000);
     spend(NOON, Some(10_000));
-    let again = line("day", Notice::Near, "1.02 of 1.20 USD");
+    let again = line("day", Notice::Near, "1.01 of 1.20 USD");
     assert_eq!(told(store), [near, reached, again]);
     for line in store.told_new().expect("read") {
         assert!(store.told_take(SITE, line.number).expect("taken"));
