@@ -1,12 +1,12 @@
 //! `wait`: until an agent is in a state.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use fleet_core::agent::{Agent, Standing, State, Until};
 use fleet_core::name::word;
 use fleet_core::{Error, Kind, Result};
-use fleet_host::supervise::client::Event;
+use fleet_host::supervise::client::{Client, Event};
 use fleet_host::supervise::journal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -116,6 +116,9 @@ pub fn until(app: &App, agent: &Agent, until: Until, deadline: Option<Instant>) 
                 if let Ok(state) = entry.state.parse()
                     && let Some(done) = check(state)
                 {
+                    if matches!(state, State::Exited(_)) {
+                        see_off(&mut client);
+                    }
                     return done;
                 }
             }
@@ -137,6 +140,14 @@ pub fn until(app: &App, agent: &Agent, until: Until, deadline: Option<Instant>) 
             }
         }
     }
+}
+
+/// Waits for a supervisor whose program has ended to let go of its agent, so that what comes next finds free what it had.
+fn see_off(client: &mut Client) {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let deadline = Some(Instant::now() + PATIENCE);
+    // It closes the connection when it has; a notifier may keep it for longer.
+    while let Ok(Some(_)) = client.event(deadline) {}
 }
 
 impl Show for Waited {
